@@ -1,0 +1,1 @@
+"""Raw sources, token records and the input pipeline."""

@@ -1,0 +1,1 @@
+"""What the training loop asks of a task."""
