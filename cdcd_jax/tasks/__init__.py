@@ -1,1 +1,32 @@
-"""What the training loop asks of a task."""
+"""What the training loop asks of a task, and the tasks by name.
+
+A task is an object of pure functions:
+
+    init(key) -> (params, extra)              extra: state that is not trained
+    loss(params, extra, batch, key, step) -> (scalar, metrics, extra)
+    sample(params, extra, condition, key, options) -> outputs
+    evaluate(params, extra, batches, key) -> figures
+    labels(params) -> tree of 'train' | 'frozen'
+    describe() -> conditions and outputs
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cdcd_jax.errors import UsageError
+from cdcd_jax.tasks.conditional import ConditionalTask
+
+TASKS = {"conditional": ConditionalTask}
+
+
+def make_task(config: Mapping[str, Any]) -> ConditionalTask:
+    """The task that `config["task"]` names.
+
+    Raises:
+        UsageError: unknown name, or settings that the task refuses.
+    """
+    if config["task"] not in TASKS:
+        raise UsageError(
+            f"task = {config['task']!r} is unknown: choose one of {', '.join(TASKS)}"
+        )
+    return TASKS[config["task"]](config)

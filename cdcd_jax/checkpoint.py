@@ -1,0 +1,475 @@
+"""Checkpoints of a run: orbax in one place.
+
+Beside the state, each checkpoint holds a table of its leaves: name, shape, dtype and
+a checksum of the bits. Orbax notices a truncated or missing file, but not a flipped
+bit in the data, and cannot tell another model's checkpoint from a broken one: the
+table settles both, is committed with the state in one rename, and does not depend on
+the devices that hold the arrays.
+"""
+
+import contextlib
+import gc
+import json
+import logging
+import math
+import re
+import shutil
+import sys
+import time
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging as absl_logging
+from etils import epath
+from jax.experimental import multihost_utils
+
+from cdcd_jax.errors import InputError
+
+# TensorStore reports its errors as ValueError with one of these in front.
+_STATUS = re.compile(
+    r"\b(RESOURCE_EXHAUSTED|PERMISSION_DENIED|UNAUTHENTICATED|UNAVAILABLE"
+    r"|DEADLINE_EXCEEDED|FAILED_PRECONDITION|ABORTED|UNKNOWN|INTERNAL|DATA_LOSS"
+    r"|NOT_FOUND|OUT_OF_RANGE)\b"
+)
+# Of these, the ones that say nothing about the checkpoint itself.
+_UNREACHABLE = re.compile(
+    r"\b(PERMISSION_DENIED|UNAUTHENTICATED|UNAVAILABLE|DEADLINE_EXCEEDED)\b"
+)
+_SPARE_BYTES = 4 << 20  # for metadata files and the file system's own blocks
+
+
+class _Damage(Exception):
+    """A checkpoint cannot be read back as it was written; the text says why."""
+
+
+class Checkpoints:
+    """The checkpoints of one directory, newest last; saving is asynchronous.
+
+    Nothing is created until the first `save`, so a reader leaves no trace.
+    """
+
+    def __init__(self, directory: str | epath.PathLike, max_to_keep: int = 2) -> None:
+        """Args: a local path or `gs://` URL, and how many checkpoints stay."""
+        self._directory = epath.Path(directory)
+        if "://" not in str(directory):
+            self._directory = epath.Path(self._directory.resolve())
+        self._max_to_keep = max_to_keep
+        self._manager: ocp.CheckpointManager | None = None
+        self._newest_started: int | None = None
+        _mute_orbax()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def steps(self) -> list[int]:
+        """Steps of the finished checkpoints, ascending."""
+        if not self._directory.exists():
+            return []
+        # Read from the disk: the manager also counts a save that is still under way.
+        return sorted(ocp.utils.checkpoint_steps(self._directory))
+
+    def latest_step(self) -> int | None:
+        """The newest finished checkpoint, or None."""
+        return max(self.steps(), default=None)
+
+    def save(self, step: int, state: Any) -> bool:
+        """Starts to save a pytree of arrays; returns before it is on the disk.
+
+        The arrays may be donated or overwritten as soon as this returns.
+
+        Returns: False if that step is saved already (nothing is done), else True.
+        Raises: InputError if the disk is too small, if this save or the one before
+          fails on input or output, or if `step` is older than the newest checkpoint.
+        """
+        self.wait()
+        if self._newest_started is None:
+            self._remove_unfinished()
+        newest = self.latest_step()
+        if newest is not None and step < newest:
+            raise InputError(
+                f"Found a checkpoint of step {newest} in {self._directory}; expected "
+                f"none newer than step {step}, which is to be saved. Use another work "
+                "directory, or move the newer checkpoints away."
+            )
+        if step == newest:
+            return False
+        state = jax.tree.map(_as_array, state)
+        self._check_space(state)
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(_without_empty(state)),
+            leaves=ocp.args.JsonSave(_sealed(_describe(state))),
+        )
+        with self._failures_of_saving():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._open().save(step, args=args, force=True)
+        self._newest_started = step
+        return True
+
+    def wait(self) -> None:
+        """Returns when the last save is on the disk.
+
+        Raises: InputError if it failed on input or output.
+        """
+        if self._manager is not None:
+            with self._failures_of_saving():
+                self._manager.wait_until_finished()
+                self._manager.check_for_errors()
+
+    def close(self) -> None:
+        """Waits for the last save and frees the threads; raises as `wait` does."""
+        try:
+            self.wait()
+        finally:
+            if self._manager is not None:
+                # Its own wait would raise the error that `wait` has raised already.
+                with contextlib.suppress(OSError, ValueError):
+                    self._manager.close()
+                self._manager = None
+
+    def restore(
+        self, abstract_state: Any, step: int | None = None
+    ) -> tuple[int, Any] | None:
+        """Reads the newest checkpoint that is whole, or the one of `step`.
+
+        A damaged checkpoint is named in a warning and renamed to `<step>.damaged`,
+        and the next older one is tried; a damaged `step` that was asked for by number
+        is an error instead, and stays where it is.
+
+        Args:
+          abstract_state: pytree of arrays or `jax.ShapeDtypeStruct`. Their shardings
+            say where the arrays go; a leaf without one goes to the first device.
+          step: which checkpoint; the newest if None.
+
+        Returns: (step, state), or None if there is no checkpoint.
+        Raises: InputError if `step` is not there, if a checkpoint holds another
+          structure, shape or dtype, or if all checkpoints are damaged.
+        """
+        self.wait()
+        target = jax.tree.map(_as_target, abstract_state)
+        steps = self.steps()
+        if step is not None:
+            return step, self._restore_exactly(step, target, steps)
+        damaged = []
+        for candidate in reversed(steps):
+            try:
+                return candidate, self._read(candidate, target)
+            except _Damage as damage:
+                if not (self._directory / str(candidate)).exists():
+                    continue  # the run that writes here has just deleted it
+                moved = self._move_aside(candidate)
+                damaged.append(f"{candidate} ({damage})")
+                absl_logging.warning(
+                    "Checkpoint %s is damaged: %s. It is now %s; trying an older one.",
+                    self._directory / str(candidate),
+                    damage,
+                    moved,
+                )
+        if damaged:
+            raise InputError(
+                f"Found only damaged checkpoints in {self._directory}: steps "
+                f"{', '.join(damaged)}. Expected at least one whole one. They were "
+                "renamed to <step>.damaged: run the same command again to start from "
+                "scratch, or bring back a copy of one."
+            )
+        return None
+
+    def _restore_exactly(self, step: int, target: Any, steps: list[int]) -> Any:
+        if step not in steps:
+            raise InputError(
+                f"Found checkpoints of steps {steps} in {self._directory}; expected "
+                f"one of step {step}. Choose one of those steps."
+            )
+        try:
+            return self._read(step, target)
+        except _Damage as damage:
+            raise InputError(
+                f"Found a damaged checkpoint {self._directory / str(step)}: {damage}. "
+                "Expected a whole one, since this step was asked for. Choose another "
+                f"of the steps {steps}, or name none to get the newest whole one."
+            ) from damage
+
+    def _open(self) -> ocp.CheckpointManager:
+        if self._manager is None:
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=self._max_to_keep, enable_async_checkpointing=True
+            )
+            self._manager = ocp.CheckpointManager(self._directory, options=options)
+        return self._manager
+
+    def _read(self, step: int, target: Any) -> Any:
+        """The state of one checkpoint, verified; raises _Damage or InputError."""
+        leaves = self._read_item(step, "leaves", ocp.args.JsonRestore())
+        try:
+            leaves = _unsealed(leaves)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _Damage(f"its table of leaves is broken ({error})") from error
+        _check_same_leaves(leaves, target, self._directory / str(step))
+        args = ocp.args.StandardRestore(_without_empty(target))
+        state = _with_empty(self._read_item(step, "state", args), target)
+        for name, checksum in _checksums(state).items():
+            if checksum != leaves[name]["checksum"]:
+                raise _Damage(f"the values of leaf '{name}' differ from those saved")
+        return state
+
+    def _read_item(self, step: int, name: str, args: Any) -> Any:
+        item, reason = None, ""
+        try:
+            with _silence_of_failed_reads():
+                args = ocp.args.Composite(**{name: args})
+                item = self._open().restore(step, args=args)[name]
+                if item is None:
+                    reason = f"its part '{name}' is missing"
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            if isinstance(error, PermissionError) or _UNREACHABLE.search(text):
+                raise InputError(
+                    f"Found that {self._directory / str(step)} cannot be read: "
+                    f"{text[:300]}. Expected a readable checkpoint. Check access and "
+                    "connection, then run the same command again."
+                ) from error
+            text = text.split(" See full TensorStore")[0].split(" [tensorstore_spec")[0]
+            reason = text if len(text) <= 300 else text[:297] + "..."
+        if not _all_processes(not reason):
+            raise _Damage(reason or "another process cannot read it")
+        return item
+
+    def _move_aside(self, step: int) -> epath.Path:
+        """Renames a checkpoint, so that its step can be saved again."""
+        source = self._directory / str(step)
+        moved = self._directory / f"{step}.damaged"
+        number = 1
+        while moved.exists():
+            number += 1
+            moved = self._directory / f"{step}.damaged-{number}"
+        if jax.process_index() == 0:
+            source.rename(moved)
+        _all_processes(True)
+        self._open().reload()
+        return moved
+
+    def _remove_unfinished(self) -> None:
+        """Deletes what a killed save left: it would never be finished."""
+        if jax.process_index() == 0 and self._directory.exists():
+            for path in self._directory.glob("*.orbax-checkpoint-tmp*"):
+                absl_logging.warning("Removing the unfinished checkpoint %s.", path)
+                path.rmtree()
+        _all_processes(True)
+
+    def _check_space(self, state: Any) -> None:
+        if "://" in str(self._directory):
+            return
+        folder = self._directory
+        while not folder.exists():
+            folder = folder.parent
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + _SPARE_BYTES
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise InputError(
+                f"Found {free} bytes free for checkpoints in {self._directory}; "
+                f"expected at least {needed} bytes. {self._how_to_go_on()}"
+            )
+
+    @contextlib.contextmanager
+    def _failures_of_saving(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            text = " ".join(str(error).split())
+            reason = text if len(text) <= 300 else "..." + text[-297:]
+            if isinstance(error, OSError) or _STATUS.search(text):
+                raise InputError(
+                    f"Found that a checkpoint cannot be written to {self._directory}: "
+                    f"{reason}. Expected room and the right to write there. "
+                    f"{self._how_to_go_on()}"
+                ) from error
+            raise
+
+    def _how_to_go_on(self) -> str:
+        step = self.latest_step()
+        start = "starts from scratch" if step is None else f"resumes from step {step}"
+        return f"Free space there and run the same command again: it {start}."
+
+
+def _as_array(leaf: Any) -> jax.Array:
+    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
+
+
+def _as_target(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Shape, dtype and a sharding that is sure to fit; ValueError if it does not."""
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is None:
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    shape = np.shape(leaf)
+    # Raised here, an uneven sharding is not mistaken for a damaged checkpoint.
+    sharding.shard_shape(shape)
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None:
+        dtype = jnp.asarray(leaf).dtype
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+
+def _without_empty(tree: Any) -> Any:
+    """None for arrays without elements, which orbax refuses to save."""
+    return jax.tree.map(lambda leaf: leaf if math.prod(leaf.shape) else None, tree)
+
+
+def _with_empty(state: Any, target: Any) -> Any:
+    """The arrays without elements put back."""
+    leaves, treedef = jax.tree.flatten(target)
+    read = iter(jax.tree.leaves(state))
+    return treedef.unflatten(
+        next(read) if math.prod(leaf.shape) else jnp.zeros(leaf.shape, leaf.dtype)
+        for leaf in leaves
+    )
+
+
+def _named_leaves(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in leaves
+    }
+
+
+def _describe(state: Any) -> dict[str, dict[str, Any]]:
+    """Leaf name → shape, dtype, checksum."""
+    sums = _checksums(state)
+    return {
+        name: {
+            "shape": list(leaf.shape),
+            "dtype": str(leaf.dtype),
+            "checksum": sums[name],
+        }
+        for name, leaf in _named_leaves(state).items()
+    }
+
+
+def _check_same_leaves(
+    leaves: dict[str, dict[str, Any]], target: Any, path: epath.Path
+) -> None:
+    """Raises InputError for the first leaf that differs from the table."""
+    wanted = _named_leaves(target)
+    for name in [*wanted, *(name for name in leaves if name not in wanted)]:
+        found = expected = "nothing"
+        if name in leaves:
+            found = f"{leaves[name]['dtype']}{leaves[name]['shape']}"
+        if name in wanted:
+            expected = f"{wanted[name].dtype}{list(wanted[name].shape)}"
+        if found != expected:
+            raise InputError(
+                f"Found {found} at '{name}' in the checkpoint {path}; expected "
+                f"{expected}, as the model of this configuration has it. Use the "
+                "configuration that wrote the checkpoint, or another work directory."
+            )
+
+
+def _checksums(state: Any) -> dict[str, int]:
+    named = _named_leaves(state)
+    sums = jax.device_get([_checksum(leaf) for leaf in named.values()])
+    return dict(zip(named, map(int, sums), strict=True))
+
+
+# One compilation a shape, not one a state: networks repeat a few shapes many times.
+@jax.jit
+def _checksum(array: jax.Array) -> jax.Array:
+    """uint32, a sum over the elements: the sharding does not matter."""
+    bits = _bits(array)
+    index = jnp.zeros(bits.shape, jnp.uint32)
+    for axis in range(bits.ndim):
+        stride = math.prod(bits.shape[axis + 1 :]) & 0xFFFFFFFF
+        position = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+        index = index + position * jnp.uint32(stride)
+    # One-to-one in the bits of each element: a single changed element always shows.
+    return jnp.sum(_mixed(bits ^ _mixed(index + jnp.uint32(1))), dtype=jnp.uint32)
+
+
+def _bits(array: jax.Array) -> jax.Array:
+    """The bits of each element as uint32; wide elements get one axis more."""
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        array = jnp.stack([array.real, array.imag], axis=-1)
+    if array.dtype == jnp.bool_:
+        return array.astype(jnp.uint32)
+    width = min(array.dtype.itemsize, 4) * 8
+    unsigned = jax.lax.bitcast_convert_type(array, jnp.dtype(f"uint{width}"))
+    return unsigned.astype(jnp.uint32)
+
+
+def _mixed(bits: jax.Array) -> jax.Array:
+    """Spreads each bit of a uint32 over all of it (two rounds of xor and multiply)."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
+    return bits ^ (bits >> 16)
+
+
+def _sealed(table: dict[str, Any]) -> dict[str, Any]:
+    return {"leaves": table, "crc32": _crc32(table)}
+
+
+def _unsealed(sealed: dict[str, Any]) -> dict[str, Any]:
+    if sealed["crc32"] != _crc32(sealed["leaves"]):
+        raise ValueError("its checksum differs")
+    return sealed["leaves"]
+
+
+def _crc32(table: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(table, sort_keys=True).encode())
+
+
+def _all_processes(fine: bool) -> bool:
+    """Whether all processes say so; also a barrier."""
+    if jax.process_count() == 1:
+        return fine
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(fine))))
+
+
+def _mute_orbax() -> None:
+    """Keeps orbax's log to its warnings.
+
+    It tells of each save at length, and prints each error many times over with
+    tracebacks; the errors are raised as well, and reported from there.
+    """
+    logger = absl_logging.get_absl_logger()
+    if _only_warnings_of_orbax not in logger.filters:
+        logger.addFilter(_only_warnings_of_orbax)
+
+
+def _only_warnings_of_orbax(record: logging.LogRecord) -> bool:
+    return record.levelno == logging.WARNING or "orbax" not in record.pathname
+
+
+@contextlib.contextmanager
+def _silence_of_failed_reads() -> Iterator[None]:
+    """Drops the tracebacks that orbax's abandoned reads print after the first error.
+
+    They come from a closed event loop and other threads; the error itself is raised.
+    """
+    hooks = sys.excepthook, sys.unraisablehook
+    logger = logging.getLogger("asyncio")
+    was_disabled = logger.disabled
+    sys.excepthook = sys.unraisablehook = lambda *_: None
+    logger.disabled = True
+    try:
+        yield
+    except Exception:
+        time.sleep(0.1)  # for the other threads to get there
+        raise
+    finally:
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            gc.collect()  # coroutines that were never awaited
+        sys.excepthook, sys.unraisablehook = hooks
+        logger.disabled = was_disabled

@@ -1,0 +1,189 @@
+"""Every configuration key, its default and its meaning, in one place.
+
+Plain nested dicts, so that the core runs where ml_collections is absent. A file in
+`configs/` calls `experiment(...)` with what differs. A key that is not here is an error.
+"""
+
+import copy
+import difflib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from cdcd_jax.errors import UsageError
+
+
+def defaults() -> dict[str, Any]:
+    """Settings of a training run. Weights are relative to nats per token."""
+    return dict(
+        seed=0,
+        task="conditional",
+        # name -> settings of what must exist first; each runs under <workdir>/<name>,
+        # and "@<name>" in a path stands for that directory
+        stages={},
+        # a work directory whose newest averaged parameters to start from, "" for none
+        init_from="",
+        data=dict(
+            path="",  # directory of records
+            batch_size=64,  # examples a step, over all devices and microbatches
+            threads=2,  # that read records
+        ),
+        tokenizer=dict(kind="palette", levels=17),
+        model=dict(
+            form="modern",  # modern, or the reference's self, selfcondition, selfcross
+            num_codes=17,  # K
+            grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
+            width=128,
+            depth=4,
+            heads=4,
+            mlp="fc",  # fc, or conv: 3 x 3 on the grid
+            mlp_ratio=4,
+            activation="gelu",
+            position_grid=(),  # of the reference forms' tables; () for `grid`
+            conditions={},  # modality -> dict(kind="label", num_classes=..) or
+            # dict(kind="array", shape=(S, D) or (D,))
+            condition_dropout=0.1,  # share of examples that see the learned null
+            scan_layers=False,  # stack the blocks and scan over them
+            remat="none",  # none, dots, full
+            dtype="float32",  # of matrix products
+        ),
+        diffusion=dict(
+            schedule="vq_diffusion_paper",  # a key of diffusion.schedule.CURVES
+            timesteps=100,  # T
+            time_sampling="stratified",  # uniform, stratified, importance
+            mask_weight=(1.0, 1.0),  # of masked and unmasked positions
+            auxiliary_weight=5e-4,  # of -log p(x_0 | x_t)
+            auxiliary_ramp="falling",  # falling (images), rising (music), none
+        ),
+        contrastive=dict(
+            level="step",  # step, sample
+            negatives="inter",  # intra, inter, both (num_negatives of each)
+            path="shared",  # shared, parallel
+            form="infonce",  # difference, difference_paper, infonce
+            critic="conditional",  # conditional, ratio (infonce only)
+            weight=0.0,  # lambda
+            num_negatives=10,  # N; 0 makes none
+            temperature=1.0,  # of infonce, nats a token
+            cap=70.0,  # nats a token, bounds what the differences subtract
+            ramp="rising",  # over time, of form=difference
+            group=64,  # examples among which inter negatives are found
+            chunks=(2, 2),  # pieces along H and W that intra negatives permute
+            key="label",  # the condition that must differ for inter negatives
+        ),
+        optim=dict(
+            num_steps=1000,
+            learning_rate=1e-3,
+            schedule="cosine",  # cosine (to 0), plateau, constant
+            warmup_steps=100,
+            plateau=dict(metric="bound", factor=0.5, patience=1000, threshold=0.1),
+            betas=(0.9, 0.96),
+            weight_decay=0.045,  # on arrays of two or more axes
+            clip_norm=1.0,
+            ema_decay=0.999,
+            accumulate=1,  # microbatches a step
+        ),
+        sampling=dict(
+            method="strided",  # ancestral, strided
+            steps=25,
+            guidance_scale=1.0,  # 1 needs no second half of rows
+            temperature=1.0,
+            top_p=1.0,
+            top_k=0,
+            batch_size=250,  # samples at once
+            num_samples=10,  # `--mode=generate`: samples of each condition
+        ),
+        eval=dict(
+            at_end=False,
+            split="test",
+            num_samples=1000,  # spread evenly over the conditions
+            guidance_scale=2.0,  # of the `guided` samples
+            bound_samples=16,  # times t an example, spread evenly over 1..T
+            figures="",  # labelled_pixels, or "" for the bound alone
+        ),
+        report=dict(
+            log_every=50,
+            sample_every=0,  # 0 for never
+            checkpoint_every=500,
+            keep_checkpoints=2,
+        ),
+    )
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: str = "") -> dict:
+    """`base` with `changes` laid over it, section by section.
+
+    Raises:
+        UsageError: a key of `changes` that `base` does not have.
+    """
+    out = dict(copy.deepcopy(dict(base)))
+    for key, value in changes.items():
+        if key not in base:
+            raise UsageError(unknown_key(f"{path}{key}", base, path))
+        nested = isinstance(value, Mapping) and isinstance(base[key], Mapping)
+        # an empty default section (stages, conditions) takes any name
+        if nested and base[key]:
+            out[key] = merge(base[key], value, f"{path}{key}.")
+        else:
+            out[key] = copy.deepcopy(value)
+    return out
+
+
+def unknown_key(key: str, known: Mapping[str, Any], path: str = "") -> str:
+    """The message for a key that does not exist, with the nearest that do."""
+    names = [f"{path}{name}" for name in known]
+    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5) or names
+    return f"unknown config key {key!r}: did you mean {' or '.join(near)}?"
+
+
+def experiment(**sections: Any) -> dict[str, Any]:
+    """The defaults with `sections` laid over them.
+
+    Raises:
+        UsageError: an unknown key.
+    """
+    return merge(defaults(), sections)
+
+
+def variant(name: str, variants: Mapping[str, Mapping]) -> Mapping:
+    """The changes of a named variant, the part behind the colon of `--config=F:name`.
+
+    Raises:
+        UsageError: a name that the file does not offer.
+    """
+    if name not in variants:
+        names = ", ".join(repr(v) for v in variants if v) or "none"
+        raise UsageError(
+            f"unknown config variant {name!r}: this file offers {names}; leave the "
+            "colon away for the plain configuration"
+        )
+    return variants[name]
+
+
+# What may differ between a work directory's run and one that continues it.
+CONTINUABLE = ("report", "eval", "sampling", "stages", "optim.num_steps", "data.threads")
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], path: str = ""
+) -> list[str]:
+    """Dotted keys whose values differ, except those that a continued run may change."""
+    found = []
+    for key in sorted(set(old) | set(new)):
+        name = f"{path}{key}"
+        a, b = old.get(key), new.get(key)
+        if name in CONTINUABLE or a == b:
+            continue
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{name}.")
+        else:
+            found.append(f"{name} ({a!r} there, {b!r} now)")
+    return found
+
+
+def resolve_stages(value: Any, workdir: pathlib.Path) -> Any:
+    """Replaces every string "@<stage>" by that stage's directory."""
+    if isinstance(value, Mapping):
+        return {k: resolve_stages(v, workdir) for k, v in value.items()}
+    if isinstance(value, str) and value.startswith("@"):
+        return str(workdir / value[1:])
+    return value

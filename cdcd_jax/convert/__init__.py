@@ -1,0 +1,1 @@
+"""PyTorch checkpoints of other projects -> our parameters, one file a family."""

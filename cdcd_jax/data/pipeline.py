@@ -1,0 +1,159 @@
+"""From token records to batches: the check against the config, training, one pass.
+
+The training stream is shuffled and repeated before it is sliced by process, so that the
+global batches do not depend on the number of processes, and its position is one
+integer: the number of batches taken.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import grain
+
+from cdcd_jax.data.records import Card, RecordSource
+from cdcd_jax.errors import InputError, UsageError
+
+Batch = dict[str, Any]
+
+
+def check_matches(
+    card: Card,
+    num_codes: int,
+    grid: tuple[int, ...],
+    conditions: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Checks that a model of this config can be trained on the records of `card`.
+
+    Args:
+      card: of the records.
+      num_codes: the config's model.num_codes (K).
+      grid: the config's model.grid.
+      conditions: the config's model.conditions: name -> a dict, of which `num_classes`
+        and `shape` are compared where it has them. Records may hold more conditions.
+
+    Raises:
+      InputError: a difference; says both values and the key of the config.
+    """
+    grid = tuple(grid)
+    if card.num_codes != num_codes:
+        raise _mismatch(card, "num_codes", card.num_codes, num_codes)
+    if card.grid != grid:
+        raise _mismatch(card, "grid", list(card.grid), list(grid))
+    for name, wanted in conditions.items():
+        if name not in card.conditions:
+            raise _mismatch(
+                card, "conditions", sorted(card.conditions), sorted(conditions)
+            )
+        for field in ("num_classes", "shape"):
+            if field not in wanted:
+                continue
+            found, want = card.conditions[name].get(field), wanted[field]
+            if field == "shape":
+                found, want = list(found), list(want)
+            if found != want:
+                raise _mismatch(card, f"conditions.{name}.{field}", found, want)
+
+
+def _mismatch(card: Card, key: str, found: Any, wanted: Any) -> InputError:
+    return InputError(
+        f"Found {key} = {found} in the records {card.directory}; expected {wanted}, "
+        f"as model.{key} says; set model.{key} to fit the records, or make records "
+        "that fit the model and name them in data.path."
+    )
+
+
+def training_batches(
+    card: Card,
+    *,
+    split: str = "train",
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    threads: int = 2,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Returns this process's part of the endless stream of shuffled batches.
+
+    Every epoch holds each record once, in an order of its own; batches run across the
+    border of epochs. Batch k of the stream depends on nothing but the records, `seed`,
+    `batch_size` and k.
+
+    Args:
+      card: of the records.
+      split: which records.
+      batch_size: of all processes together.
+      seed: 0 <= seed < 2**32.
+      start_step: number of batches that were taken before; the first one is 0.
+      threads: that read ahead; 0 reads at the moment of `next`.
+      process_index: of this process.
+      process_count: number of processes; divides `batch_size`.
+
+    Yields:
+      {"tokens": int32 [B, L], "condition": {name: [B, ...]}} with
+      B = batch_size // process_count.
+
+    Raises:
+      UsageError: arguments that cannot be.
+      InputError: unknown split; from `next`, a corrupt record.
+    """
+    _check_positive("batch_size", batch_size)
+    _check_positive("process_count", process_count)
+    if batch_size % process_count:
+        raise UsageError(
+            f"Found data.batch_size = {batch_size} for {process_count} processes; "
+            "expected a multiple of their number; change data.batch_size."
+        )
+    if not 0 <= process_index < process_count:
+        raise UsageError(
+            f"Found process {process_index} of {process_count}; expected an index "
+            "below the count; check how the processes were launched."
+        )
+    if start_step < 0 or threads < 0 or not 0 <= seed < 2**32:
+        raise UsageError(
+            f"Found start_step = {start_step}, threads = {threads}, seed = {seed}; "
+            "expected none below 0 and seed < 2**32; correct them."
+        )
+    dataset = grain.MapDataset.source(RecordSource(card, split))
+    dataset = dataset.seed(seed).shuffle().repeat()[process_index::process_count]
+    # After repeat, so that no epoch ends in a smaller batch. The stream has no end to
+    # drop, but rounding its length up would overflow grain's count for batches of 1.
+    dataset = dataset.batch(batch_size // process_count, drop_remainder=True)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    iterator = iter(dataset.to_iter_dataset(options))
+    iterator.set_state({"next_index": start_step})
+    return _with_own_errors(iterator)
+
+
+def one_pass(card: Card, split: str, batch_size: int) -> Iterator[Batch]:
+    """Returns all records of a split once, in their order, as `training_batches` does.
+
+    The last batch may be smaller.
+
+    Raises:
+      UsageError: batch_size below 1.
+      InputError: unknown split; from `next`, a corrupt record.
+    """
+    _check_positive("batch_size", batch_size)
+    dataset = grain.MapDataset.source(RecordSource(card, split)).batch(batch_size)
+    return _with_own_errors(dataset[index] for index in range(len(dataset)))
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise UsageError(f"Found {name} = {value}; expected 1 or more; correct it.")
+
+
+def _with_own_errors(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Passes batches on; an InputError that grain wrapped comes out as itself."""
+    try:
+        yield from batches
+    except InputError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error.__context__
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        raise cause from None

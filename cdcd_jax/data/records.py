@@ -1,0 +1,453 @@
+"""The one record format of token datasets: ArrayRecord shards beside `dataset.json`.
+
+A record is a dict of arrays as safetensors bytes: `tokens` [L] in the smallest unsigned
+type that holds K - 1, `key` (utf-8 bytes) and `condition/<name>`. The card
+`dataset.json` is written last, so that a directory with a card is complete. The file
+reads in this order: card, writing, checking, random access.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import threading
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python import array_record_module
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from cdcd_jax.errors import InputError
+
+FORMAT = 1
+CARD_NAME = "dataset.json"
+# One record a group: random access reads and decompresses no neighbours.
+WRITER_OPTIONS = "group_size:1"
+READER_OPTIONS = "readahead_buffer_size:0"
+# Above this size a full read before each run would cost minutes.
+MAX_HASHED_BYTES = 2**30
+
+_MAKE_AGAIN = (
+    "make the records again: delete {directory} and run "
+    "`python -m cdcd_jax.main --config=configs/<name>.py`, or copy the file anew"
+)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a split. `num_bytes` is the file's size, `sha256` hexadecimal."""
+
+    file: str
+    num_records: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """The shards of a split in the order of their records."""
+
+    num_records: int
+    shards: tuple[Shard, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `dataset.json` says.
+
+    Attributes:
+      directory: where the card and the shards lie.
+      name: of the raw source.
+      num_codes: K; tokens lie in [0, K).
+      grid: shape of the tokens before they are flattened; L is its product.
+      conditions: name -> {"shape", "dtype"} and, for labels, "num_classes".
+      tokenizer: settings of the tokenizer, with `kind` and `fingerprint`.
+      splits: name -> Split.
+      config: the settings that the records were made with; {} where unknown.
+    """
+
+    directory: Path
+    name: str
+    num_codes: int
+    grid: tuple[int, ...]
+    conditions: dict[str, dict[str, Any]]
+    tokenizer: dict[str, Any]
+    splits: dict[str, Split]
+    config: dict[str, Any]
+
+    @property
+    def num_tokens(self) -> int:
+        """L, the number of tokens of a record."""
+        return math.prod(self.grid)
+
+
+def write_card(card: Card) -> Path:
+    """Writes `dataset.json` of a dataset whose shards are all written; returns it.
+
+    The file appears whole or not at all.
+    """
+    content = {"format": FORMAT, **asdict(card)}
+    del content["directory"]
+    path = card.directory / CARD_NAME
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    os.replace(temporary, path)
+    return path
+
+
+def read_card(directory: str | Path) -> Card:
+    """Returns the card of the dataset in `directory`.
+
+    Raises:
+      InputError: no card there, one that cannot be parsed, or a newer format.
+    """
+    directory = Path(directory)
+    path = directory / CARD_NAME
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"Found no {CARD_NAME} in {directory}; expected finished token records "
+            "there; make them with `python -m cdcd_jax.main --config=configs/<name>.py`"
+            " (its records stage, or --mode=pretokenize), or correct data.path."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _bad_card(path, f"it cannot be read ({error})") from error
+    version = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise _bad_card(path, f"`format` is {version!r}")
+    if version > FORMAT:
+        raise InputError(
+            f"Found format {version} in {path}; expected {FORMAT} or less; update "
+            "cdcd_jax, or make the records with this version."
+        )
+    try:
+        return _parse_card(directory, content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _bad_card(path, f"{type(error).__name__}: {error}") from error
+
+
+def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
+    splits = {}
+    for name, split in content["splits"].items():
+        shards = tuple(Shard(**shard) for shard in split["shards"])
+        if any(Path(shard.file).name != shard.file for shard in shards):
+            raise ValueError(f"a shard of {name} lies outside of the directory")
+        if sum(shard.num_records for shard in shards) != split["num_records"]:
+            raise ValueError(f"the shards of {name} do not add up to its num_records")
+        splits[name] = Split(split["num_records"], shards)
+    for name, spec in content["conditions"].items():
+        if not {"shape", "dtype"} <= set(spec):
+            raise ValueError(f"condition {name} lacks its shape or dtype")
+    return Card(
+        directory=directory,
+        name=content["name"],
+        num_codes=int(content["num_codes"]),
+        grid=tuple(int(n) for n in content["grid"]),
+        conditions=dict(content["conditions"]),
+        tokenizer=dict(content["tokenizer"]),
+        splits=splits,
+        config=dict(content.get("config", {})),
+    )
+
+
+def _bad_card(path: Path, what: str) -> InputError:
+    advice = _MAKE_AGAIN.format(directory=path.parent)
+    return InputError(
+        f"Found a bad {path}: {what}; expected the card of a token dataset, format "
+        f"{FORMAT}; {advice}."
+    )
+
+
+def write_split(
+    directory: Path,
+    split: str,
+    examples: Iterable[Mapping[str, Any]],
+    *,
+    num_codes: int,
+    grid: tuple[int, ...],
+    conditions: Mapping[str, Mapping[str, Any]],
+    shard_records: int,
+) -> Split:
+    """Writes the shards of one split and returns what the card must say of them.
+
+    Same examples, same bytes. Shards get their names when the last one is finished;
+    until then they end in `.tmp`.
+
+    Args:
+      directory: exists.
+      split: its name, the first part of the names of the files.
+      examples: dicts with `key` (str), `tokens` [L] of whole numbers in [0, num_codes)
+        and `condition` {name: array} as `conditions` says.
+      num_codes: K.
+      grid: shape of the tokens before they are flattened.
+      conditions: name -> {"shape", "dtype"} and, for labels, "num_classes".
+      shard_records: most records in a shard.
+
+    Raises:
+      InputError: an example is unlike its specification, or there is none.
+    """
+    length = math.prod(grid)
+    token_type = np.min_scalar_type(num_codes - 1)
+    shards: list[tuple[Path, int]] = []
+    for chunk in _chunks(examples, shard_records):
+        path = directory / f"{split}-{len(shards):05d}.arrayrecord.tmp"
+        writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
+        try:
+            for example in chunk:
+                problem = _find_problem(example, num_codes, length, conditions)
+                if problem:
+                    raise InputError(
+                        f"Found a raw example {example['key']!r} whose {problem}; "
+                        "correct the source or the tokenizer."
+                    )
+                writer.write(_to_bytes(example, token_type))
+        finally:
+            writer.close()
+        shards.append((path, len(chunk)))
+    if not shards:
+        raise InputError(
+            f"Found no example in the split {split!r}; expected one or more; check "
+            "the raw data."
+        )
+    return _rename_shards(split, shards)
+
+
+def _chunks(examples: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(examples)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def _to_bytes(example: Mapping[str, Any], token_type: np.dtype) -> bytes:
+    arrays = {
+        "tokens": np.asarray(example["tokens"]).astype(token_type),
+        "key": np.frombuffer(example["key"].encode(), np.uint8),
+    }
+    for name, value in example["condition"].items():
+        arrays[f"condition/{name}"] = np.ascontiguousarray(value).reshape(
+            np.shape(value)  # ascontiguousarray makes [] to [1]
+        )
+    return save_arrays(arrays)
+
+
+def _rename_shards(split: str, shards: list[tuple[Path, int]]) -> Split:
+    done = []
+    for index, (temporary, num_records) in enumerate(shards):
+        name = f"{split}-{index:05d}-of-{len(shards):05d}.arrayrecord"
+        path = temporary.with_name(name)
+        os.replace(temporary, path)
+        shard = Shard(name, num_records, path.stat().st_size, _sha256(path))
+        done.append(shard)
+    return Split(sum(shard.num_records for shard in done), tuple(done))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find_problem(
+    example: Mapping[str, Any],
+    num_codes: int,
+    length: int,
+    conditions: Mapping[str, Mapping[str, Any]],
+) -> str | None:
+    """Returns "<part> is <found>; expected <that>", or None for a good example."""
+    tokens = np.asarray(example["tokens"])
+    if tokens.shape != (length,) or not np.issubdtype(tokens.dtype, np.integer):
+        return (
+            f"tokens are {tokens.dtype} of shape {list(tokens.shape)}; expected whole "
+            f"numbers of shape [{length}]"
+        )
+    if tokens.min() < 0 or tokens.max() >= num_codes:
+        return (
+            f"tokens lie in [{tokens.min()}, {tokens.max()}]; expected them in "
+            f"[0, {num_codes})"
+        )
+    condition = example["condition"]
+    if set(condition) != set(conditions):
+        return f"conditions are {sorted(condition)}; expected {sorted(conditions)}"
+    for name, spec in conditions.items():
+        value = np.asarray(condition[name])
+        if value.shape != tuple(spec["shape"]) or value.dtype != spec["dtype"]:
+            return (
+                f"condition {name} is {value.dtype} of shape {list(value.shape)}; "
+                f"expected {spec['dtype']} of shape {list(spec['shape'])}"
+            )
+        classes = spec.get("num_classes")
+        if classes is not None and not ((value >= 0) & (value < classes)).all():
+            return f"condition {name} is {value}; expected labels in [0, {classes})"
+    return None
+
+
+def check_shards(card: Card) -> None:
+    """Checks that every shard is there, with its size and, if feasible, its sha256.
+
+    The hashes are compared where the whole dataset has at most 1 GiB.
+
+    Raises:
+      InputError: names the first bad shard.
+    """
+    shards = [shard for split in card.splits.values() for shard in split.shards]
+    for shard in shards:
+        _check_size(card.directory, shard)
+    if sum(shard.num_bytes for shard in shards) > MAX_HASHED_BYTES:
+        return
+    for shard in shards:
+        found = _sha256(card.directory / shard.file)
+        if found != shard.sha256:
+            raise InputError(
+                f"Found sha256 {found} for {card.directory / shard.file}; expected "
+                f"{shard.sha256}, as {CARD_NAME} says; "
+                f"{_MAKE_AGAIN.format(directory=card.directory)}."
+            )
+
+
+def _check_size(directory: Path, shard: Shard) -> None:
+    path = directory / shard.file
+    advice = _MAKE_AGAIN.format(directory=directory)
+    if not path.is_file():
+        raise InputError(
+            f"Found no shard {path}; expected it, as {CARD_NAME} names it; {advice}."
+        )
+    found = path.stat().st_size
+    if found != shard.num_bytes:
+        raise InputError(
+            f"Found {found} bytes in {path}; expected {shard.num_bytes}, as "
+            f"{CARD_NAME} says; {advice}."
+        )
+
+
+class RecordSource:
+    """Random access to the records of one split, in the form that grain wants.
+
+    Item i is {"tokens": int32 [L], "condition": {name: array}}. Shards are opened at
+    their first use. An instance may be pickled and shared by threads.
+    """
+
+    def __init__(self, card: Card, split: str) -> None:
+        """Opens nothing yet.
+
+        Raises:
+          InputError: the dataset has no such split.
+        """
+        if split not in card.splits:
+            raise InputError(
+                f"Found no split {split!r} in {card.directory}; expected one of "
+                f"{', '.join(sorted(card.splits))}; name one of these."
+            )
+        self._card = card
+        self._split = split
+        self._shards = card.splits[split].shards
+        counts = [shard.num_records for shard in self._shards]
+        self._starts = list(itertools.accumulate(counts, initial=0))
+        self._reset()
+
+    def _reset(self) -> None:
+        self._readers: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        del state["_readers"], state["_lock"]  # open files and locks do not travel
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    def __repr__(self) -> str:
+        return f"RecordSource({self._card.name!r}, {self._split!r})"
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Returns record `index`, from 0.
+
+        Raises:
+          InputError: the record is corrupt; names the shard and the index.
+          IndexError: `index` is out of range.
+        """
+        arrays = self._load(index)
+        condition = {
+            name.removeprefix("condition/"): value
+            for name, value in arrays.items()
+            if name.startswith("condition/")
+        }
+        example = {"tokens": arrays["tokens"], "condition": condition}
+        card = self._card
+        problem = _find_problem(
+            example, card.num_codes, card.num_tokens, card.conditions
+        )
+        if problem:
+            raise self._corrupt(index, f"whose {problem}")
+        example["tokens"] = example["tokens"].astype(np.int32)
+        return example
+
+    def key(self, index: int) -> str:
+        """Returns the raw source's key of record `index`; raises as indexing does."""
+        return self._load(index)["key"].tobytes().decode()
+
+    def _load(self, index: int) -> dict[str, np.ndarray]:
+        shard, offset = self._locate(index)
+        reader = self._reader(shard)
+        try:
+            arrays = load_arrays(reader.read([offset])[0])
+        except (RuntimeError, IndexError, ValueError, KeyError) as error:
+            raise self._corrupt(index, f"that cannot be read ({error})") from error
+        except SafetensorError as error:
+            raise self._corrupt(index, f"that cannot be parsed ({error})") from error
+        missing = {"tokens", "key"} - set(arrays)
+        if missing:
+            raise self._corrupt(index, f"without {sorted(missing)}")
+        return arrays
+
+    def _locate(self, index: int) -> tuple[int, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"Record {index} of {self!r}, which has {len(self)}.")
+        shard = bisect_right(self._starts, index) - 1
+        return shard, int(index) - self._starts[shard]
+
+    def _reader(self, number: int) -> Any:
+        with self._lock:
+            if number not in self._readers:
+                self._readers[number] = self._open(self._shards[number])
+            return self._readers[number]
+
+    def _open(self, shard: Shard) -> Any:
+        _check_size(self._card.directory, shard)
+        path = self._card.directory / shard.file
+        advice = _MAKE_AGAIN.format(directory=self._card.directory)
+        try:
+            reader = array_record_module.ArrayRecordReader(str(path), READER_OPTIONS)
+            found = reader.num_records()
+        except RuntimeError as error:
+            raise InputError(
+                f"Found a shard {path} that cannot be opened ({error}); expected an "
+                f"ArrayRecord file; {advice}."
+            ) from error
+        if found != shard.num_records:
+            raise InputError(
+                f"Found {found} readable records in the shard {path}; expected "
+                f"{shard.num_records}, as {CARD_NAME} says; {advice}."
+            )
+        return reader
+
+    def _corrupt(self, index: int, what: str) -> InputError:
+        shard, offset = self._locate(index)
+        path = self._card.directory / self._shards[shard].file
+        expected = "" if "; expected" in what else "; expected a sound record"
+        advice = _MAKE_AGAIN.format(directory=self._card.directory)
+        return InputError(
+            f"Found a record {index} of {self._split} (record {offset} of {path}) "
+            f"{what}{expected}; {advice}."
+        )

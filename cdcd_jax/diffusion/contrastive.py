@@ -1,0 +1,98 @@
+"""The contrastive objective: how the loss of a sample's own tokens compares with that of
+negatives under the same condition (Zhu et al., ICLR 2023, section 3, in the three forms
+that the paper, its code and InfoNCE suggest).
+
+d(z) is the diffusion loss of tokens z at one time t under a condition c, in nats summed
+over positions: the variational term (level 'step') or -log p(x_0 = z | x_t, c) (level
+'sample'). Every function returns one value an example, in nats a token of the bound,
+that is T (or 1 / p(t)) times nats over L.
+"""
+
+import jax
+import jax.numpy as jnp
+
+FORMS = ("difference", "difference_paper", "infonce")
+CRITICS = ("conditional", "ratio")
+LEVELS = ("step", "sample")
+NEGATIVES = ("intra", "inter", "both")
+PATHS = ("shared", "parallel")
+
+
+def _mean_valid(d: jax.Array, valid: jax.Array) -> jax.Array:
+    count = jnp.sum(valid, axis=-1)
+    return jnp.sum(jnp.where(valid, d, 0.0), axis=-1) / jnp.maximum(count, 1)
+
+
+def difference(
+    d_negative: jax.Array,
+    valid: jax.Array,
+    time_weight: jax.Array,
+    scale: jax.Array,
+) -> jax.Array:
+    """-w_t mean_j d(z^j): what the reference's code adds to the bound.
+
+    Args:
+        d_negative: [B, N] nats, each position bounded (`posterior_kl`'s floor).
+        valid: bool [B, N]; a negative that does not exist is left out.
+        time_weight: [B], w_t.
+        scale: [B], 1 / (p(t) L).
+
+    Returns:
+        [B].
+    """
+    return -time_weight * scale * _mean_valid(d_negative, valid)
+
+
+def difference_paper(
+    d_positive: jax.Array, d_negative: jax.Array, valid: jax.Array, scale: jax.Array
+) -> jax.Array:
+    """d(x_0) - C sum_j d(z^j) with C = 1/N: the final form of the paper's section 3.
+
+    Shapes as in `difference`; d_positive is [B].
+    """
+    return scale * (d_positive - _mean_valid(d_negative, valid))
+
+
+def infonce(
+    d_positive: jax.Array,
+    d_negative: jax.Array,
+    valid: jax.Array,
+    temperature: float,
+    timesteps: int,
+    length: int,
+    importance: jax.Array,
+) -> jax.Array:
+    """Cross-entropy of picking x_0 among {x_0, z^1..z^N} by exp(-d / temperature).
+
+    d is scaled by T / L, so that the temperature (nats a token) does not depend on the
+    length, and the importance weight stays outside of the logarithm. Bounded below by 0.
+
+    Args:
+        d_positive: [B] nats.
+        d_negative: [B, N] nats.
+        valid: bool [B, N].
+        temperature: tau > 0.
+        timesteps: T.
+        length: L.
+        importance: [B], 1 / (T p(t)).
+
+    Returns:
+        [B].
+    """
+    d = jnp.concatenate([d_positive[:, None], d_negative], axis=-1)
+    exists = jnp.concatenate([jnp.ones_like(valid[:, :1]), valid], axis=-1)
+    score = jnp.where(exists, -d * (timesteps / length / temperature), -jnp.inf)
+    return importance * (jax.nn.logsumexp(score, axis=-1) - score[:, 0])
+
+
+def nce_accuracy(
+    d_positive: jax.Array, d_negative: jax.Array, valid: jax.Array
+) -> jax.Array:
+    """Share of examples whose own tokens score strictly better than all negatives.
+
+    Examples without a valid negative do not count; nan when there is none at all.
+    """
+    best = jnp.min(jnp.where(valid, d_negative, jnp.inf), axis=-1)
+    counts = jnp.any(valid, axis=-1)
+    wins = jnp.where(counts, d_positive < best, False)
+    return jnp.sum(wins) / jnp.sum(counts)

@@ -1,0 +1,46 @@
+"""Do samples copy the training data, and do they vary as real data do?"""
+
+import numpy as np
+
+
+def copy_rate(
+    samples: np.ndarray, training: np.ndarray, threshold: float, block: int = 256
+) -> float:
+    """Share of samples within `threshold` (mean absolute difference) of a training row.
+
+    Args:
+        samples: float [N, D].
+        training: float [M, D].
+        threshold: in the units of the features.
+        block: samples compared at once.
+    """
+    copies = 0
+    for i in range(0, len(samples), block):
+        part = samples[i : i + block, None, :]
+        distance = np.mean(np.abs(part - training[None]), axis=-1)
+        copies += int(np.sum(np.min(distance, axis=1) <= threshold))
+    return copies / len(samples)
+
+
+def relative_spread(
+    samples: np.ndarray,
+    sample_labels: np.ndarray,
+    real: np.ndarray,
+    real_labels: np.ndarray,
+) -> float:
+    """Mean standard deviation of a feature within its class, relative to real data.
+
+    1 means as varied as real data; a model that draws one sample a class gives 0.
+
+    Args:
+        samples, real: float [N, D], [M, D].
+        sample_labels, real_labels: int [N], [M]; each class of `samples` must occur in
+            `real`.
+    """
+
+    def spread(rows: np.ndarray, labels: np.ndarray, label: int) -> float:
+        return float(np.mean(np.std(rows[labels == label], axis=0)))
+
+    classes = np.unique(sample_labels)
+    ours = np.mean([spread(samples, sample_labels, c) for c in classes])
+    return float(ours / np.mean([spread(real, real_labels, c) for c in classes]))

@@ -1,0 +1,75 @@
+"""Sets of figures that judge samples of a task, by the name in `eval.figures`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cdcd_jax.metrics.classifier import PixelClassifier
+from cdcd_jax.metrics.diversity import copy_rate, relative_spread
+from cdcd_jax.metrics.frechet import frechet_distance
+
+# decoded arrays of a split or of samples: images, condition, ...
+Decoded = Mapping[str, Any]
+
+# mean absolute difference of pixels in [-1, 1] below which a sample is a copy: a
+# quarter of a digit's grey level. The nearest other digit is 0.1 away at the median.
+COPY_THRESHOLD = 0.25 * 2 / 16
+
+
+def _pixels(decoded: Decoded) -> np.ndarray:
+    images = np.asarray(decoded["images"], np.float64)
+    return images.reshape(len(images), -1) / 127.5 - 1.0
+
+
+def labelled_pixels(
+    samples: Mapping[str, Decoded], train: Decoded, test: Decoded
+) -> dict[str, float]:
+    """Small images with a label, judged in the space of their pixels in [-1, 1].
+
+    Args:
+        samples: 'unguided' and 'guided', each with images and condition['label'].
+        train, test: real images and labels.
+
+    Returns:
+        For unguided samples class_accuracy, frechet_distance (to the test split),
+        copy_rate and spread; the same with the suffix _guided; and of real data
+        class_accuracy_real, frechet_distance_real, copy_rate_real (test images as if
+        they were samples). `<name>/n` is the number of samples judged.
+    """
+    real, held_out = _pixels(train), _pixels(test)
+    labels = np.asarray(train["condition"]["label"])
+    classifier = PixelClassifier(real, labels)
+    figures: dict[str, float] = {}
+
+    def judge(suffix: str, pixels: np.ndarray, classes: np.ndarray) -> None:
+        values = {
+            "class_accuracy": classifier.accuracy(pixels, classes),
+            "copy_rate": copy_rate(pixels, real, COPY_THRESHOLD),
+            "spread": relative_spread(pixels, classes, real, labels),
+            "frechet_distance": frechet_distance(
+                real if suffix == "_real" else pixels, held_out
+            ),
+        }
+        for name, value in values.items():
+            figures[f"{name}{suffix}"] = value
+            figures[f"{name}{suffix}/n"] = len(pixels)
+
+    for name, suffix in (("unguided", ""), ("guided", "_guided")):
+        decoded = samples[name]
+        judge(suffix, _pixels(decoded), np.asarray(decoded["condition"]["label"]))
+    judge("_real", held_out, np.asarray(test["condition"]["label"]))
+    figures["frechet_distance_real/n"] = len(real)
+    return figures
+
+
+def _none(samples: Mapping[str, Decoded], train: Decoded, test: Decoded) -> dict:
+    """No judge: the bound alone."""
+    del samples, train, test
+    return {}
+
+
+FIGURES: dict[str, Callable[..., dict[str, float]]] = {
+    "labelled_pixels": labelled_pixels,
+    "": _none,
+}

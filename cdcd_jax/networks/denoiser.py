@@ -1,0 +1,268 @@
+"""The denoiser: noisy tokens, time and an encoded condition -> logits of x_0.
+
+Four forms in one module. 'self', 'selfcondition' and 'selfcross' hold the weights of the
+reference's three transformers (VQ-Diffusion and CDCD, transformer_utils.py): learned
+tables of t' = t - 1, factorised position tables, and the condition as nothing, a class
+table in every block, or a sequence for cross-attention. 'modern' is ours: time is
+continuous, so that one network serves any T and any grid of times; time and condition
+vector set scale, shift and gate of every branch (Peebles and Xie 2023), zero at the
+start; queries and keys are normalised; positions are rotary in both axes of the grid;
+cross-attention is there when the condition has a sequence.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cdcd_jax.networks import conditioners, layers
+from cdcd_jax.networks.layers import MLP, Attention, TableNorm, normal_init
+
+FORMS = ("modern", "self", "selfcondition", "selfcross")
+
+
+class BlockInputs(NamedTuple):
+    """What every block sees besides the tokens."""
+
+    time_index: jax.Array  # int32 [B], t' = t - 1
+    encoded: conditioners.Encoded
+    vector: jax.Array | None  # [B, D], time and condition (modern form)
+
+
+class ReferenceBlock(nn.Module):
+    """A block of the reference's 'self', 'selfcondition' or 'selfcross' transformer."""
+
+    form: str
+    heads: int
+    mlp: str
+    mlp_ratio: int
+    activation: str
+    grid: tuple[int, int]
+    timesteps: int
+    num_classes: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, inputs: BlockInputs) -> tuple[jax.Array, None]:
+        """[B, L, D] -> [B, L, D]."""
+        t = inputs.time_index
+        attention = lambda name: Attention(self.heads, dtype=self.dtype, name=name)
+        y = TableNorm(self.timesteps, name="ln1")(x, t)
+        x = x + attention("attn1")(y)
+        if self.form == "selfcross":
+            y = TableNorm(self.timesteps, name="ln1_1")(x, t)
+            x = x + attention("attn2")(y, inputs.encoded.sequence)
+        if self.form == "selfcondition":
+            # one more entry than classes: the null
+            norm = TableNorm(self.num_classes + 1, name="ln2")
+            y = norm(x, inputs.encoded.label)
+        else:
+            y = nn.LayerNorm(epsilon=1e-5, name="ln2")(x)
+        mlp = MLP(
+            self.mlp, self.mlp_ratio, self.activation, self.grid, self.dtype, name="mlp"
+        )
+        return x + mlp(y), None
+
+
+class ModernBlock(nn.Module):
+    """Self-attention, cross-attention to a sequence if there is one, and MLP."""
+
+    heads: int
+    mlp: str
+    mlp_ratio: int
+    activation: str
+    grid: tuple[int, int]
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, inputs: BlockInputs) -> tuple[jax.Array, None]:
+        """[B, L, D] -> [B, L, D]."""
+        width = x.shape[-1]
+        sequence = inputs.encoded.sequence
+        branches = 2 if sequence is None else 3
+        modulation = nn.Dense(
+            3 * branches * width, kernel_init=nn.initializers.zeros, name="modulation"
+        )(jax.nn.silu(inputs.vector))
+        parts = iter(jnp.split(modulation[:, None, :], 3 * branches, axis=-1))
+
+        def branch(x: jax.Array, module) -> jax.Array:
+            scale, shift, gate = next(parts), next(parts), next(parts)
+            y = layers.layer_norm(x) * (1 + scale) + shift
+            return x + gate * module(y.astype(self.dtype))
+
+        attention = lambda name, **kwargs: Attention(
+            self.heads, qk_norm=True, dtype=self.dtype, name=name, **kwargs
+        )
+        x = branch(x, attention("attn1", rotary_grid=self.grid))
+        if sequence is not None:
+            cross = attention("attn2")
+            x = branch(x, lambda y: cross(y, sequence.astype(self.dtype)))
+        mlp = MLP(
+            self.mlp, self.mlp_ratio, self.activation, self.grid, self.dtype, name="mlp"
+        )
+        return branch(x, mlp), None
+
+
+class Denoiser(nn.Module):
+    """p_theta(x_0 | x_t, condition) as logits.
+
+    Attributes:
+        form: one of `FORMS`.
+        num_codes: K.
+        grid: (H, W) of the tokens, row-major; (1, L) for sound.
+        width, depth, heads: of the transformer.
+        mlp: 'fc' or 'conv' (3 x 3 on the grid).
+        mlp_ratio: hidden width over width.
+        activation: a key of `layers.ACTIVATIONS`.
+        timesteps: T; the length of the learned time tables, and the unit of t.
+        num_classes: of the class table in the 'selfcondition' form.
+        position_grid: size of the learned position tables of the reference forms; None
+            for `grid`. Larger tables are read row-major and cut to L, as the reference
+            does.
+        scan_layers: stacks the blocks' parameters and scans over them.
+        remat: 'none', 'full' (keep only the blocks' inputs) or 'dots' (keep matrix
+            products).
+        dtype: of the matrix products; logits are float32.
+    """
+
+    form: str
+    num_codes: int
+    grid: tuple[int, int]
+    width: int
+    depth: int
+    heads: int
+    mlp: str
+    mlp_ratio: int
+    activation: str
+    timesteps: int
+    num_classes: int = 0
+    position_grid: tuple[int, int] | None = None
+    scan_layers: bool = False
+    remat: str = "none"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
+    ) -> jax.Array:
+        """Tokens int32 [B, L] (M = K where masked), t int32 [B] -> float32 [B, L, K]."""
+        modern = self.form == "modern"
+        x = nn.Embed(
+            self.num_codes + 1, self.width, embedding_init=normal_init, name="tokens"
+        )(x_t)
+        if modern:
+            table = self.param(
+                "positions", normal_init, (x_t.shape[1], self.width), jnp.float32
+            )
+            x, vector = x + table, self._vector(t, encoded)
+        else:
+            x, vector = x + self._factorised_positions(x_t.shape[1]), None
+        x = self._blocks(x, BlockInputs(t - 1, encoded, vector))
+        if modern:
+            both = nn.Dense(
+                2 * self.width, kernel_init=nn.initializers.zeros, name="modulation"
+            )(jax.nn.silu(vector))
+            scale, shift = jnp.split(both[:, None, :], 2, axis=-1)
+            x = layers.layer_norm(x) * (1 + scale) + shift
+        else:
+            x = nn.LayerNorm(epsilon=1e-5, name="norm")(x)
+        head = nn.Dense(
+            self.num_codes,
+            kernel_init=nn.initializers.zeros if modern else normal_init,
+            dtype=self.dtype,
+            name="logits",
+        )
+        return layers.per_token(head, x).astype(jnp.float32)
+
+    def _vector(self, t: jax.Array, encoded: conditioners.Encoded) -> jax.Array:
+        time = layers.time_embedding(t / self.timesteps, 2 * (self.width // 2))
+        dense = lambda name: nn.Dense(self.width, kernel_init=normal_init, name=name)
+        vector = dense("time_2")(jax.nn.silu(dense("time_1")(time)))
+        return vector if encoded.vector is None else vector + encoded.vector
+
+    def _factorised_positions(self, length: int) -> jax.Array:
+        height, width = self.position_grid or self.grid
+        table = lambda name, size: self.param(
+            name, normal_init, (size, self.width), jnp.float32
+        )
+        rows, columns = table("rows", height), table("columns", width)
+        return (rows[:, None, :] + columns[None, :, :]).reshape(-1, self.width)[:length]
+
+    def _blocks(self, x: jax.Array, inputs: BlockInputs) -> jax.Array:
+        kwargs = dict(
+            heads=self.heads,
+            mlp=self.mlp,
+            mlp_ratio=self.mlp_ratio,
+            activation=self.activation,
+            grid=self.grid,
+            dtype=self.dtype,
+        )
+        block = ModernBlock
+        if self.form != "modern":
+            block = ReferenceBlock
+            kwargs.update(
+                form=self.form, timesteps=self.timesteps, num_classes=self.num_classes
+            )
+        if self.remat != "none":
+            policies = {
+                "full": jax.checkpoint_policies.nothing_saveable,
+                "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+            }
+            block = nn.remat(block, policy=policies[self.remat], prevent_cse=False)
+        if self.scan_layers:
+            stack = nn.scan(
+                block,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=nn.broadcast,
+                length=self.depth,
+                metadata_params={nn.PARTITION_NAME: "layers"},
+            )
+            return stack(**kwargs, name="blocks")(x, inputs)[0]
+        for i in range(self.depth):
+            x, _ = block(**kwargs, name=f"blocks_{i}")(x, inputs)
+        return x
+
+
+class ConditionalDenoiser(nn.Module):
+    """Conditioners and denoiser together, so that they share one parameter tree.
+
+    Attributes:
+        denoiser: the settings of `Denoiser`.
+        conditions: modality -> settings of its conditioner.
+    """
+
+    denoiser: dict[str, Any]
+    conditions: dict[str, Any]
+
+    def setup(self) -> None:
+        self.network = Denoiser(**self.denoiser)
+        self.encoders = {
+            name: conditioners.make_conditioner(name, spec, self.denoiser["width"])
+            for name, spec in self.conditions.items()
+        }
+
+    def encode(
+        self, condition: dict[str, jax.Array], drop: jax.Array
+    ) -> conditioners.Encoded:
+        """Arrays [B, ...] by modality; drop bool [B]: where true, every null at once."""
+        return conditioners.join(
+            [self.encoders[name](condition[name], drop) for name in self.encoders]
+        )
+
+    def denoise(
+        self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
+    ) -> jax.Array:
+        """See `Denoiser.__call__`."""
+        return self.network(x_t, t, encoded)
+
+    def __call__(
+        self,
+        x_t: jax.Array,
+        t: jax.Array,
+        condition: dict[str, jax.Array],
+        drop: jax.Array,
+    ) -> jax.Array:
+        """Logits float32 [B, L, K]."""
+        return self.denoise(x_t, t, self.encode(condition, drop))

@@ -1,0 +1,184 @@
+"""Layers of the denoisers: attention, MLPs, adaptive layer norms, time embedding.
+
+Matrix products run in `dtype`; parameters, norms and softmax are float32.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Dtype = Any
+
+# What the reference draws all Linear and Embedding weights from.
+normal_init = nn.initializers.normal(0.02)
+# PyTorch's default for convolutions, which the reference keeps.
+conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def gelu2(x: jax.Array) -> jax.Array:
+    """x sigmoid(1.702 x), the reference's GELU2."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+ACTIVATIONS = {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu2": gelu2,
+    "silu": jax.nn.silu,
+}
+
+
+def layer_norm(x: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+    """Layer norm without weights over the last axis, in float32; returns float32."""
+    x = x.astype(jnp.float32)
+    mean = jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(x - mean), axis=-1, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(variance + epsilon)
+
+
+def rms_norm(x: jax.Array, epsilon: float = 1e-6) -> jax.Array:
+    """x / rms(x) over the last axis, in float32; returns float32."""
+    x = x.astype(jnp.float32)
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + epsilon)
+
+
+def time_embedding(time: jax.Array, width: int) -> jax.Array:
+    """Sine and cosine features of a time in [0, 1]: float [B] -> [B, width].
+
+    Periods run from 1e-3 to 10 of the whole range (Vaswani et al. 2017, in the units of
+    a diffusion time of 0..1000).
+    """
+    half = width // 2
+    frequency = jnp.exp(-math.log(10000.0) * jnp.arange(half) / half)
+    angle = 1000.0 * time.astype(jnp.float32)[:, None] * frequency
+    return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+
+
+def rotary_angles(grid: tuple[int, int], size: int) -> np.ndarray:
+    """Angles float32 [L, size / 2] of a grid's positions for heads of `size` features.
+
+    A (1, L) grid gives all pairs to the column; else rows and columns share them (Su et
+    al. 2021, along both axes). The longest period is far longer than the grid.
+    """
+    height, width = grid
+    pairs = size // 2
+    row_pairs = 0 if height == 1 else pairs // 2
+    row, column = np.divmod(np.arange(height * width), width)
+
+    def axis(position: np.ndarray, number: int) -> np.ndarray:
+        base = 10.0 * max(grid)
+        return position[:, None] * base ** (-np.arange(number) / max(number, 1))
+
+    angles = [axis(row, row_pairs), axis(column, pairs - row_pairs)]
+    return np.concatenate(angles, axis=-1).astype(np.float32)
+
+
+def rotate(x: jax.Array, angle: np.ndarray) -> jax.Array:
+    """Rotates pairs of features of [B, L, heads, size] by angles [L, size / 2]."""
+    cosine, sine = np.cos(angle)[:, None, :], np.sin(angle)[:, None, :]
+    a, b = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([a * cosine - b * sine, a * sine + b * cosine], axis=-1)
+
+
+def per_token(module: nn.Module, x: jax.Array) -> jax.Array:
+    """Applies a module to [B L, D] instead of [B, L, D].
+
+    On CPUs the gradient of a matrix product that sums over two axes takes 2-3 x as long.
+    """
+    out = module(x.reshape(-1, x.shape[-1]))
+    return out.reshape(*x.shape[:-1], *out.shape[1:])
+
+
+class Attention(nn.Module):
+    """Multi-head attention of x to itself or to a sequence.
+
+    Attributes:
+        heads: number of heads; divides the width of x.
+        qk_norm: RMS norm with a learned scale on queries and keys.
+        rotary_grid: (H, W) of the tokens when queries and keys are to be rotated by
+            their row and column (self-attention only); None for no rotation.
+        dtype: of the matrix products.
+    """
+
+    heads: int
+    qk_norm: bool = False
+    rotary_grid: tuple[int, int] | None = None
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, sequence: jax.Array | None = None) -> jax.Array:
+        """[B, L, D] (and [B, S, C]) -> [B, L, D]."""
+        width = x.shape[-1]
+        shape = (self.heads, width // self.heads)
+        source = x if sequence is None else sequence
+
+        def project(name: str, inputs: jax.Array) -> jax.Array:
+            dense = nn.DenseGeneral(
+                shape, kernel_init=normal_init, dtype=self.dtype, name=name
+            )
+            return per_token(dense, inputs)
+
+        q, k = project("query", x), project("key", source)
+        v = project("value", source)
+        if self.qk_norm:
+            ones = nn.initializers.ones
+            q = rms_norm(q) * self.param("query_scale", ones, shape[-1:])
+            k = rms_norm(k) * self.param("key_scale", ones, shape[-1:])
+        if self.rotary_grid is not None:
+            angle = rotary_angles(self.rotary_grid, shape[-1])
+            q, k = rotate(q, angle), rotate(k, angle)
+        q, k = q.astype(self.dtype), k.astype(self.dtype)
+        out = jax.nn.dot_product_attention(q, k, v)
+        proj = nn.Dense(width, kernel_init=normal_init, dtype=self.dtype, name="proj")
+        return per_token(proj, out.reshape(x.shape))
+
+
+class MLP(nn.Module):
+    """Two layers, fully connected ('fc') or 3 x 3 convolutions on the grid ('conv')."""
+
+    kind: str
+    ratio: int
+    activation: str
+    grid: tuple[int, int]
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, L, D] -> [B, L, D]."""
+        batch, length, width = x.shape
+        activation = ACTIVATIONS[self.activation]
+        if self.kind == "fc":
+            dense = lambda size, name: nn.Dense(
+                size, kernel_init=normal_init, dtype=self.dtype, name=name
+            )
+            x = activation(per_token(dense(self.ratio * width, "hidden"), x))
+            return per_token(dense(width, "out"), x)
+        conv = lambda size, name: nn.Conv(
+            size, (3, 3), padding=1, kernel_init=conv_init, dtype=self.dtype, name=name
+        )
+        x = x.reshape(batch, *self.grid, width)
+        x = activation(conv(self.ratio * width, "hidden")(x))
+        return conv(width, "out")(x).reshape(batch, length, width)
+
+
+class TableNorm(nn.Module):
+    """Layer norm whose scale and shift come from a learned table of integers.
+
+    y = ln(x) (1 + scale) + shift, [scale, shift] = W silu(table[index]) (the
+    reference's AdaLayerNorm).
+    """
+
+    entries: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, index: jax.Array) -> jax.Array:
+        """[B, L, D], int [B] -> float32 [B, L, D]."""
+        width = x.shape[-1]
+        table = nn.Embed(self.entries, width, embedding_init=normal_init, name="emb")
+        code = jax.nn.silu(table(index))
+        both = nn.Dense(2 * width, kernel_init=normal_init, name="linear")(code)
+        scale, shift = jnp.split(both[:, None, :], 2, axis=-1)
+        return layer_norm(x) * (1 + scale) + shift

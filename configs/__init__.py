@@ -1,0 +1,1 @@
+"""One file a run that somebody would make; `get_config` returns its settings."""

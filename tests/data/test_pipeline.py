@@ -1,0 +1,166 @@
+"""Tests of the batches: order, position, processes, and what is refused."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cdcd_jax.data.pipeline import check_matches, one_pass, training_batches
+from cdcd_jax.data.records import Card, read_card
+from cdcd_jax.errors import InputError, UsageError
+
+MakeDataset = Callable[..., Card]
+
+
+def take(count: int, card: Card, **options) -> list[np.ndarray]:
+    """The first token (that is, the record's index) of each example of each batch."""
+    batches = training_batches(card, **{"seed": 0} | options)
+    return [batch["tokens"][:, 0] for batch in itertools.islice(batches, count)]
+
+
+def test_batches_have_the_promised_form(digits_records: Path) -> None:
+    card = read_card(digits_records)
+    batch = next(training_batches(card, batch_size=32, seed=1))
+    assert set(batch) == {"tokens", "condition"}
+    assert batch["tokens"].shape == (32, 64) and batch["tokens"].dtype == np.int32
+    label = batch["condition"]["label"]
+    assert label.shape == (32,) and label.dtype == np.int32
+
+
+def test_every_epoch_is_another_permutation(make_dataset: MakeDataset) -> None:
+    card = make_dataset(30)
+    stream = np.concatenate(take(24, card, batch_size=10))
+    epochs = stream.reshape(8, 30)
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(30))
+    assert len({tuple(epoch) for epoch in epochs}) == 8
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 45])
+def test_batches_cross_the_border_of_epochs(
+    make_dataset: MakeDataset, batch_size: int
+) -> None:
+    card = make_dataset(30)
+    count = -(-60 // batch_size)  # two epochs or a little more
+    batches = take(count, card, batch_size=batch_size)
+    assert {len(batch) for batch in batches} == {batch_size}
+    singles = take(60, card, batch_size=1)
+    np.testing.assert_array_equal(np.concatenate(batches)[:60], np.ravel(singles))
+
+
+@pytest.mark.parametrize("step", [1, 4, 23])
+@pytest.mark.parametrize("threads", [0, 2])
+def test_start_step_is_the_position(
+    make_dataset: MakeDataset, step: int, threads: int
+) -> None:
+    card = make_dataset(30)
+    whole = take(step + 3, card, batch_size=8)
+    rest = take(3, card, batch_size=8, start_step=step, threads=threads)
+    np.testing.assert_array_equal(whole[step:], rest)
+
+
+def test_a_far_position_costs_nothing(make_dataset: MakeDataset) -> None:
+    card = make_dataset(30)
+    # three batches an epoch: this one opens an epoch
+    batches = take(3, card, batch_size=10, start_step=3_000_000)
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(30))
+
+
+def test_seed_decides(make_dataset: MakeDataset) -> None:
+    card = make_dataset(30)
+    first, same, other = (take(1, card, batch_size=30, seed=s)[0] for s in (3, 3, 4))
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
+
+
+def test_global_batches_do_not_depend_on_processes(make_dataset: MakeDataset) -> None:
+    card = make_dataset(30)
+    whole = take(9, card, batch_size=8, start_step=2)
+    for count in (2, 4):
+        parts = [
+            take(
+                9,
+                card,
+                batch_size=8,
+                start_step=2,
+                process_index=index,
+                process_count=count,
+            )
+            for index in range(count)
+        ]
+        for step in range(9):
+            joined = np.stack([part[step] for part in parts], axis=1).ravel()
+            np.testing.assert_array_equal(joined, whole[step])
+
+
+def test_one_pass_gives_each_record_once_in_order(make_dataset: MakeDataset) -> None:
+    batches = list(one_pass(make_dataset(12), "train", 5))
+    assert [len(batch["tokens"]) for batch in batches] == [5, 5, 2]
+    tokens = np.concatenate([batch["tokens"] for batch in batches])
+    labels = np.concatenate([batch["condition"]["label"] for batch in batches])
+    np.testing.assert_array_equal(tokens[:, 0], np.arange(12))
+    np.testing.assert_array_equal(labels, np.arange(12) % 10)
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_corrupt_record_comes_out_by_name(own_digits: Path, threads: int) -> None:
+    card = read_card(own_digits)
+    path = own_digits / card.splits["train"].shards[0].file
+    content = bytearray(path.read_bytes())
+    content[30_000:30_064] = bytes(64)
+    path.write_bytes(content)
+    batches = training_batches(card, batch_size=64, seed=0, threads=threads)
+    for stream in (batches, one_pass(card, "train", 64)):
+        with pytest.raises(InputError, match=rf"record \d+ of train .*{path.name}"):
+            for _ in range(24):
+                next(stream)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        ((18, (8, 8), {}), "model.num_codes"),
+        ((17, (4, 16), {}), "model.grid"),
+        ((17, (64,), {}), "model.grid"),
+        ((17, (8, 8), {"caption": {}}), "model.conditions"),
+        ((17, (8, 8), {"label": {"num_classes": 11}}), "conditions.label.num_classes"),
+        ((17, (8, 8), {"label": {"shape": [1]}}), "conditions.label.shape"),
+    ],
+)
+def test_check_matches_refuses(
+    digits_records: Path, arguments: tuple, key: str
+) -> None:
+    with pytest.raises(InputError, match=key):
+        check_matches(read_card(digits_records), *arguments)
+
+
+def test_check_matches_names_both_values(digits_records: Path) -> None:
+    with pytest.raises(InputError, match=r"num_codes = 17 .*expected 256"):
+        check_matches(read_card(digits_records), 256, (8, 8), {})
+
+
+def test_check_matches_accepts(digits_records: Path) -> None:
+    card = read_card(digits_records)
+    check_matches(card, 17, [8, 8], {"label": {"num_classes": 10, "shape": ()}})
+    check_matches(card, 17, (8, 8), {})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"process_count": 3}, "multiple"),
+        ({"process_index": 1}, "process 1 of 1"),
+        ({"start_step": -1}, "start_step = -1"),
+        ({"seed": 2**32}, "seed = 4294967296"),
+    ],
+)
+def test_training_batches_refuses(
+    digits_records: Path, options: dict, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        training_batches(
+            read_card(digits_records), **{"batch_size": 8, "seed": 0} | options
+        )

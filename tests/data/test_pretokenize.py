@@ -1,0 +1,124 @@
+"""Tests of the mode that makes records: determinism, restart, refusals."""
+
+from pathlib import Path
+
+import ml_collections
+import pytest
+
+from cdcd_jax import pretokenize as module
+from cdcd_jax.data.records import check_shards, read_card
+from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.pretokenize import default_config, pretokenize
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def with_data(**changes) -> dict:
+    config = default_config()
+    config["data"] |= changes
+    return config
+
+
+def test_card_of_the_digits(digits_records: Path) -> None:
+    card = read_card(digits_records)
+    assert (card.name, card.num_codes, card.grid) == ("digits", 17, (8, 8))
+    counts = {name: split.num_records for name, split in card.splits.items()}
+    assert counts == {"train": 1437, "test": 360}
+    assert card.conditions["label"]["num_classes"] == 10
+    assert set(card.tokenizer) == {"kind", "levels", "fingerprint"}
+    assert card.config == default_config()
+    check_shards(card)
+
+
+def test_same_config_same_bytes(digits_records: Path, tmp_path: Path) -> None:
+    assert pretokenize(default_config(), tmp_path / "again") == tmp_path / "again"
+    assert contents(tmp_path / "again") == contents(digits_records)
+
+
+def test_one_line_says_what_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pretokenize(with_data(shard_records=1000), tmp_path)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert str(tmp_path) in line and "train 1437, test 360" in line
+    assert len(read_card(tmp_path).splits["train"].shards) == 2
+
+
+def test_finished_is_left_alone(
+    own_digits: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "write_split", None)
+    before = contents(own_digits)
+    config = ml_collections.ConfigDict(default_config() | {"grid": (8, 8)})
+    assert pretokenize(config, own_digits) == own_digits
+    assert contents(own_digits) == before and capsys.readouterr().out == ""
+
+
+def test_other_settings_are_refused(own_digits: Path) -> None:
+    before = contents(own_digits)
+    with pytest.raises(InputError, match=r"'seed': 0.*'seed': 1"):
+        pretokenize(default_config() | {"seed": 1}, own_digits)
+    config = default_config()
+    config["tokenizer"]["levels"] = 16
+    with pytest.raises(InputError, match="another work directory"):
+        pretokenize(config, own_digits)
+    assert contents(own_digits) == before
+
+
+def test_killed_run_starts_again(
+    digits_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed_in_test(directory: Path, split: str, examples, **options):
+        if split == "train":
+            return module_write_split(directory, split, examples, **options)
+        (directory / "test-00000.arrayrecord.tmp").write_bytes(b"half")
+        raise Killed
+
+    module_write_split = module.write_split
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_split", killed_in_test)
+        with pytest.raises(Killed):
+            pretokenize(with_data(shard_records=500), tmp_path)
+    (tmp_path / "mine.txt").write_text("a user's file")
+    with pytest.raises(InputError, match=r"Found no dataset\.json"):
+        read_card(tmp_path)
+    pretokenize(default_config(), tmp_path)
+    (tmp_path / "mine.txt").unlink()
+    assert contents(tmp_path) == contents(digits_records)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (default_config() | {"batch_size": 3}, "batch_size"),
+        ({"seed": 0}, "expected"),
+        (with_data(raw="digit"), "expected one of digits"),
+        (with_data(shard_records=0), "shard_records"),
+        (with_data(path="x"), "path"),
+        (default_config() | {"data": {"raw": "digits"}}, "shard_records"),
+        (default_config() | {"grid": [8, 9, 1]}, "grid"),
+        (default_config() | {"seed": object()}, "expected numbers"),
+    ],
+)
+def test_bad_config(tmp_path: Path, config: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        pretokenize(config, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_images_unlike_the_grid(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected \[N, 4, 16, 1\]"):
+        pretokenize(default_config() | {"grid": [4, 16]}, tmp_path)
+    with pytest.raises(InputError, match="Found no"):
+        read_card(tmp_path)
+
+
+def test_workdir_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be made a directory"):
+        pretokenize(default_config(), tmp_path / "file")
