@@ -1,7 +1,8 @@
 """Every configuration key, its default and its meaning, in one place.
 
 Plain nested dicts, so that the core runs where ml_collections is absent. A file in
-`configs/` calls `experiment(...)` with what differs. A key that is not here is an error.
+`configs/` calls `experiment(...)` with what differs; a key that is not here is an
+error.
 """
 
 import copy
@@ -160,7 +161,14 @@ def variant(name: str, variants: Mapping[str, Mapping]) -> Mapping:
 
 
 # What may differ between a work directory's run and one that continues it.
-CONTINUABLE = ("report", "eval", "sampling", "stages", "optim.num_steps", "data.threads")
+CONTINUABLE = (
+    "report",
+    "eval",
+    "sampling",
+    "stages",
+    "optim.num_steps",
+    "data.threads",
+)
 
 
 def differences(

@@ -18,3 +18,7 @@ class UsageError(InputError):
     """The command line or the configuration is wrong. Exit code 2."""
 
     exit_code = 2
+
+
+class Stopped(Exception):
+    """A signal asked the run to stop, and its state was saved. Exit code 0."""

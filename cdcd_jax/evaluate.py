@@ -1,4 +1,4 @@
-"""A checkpoint -> a table of figures: draws samples, judges them, writes evaluation.json."""
+"""A checkpoint -> figures: draws samples, judges them, writes evaluation.json."""
 
 import json
 import pathlib
@@ -77,7 +77,8 @@ def evaluate(
 
 def _print(figures: Mapping[str, float], title: str) -> None:
     shown = {
-        name: f"{value:.4g}" + (f"  (n = {figures[name + '/n']})" if name + "/n" in figures else "")
+        name: f"{value:.4g}"
+        + (f"  (n = {figures[name + '/n']})" if name + "/n" in figures else "")
         for name, value in figures.items()
         if not name.endswith("/n") and name != "step"
     }

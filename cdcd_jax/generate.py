@@ -1,9 +1,9 @@
-"""A checkpoint and conditions -> files: samples.npz, one file a sample, a contact sheet."""
+"""A checkpoint and conditions -> samples.npz, a file a sample, a contact sheet."""
 
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ def write_samples(
     """Writes what a task sampled; returns the contact sheet uint8 [H, W, C].
 
     Args:
-        directory: `<workdir>/samples/<name>`; files there of the same names are replaced.
+        directory: `<workdir>/samples/<name>`; files of these names are replaced.
         outputs: tokens int32 [N, L], images uint8 [N, H, W, C].
         condition: modality -> [N, ...].
         single_files: also one png a sample.
@@ -40,7 +40,8 @@ def write_samples(
             report.write_png(directory / f"sample_{i:05d}.png", image)
     shown = images[contact_order(condition, len(images))]
     columns = min(len(shown), 10)
-    sheet = report.image_grid(shown, columns, scale=max(1, 64 // images.shape[1]) // 2 or 1)
+    scale = max(1, 32 // images.shape[1])
+    sheet = report.image_grid(shown, columns, scale)
     report.write_png(directory / "contact_sheet.png", sheet)
     return sheet
 
@@ -57,7 +58,9 @@ def contact_order(condition: Mapping[str, np.ndarray], number: int) -> np.ndarra
     return np.stack([c[:rows] for c in by_class], axis=1).reshape(-1)
 
 
-def every_label(conditions: Mapping[str, Mapping], number: int) -> dict[str, np.ndarray]:
+def every_label(
+    conditions: Mapping[str, Mapping], number: int
+) -> dict[str, np.ndarray]:
     """A condition of `number` rows that goes through all classes evenly.
 
     Raises:
@@ -125,8 +128,32 @@ def draw_key(config: Mapping[str, Any], name: str) -> jax.Array:
     return jax.random.fold_in(base, int.from_bytes(name.encode(), "little") % 2**31)
 
 
+def draw_step_samples(
+    config: Mapping[str, Any], workdir: pathlib.Path
+) -> Callable[[int, Any, Any], dict[str, np.ndarray]]:
+    """What the loop calls every `report.sample_every` steps: a sheet of 100 samples."""
+
+    def draw(step: int, task: Any, state: Any) -> dict[str, np.ndarray]:
+        condition = every_label(task.describe()["conditions"], 100)
+        name = f"step_{step}"
+        outputs = task.sample(
+            state.ema_params,
+            state.extra,
+            condition,
+            draw_key(config, name),
+            SamplingOptions.of(config["sampling"]),
+        )
+        directory = workdir / "samples" / name
+        return {"samples": write_samples(directory, outputs, condition, False)}
+
+    return draw
+
+
 def generate(
-    config: Mapping[str, Any], workdir: pathlib.Path, given: Mapping[str, str], name: str
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    given: Mapping[str, str],
+    name: str,
 ) -> pathlib.Path:
     """Samples from the newest checkpoint into `<workdir>/samples/<name>`.
 

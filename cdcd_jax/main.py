@@ -1,8 +1,8 @@
 """The command line: reads flags and config, picks the mode, runs the stages.
 
-    python -m cdcd_jax.main --config=configs/digits.py[:variant] [--workdir=runs/X]
-        [--mode=train|evaluate|generate|pretokenize] [--config.section.key=value]
-        [--condition.<modality>=...] [--name=...] [--list]
+python -m cdcd_jax.main --config=configs/digits.py[:variant] [--workdir=runs/X]
+    [--mode=train|evaluate|generate|pretokenize] [--config.section.key=value]
+    [--condition.<modality>=...] [--name=...] [--list]
 """
 
 import pathlib
@@ -12,7 +12,7 @@ from typing import Any
 
 from cdcd_jax import flags
 from cdcd_jax.config import resolve_stages
-from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.errors import InputError, Stopped, UsageError
 
 
 def open_records(config: Mapping[str, Any]) -> Any:
@@ -59,7 +59,9 @@ def run_evaluate(config: Mapping[str, Any], workdir: pathlib.Path, _: Any) -> No
     evaluate(config, workdir, open_records(config))
 
 
-def run_generate(config: Mapping[str, Any], workdir: pathlib.Path, options: Any) -> None:
+def run_generate(
+    config: Mapping[str, Any], workdir: pathlib.Path, options: Any
+) -> None:
     from cdcd_jax.generate import generate
 
     generate(config, workdir, options.conditions, options.name)
@@ -102,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except flags.Stopped as stopped:
+    except Stopped as stopped:
         print(stopped, file=sys.stderr)
     return 0
 

@@ -24,7 +24,7 @@ import optax
 from cdcd_jax import report
 from cdcd_jax.checkpoint import Checkpoints
 from cdcd_jax.config import differences
-from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.errors import InputError, Stopped, UsageError
 from cdcd_jax.tasks import make_task
 
 
@@ -36,10 +36,6 @@ class TrainState(flax.struct.PyTreeNode):
     ema_params: Any
     opt_state: Any
     extra: Any  # the task's state that is not trained
-
-
-class Preempted(Exception):
-    """SIGTERM or SIGINT came; the state was saved."""
 
 
 def learning_rate(optim: Mapping[str, Any]) -> optax.Schedule:
@@ -116,7 +112,7 @@ def split_microbatches(batch: Any, number: int) -> Any:
 def make_train_step(
     task: Any, optimizer: Any, config: Mapping[str, Any]
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
-    """One update, for `jax.jit(..., donate_argnums=0)`: (state, batch) -> (state, metrics)."""
+    """One update, (state, batch) -> (state, metrics), for `jax.jit` with donation."""
     optim, seed = config["optim"], config["seed"]
     number, size = optim["accumulate"], config["data"]["batch_size"]
     if size % number:
@@ -233,9 +229,7 @@ def start(
     state = jax.jit(lambda: init_state(task, optimizer, config["seed"]))()
     if config["init_from"]:
         params = load_params(config["init_from"], abstract)[1]
-        state = state.replace(
-            params=params, ema_params=jax.tree.map(jnp.copy, params)
-        )
+        state = state.replace(params=params, ema_params=jax.tree.map(jnp.copy, params))
     return state
 
 
@@ -247,11 +241,8 @@ def load_params(
     Raises:
         InputError: there is none.
     """
-    directory = pathlib.Path(workdir) / "checkpoints"
-    checkpoints = Checkpoints(directory) if directory.exists() else None
-    restored = checkpoints.restore(abstract) if checkpoints else None
-    if checkpoints:
-        checkpoints.close()
+    with Checkpoints(pathlib.Path(workdir) / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(abstract)
     if restored is None:
         raise InputError(
             f"no checkpoint in {workdir}: a directory that a training run wrote was "
@@ -272,6 +263,11 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in zip(numbers, old, strict=True):
             signal.signal(number, handler)
+
+
+def due(every: int, step: int, total: int) -> bool:
+    """Whether something done every so many steps, 0 for never, is due after `step`."""
+    return bool(every) and (step % every == 0 or step == total)
 
 
 def check_finite(pending: list[tuple[int, dict]]) -> list[tuple[int, dict]]:
@@ -296,7 +292,7 @@ def train(
     config: Mapping[str, Any],
     workdir: pathlib.Path,
     batches: Callable[[int], Iterator[Any]],
-    on_sample: Callable[[int, Any, TrainState], None],
+    on_sample: Callable[[int, Any, TrainState], Mapping[str, np.ndarray]],
 ) -> float:
     """Trains to `optim.num_steps`, from wherever the work directory stands.
 
@@ -304,13 +300,14 @@ def train(
         config: a whole experiment.
         workdir: gets config.json, metrics.jsonl, tensorboard/ and checkpoints/.
         batches: start step -> the stream of batches from there on.
-        on_sample: called with (step, task, state) every `report.sample_every` steps.
+        on_sample: (step, task, state) -> pictures uint8 [H, W, C] by name, called every
+            `report.sample_every` steps.
 
     Returns:
         seconds of training in this call, compilation included; 0 if nothing was left.
 
     Raises:
-        Preempted: a stop signal came; the state was saved.
+        Stopped: a stop signal came; the state was saved.
         InputError: unusable data or checkpoints, or a loss that is not finite.
     """
     began = time.perf_counter()
@@ -340,9 +337,8 @@ def train(
                 step += 1
                 pending.append((step, metrics))
                 last = step == total
-                due = lambda every: bool(every) and (step % every == 0 or last)
                 stop = bool(received)
-                if due(settings["log_every"]) or step == first + 1 or stop:
+                if due(settings["log_every"], step, total) or step == first + 1 or stop:
                     row = jax.tree.map(float, check_finite(pending)[-1][1])
                     pending.clear()
                     now = time.perf_counter()
@@ -353,19 +349,21 @@ def train(
                     clock, clock_step = now, step
                     writer.write(step, row)
                     progress.update(step, row)
-                if due(settings["checkpoint_every"]) or last or stop:
+                if due(settings["checkpoint_every"], step, total) or last or stop:
                     check_finite(pending)
                     pending.clear()
                     checkpoints.save(step, state)
                 if stop:
                     checkpoints.wait()
                     progress.close()
-                    raise Preempted(
+                    raise Stopped(
                         f"stopped by {signal.Signals(received[0]).name} after step "
                         f"{step}; saved. The same command goes on from there"
                     )
-                if due(settings["sample_every"]) and not last:
-                    on_sample(step, task, state)
+                if due(settings["sample_every"], step, total) and not last:
+                    for name, picture in on_sample(step, task, state).items():
+                        writer.image(step, name, picture)
+                    clock = None
             checkpoints.wait()
     print(f"trained steps {first + 1}..{total} in {workdir}", file=sys.stderr)
     return time.perf_counter() - began

@@ -84,7 +84,10 @@ def denoiser_params(
             block = f"blocks.{i}"
             names = _ATTENTION[form].items()
             params[f"blocks_{i}"] = {
-                **{new: _attention(state, f"{block}.{old}", heads) for old, new in names},
+                **{
+                    new: _attention(state, f"{block}.{old}", heads)
+                    for old, new in names
+                },
                 "ln1": _norm(state, f"{block}.ln1"),
                 "ln2": _norm(state, f"{block}.ln2"),
                 "mlp": _mlp(state, f"{block}.mlp"),

@@ -1,6 +1,7 @@
-"""The contrastive objective: how the loss of a sample's own tokens compares with that of
-negatives under the same condition (Zhu et al., ICLR 2023, section 3, in the three forms
-that the paper, its code and InfoNCE suggest).
+"""The contrastive objective: a sample's loss against that of its negatives.
+
+In the three forms that the paper (Zhu et al., ICLR 2023, section 3), its code and
+InfoNCE suggest.
 
 d(z) is the diffusion loss of tokens z at one time t under a condition c, in nats summed
 over positions: the variational term (level 'step') or -log p(x_0 = z | x_t, c) (level
@@ -65,7 +66,7 @@ def infonce(
     """Cross-entropy of picking x_0 among {x_0, z^1..z^N} by exp(-d / temperature).
 
     d is scaled by T / L, so that the temperature (nats a token) does not depend on the
-    length, and the importance weight stays outside of the logarithm. Bounded below by 0.
+    length; the importance weight stays outside of the logarithm. Bounded below by 0.
 
     Args:
         d_positive: [B] nats.

@@ -2,8 +2,8 @@
 
 Intra: the same sample with its order destroyed, chunks of time or 2-D patches permuted.
 Inter: other samples of the same group of consecutive examples whose condition differs.
-A group never crosses a shard or a microbatch, so that losses do not depend on the number
-of devices.
+A group never crosses a shard or a microbatch, so that losses do not depend on the
+number of devices.
 """
 
 import jax

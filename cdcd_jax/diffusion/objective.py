@@ -53,9 +53,7 @@ def scores(
     tr = tr.expand(2)
     masked = x_t == num_codes
     log_z = jax.nn.logsumexp(logits, axis=-1)
-    index = jnp.concatenate(
-        [jnp.where(masked, 0, x_t)[..., None], candidates], axis=-1
-    )
+    index = jnp.concatenate([jnp.where(masked, 0, x_t)[..., None], candidates], axis=-1)
     log_p = jnp.take_along_axis(logits, index, axis=-1) - log_z[..., None]
     log_p_x_t = jnp.where(masked, 0.0, log_p[..., 0])
     vocab_sum = None
@@ -100,9 +98,7 @@ def posterior_kl(
 
     if tr.absorbing:
         log_p = bounded(score.log_p + tr.log_alpha_bar, jnp.log(tr.h))
-        return jnp.where(
-            masked, tr.h * tr.alpha_bar * (tr.log_alpha_bar - log_p), 0.0
-        )
+        return jnp.where(masked, tr.h * tr.alpha_bar * (tr.log_alpha_bar - log_p), 0.0)
     log_w = jnp.where(masked, 0.0, jnp.log(rest_share(log_p_j, tr)))
     log_rest = tr.log_beta_bar + log_w
     scale = jnp.where(masked, tr.h, tr.c)

@@ -1,4 +1,4 @@
-"""One sampler: from the prior, or from given tokens, back to t = 0 along a grid of times.
+"""One sampler: from the prior, or from given tokens, back to 0 along a grid of times.
 
 Network-agnostic: it takes a function tokens_to_logits(x_t, t). One `lax.scan`, meant to
 stand inside one `jit`.

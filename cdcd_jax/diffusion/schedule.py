@@ -1,11 +1,12 @@
 """Noise schedules of mask-and-replace diffusion (design of D3PM and VQ-Diffusion).
 
-K codes and the mask token M = K. Time t = 0 is data, t = T is the prior. One step keeps
-a code with alpha_t + beta_t, changes it to each other code with beta_t and masks it with
-gamma_t; M stays M. A bar marks the cumulative values:
+K codes and the mask token M = K. Time t = 0 is data, t = T is the prior. One step
+keeps a code with alpha_t + beta_t, changes it to each other code with beta_t and masks
+it with gamma_t; M stays M. A bar marks the cumulative values:
 
     alpha_bar_t + K beta_bar_t + gamma_bar_t = 1,
-    q(x_t = k | x_0) = alpha_bar_t [k = x_0] + beta_bar_t,   q(x_t = M | x_0) = gamma_bar_t
+    q(x_t = k | x_0) = alpha_bar_t [k = x_0] + beta_bar_t
+    q(x_t = M | x_0) = gamma_bar_t
 
 Schedules live on the host in float64; what the device needs is derived once, in
 `transition.py`, and stored in float32.
@@ -16,9 +17,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Each returns (alpha_bar, uniform_mass = K beta_bar), arrays [T], for t = 1..T. The mask
-# has the rest. The uniform mass is given by itself because 1 - alpha_bar - gamma_bar
-# would cancel where it is small.
+# Each returns (alpha_bar, uniform_mass = K beta_bar), arrays [T], for t = 1..T. The
+# mask has the rest. The uniform mass is given by itself because 1 - alpha_bar -
+# gamma_bar would cancel where it is small.
 Curve = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
 

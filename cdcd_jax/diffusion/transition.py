@@ -6,9 +6,11 @@ With p(k) = p_theta(x_0 = k | x_t) and j = x_t, the posterior over x_s is
     x_t = j:  p(x_s = k) = c (A p(k) + b w)   for k != j,  p(x_s = M) = 0
               p(x_s = j) = f p(j) + e w
 
-    A = alpha_bar_s    b = beta_bar_s    h = gamma / gamma_bar_t    c = beta / beta_bar_t
-    r = alpha_bar_t / (alpha_bar_t + beta_bar_t)             w = 1 - r p(j)
-    f = (alpha + beta) A / (alpha_bar_t + beta_bar_t)        e = (alpha + beta) b / beta_bar_t
+    A = alpha_bar_s          h = gamma / gamma_bar_t
+    b = beta_bar_s           c = beta / beta_bar_t
+    w = 1 - r p(j)           r = alpha_bar_t / (alpha_bar_t + beta_bar_t)
+    f = (alpha + beta) A / (alpha_bar_t + beta_bar_t)
+    e = (alpha + beta) b / beta_bar_t
 
 where alpha, beta, gamma belong to the jump s -> t. q(x_s | x_t, x_0) is the same with
 p = [k = x_0]. All coefficients are ratios that stay finite at both ends of a schedule;
@@ -48,7 +50,7 @@ from cdcd_jax.diffusion.schedule import Schedule
 )
 @dataclasses.dataclass(frozen=True)
 class Transition:
-    """Coefficients of jumps t -> s in float32, one entry a jump (see the file's head)."""
+    """Coefficients of jumps t -> s, float32 [J] (see the file's head)."""
 
     alpha_bar: jax.Array  # A
     beta_bar: jax.Array  # b

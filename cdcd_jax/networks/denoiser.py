@@ -1,7 +1,7 @@
 """The denoiser: noisy tokens, time and an encoded condition -> logits of x_0.
 
-Four forms in one module. 'self', 'selfcondition' and 'selfcross' hold the weights of the
-reference's three transformers (VQ-Diffusion and CDCD, transformer_utils.py): learned
+Four forms in one module. 'self', 'selfcondition' and 'selfcross' hold the weights of
+the reference's three transformers (VQ-Diffusion and CDCD, transformer_utils.py): learned
 tables of t' = t - 1, factorised position tables, and the condition as nothing, a class
 table in every block, or a sequence for cross-attention. 'modern' is ours: time is
 continuous, so that one network serves any T and any grid of times; time and condition
@@ -146,7 +146,7 @@ class Denoiser(nn.Module):
     def __call__(
         self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
     ) -> jax.Array:
-        """Tokens int32 [B, L] (M = K where masked), t int32 [B] -> float32 [B, L, K]."""
+        """Tokens int32 [B, L] (M where masked), t int32 [B] -> float32 [B, L, K]."""
         modern = self.form == "modern"
         x = nn.Embed(
             self.num_codes + 1, self.width, embedding_init=normal_init, name="tokens"
@@ -246,7 +246,7 @@ class ConditionalDenoiser(nn.Module):
     def encode(
         self, condition: dict[str, jax.Array], drop: jax.Array
     ) -> conditioners.Encoded:
-        """Arrays [B, ...] by modality; drop bool [B]: where true, every null at once."""
+        """Arrays [B, ...] by modality; drop bool [B]: where true, all nulls at once."""
         return conditioners.join(
             [self.encoders[name](condition[name], drop) for name in self.encoders]
         )

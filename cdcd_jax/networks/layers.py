@@ -86,7 +86,7 @@ def rotate(x: jax.Array, angle: np.ndarray) -> jax.Array:
 def per_token(module: nn.Module, x: jax.Array) -> jax.Array:
     """Applies a module to [B L, D] instead of [B, L, D].
 
-    On CPUs the gradient of a matrix product that sums over two axes takes 2-3 x as long.
+    On CPUs the gradient of a product that sums over two axes takes 2-3 x as long.
     """
     out = module(x.reshape(-1, x.shape[-1]))
     return out.reshape(*x.shape[:-1], *out.shape[1:])

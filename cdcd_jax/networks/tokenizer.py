@@ -55,6 +55,11 @@ class PaletteTokenizer:
         return {"kind": "palette", "levels": self.levels}
 
     @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of what `decode` gives for one example."""
+        return {"images": (*self.grid, 1)}
+
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that depend on the settings and the grid only."""
         text = json.dumps({**self.settings, "grid": self.grid}, sort_keys=True)

@@ -130,7 +130,9 @@ class ConditionalTask:
                 f"model.width = {model['width']} is not a multiple of model.heads = "
                 f"{model['heads']}: change one of both"
             )
-        classes = [c["num_classes"] for c in self.conditions.values() if "num_classes" in c]
+        classes = [
+            c["num_classes"] for c in self.conditions.values() if "num_classes" in c
+        ]
         return dict(
             {name: model[name] for name in names.split()},
             grid=self.grid,
@@ -270,7 +272,7 @@ class ConditionalTask:
         """Conditions by name (kind, shape, range) and what a sample is."""
         return {
             "conditions": self.conditions,
-            "outputs": {"tokens": (self.length,), **self.tokenizer.outputs()},
+            "outputs": {"tokens": (self.length,), **self.tokenizer.outputs},
         }
 
     # -- parts of them -------------------------------------------------------------
@@ -319,7 +321,7 @@ class ConditionalTask:
     def _divergences(
         self, logits: jax.Array, z: jax.Array, x_t: jax.Array, t: jax.Array
     ) -> Divergences:
-        """d(z) of z int32 [B, N, L]; the first is the sample itself and is not capped."""
+        """d(z) of z int32 [B, N, L]; the first is the sample, which is not capped."""
         tr = self._jump(t)
         z = jnp.moveaxis(z, 1, 2)  # [B, L, N]
         score = objective.scores(logits, x_t, z, tr)
@@ -330,9 +332,7 @@ class ConditionalTask:
 
         def divergences(part: slice, floor: float | None) -> tuple:
             s = score._replace(log_p=score.log_p[..., part])
-            kl = objective.posterior_kl(
-                z[..., part], x_t, s, tr, self.num_codes, floor
-            )
+            kl = objective.posterior_kl(z[..., part], x_t, s, tr, self.num_codes, floor)
             log_p = s.log_p if floor is None else jnp.maximum(s.log_p, -floor)
             return jnp.sum(weight * kl, axis=1), jnp.sum(-weight * log_p, axis=1)
 
@@ -409,7 +409,14 @@ class ConditionalTask:
         )
 
     def _draw(
-        self, params, condition, key, *, batch: int, options: SamplingOptions, canvases=False
+        self,
+        params,
+        condition,
+        key,
+        *,
+        batch: int,
+        options: SamplingOptions,
+        canvases=False,
     ) -> sampler.Sample:
         encode = functools.partial(
             self.network.apply, {"params": params}, method="encode"
@@ -463,7 +470,9 @@ class ConditionalTask:
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         for i, batch in enumerate(batches):
             size = len(batch["tokens"])
-            offset = (np.arange(repeats)[:, None] + rng.random((repeats, size))) / repeats
+            offset = (
+                np.arange(repeats)[:, None] + rng.random((repeats, size))
+            ) / repeats
             times = 1 + np.minimum(np.floor(offset * timesteps), timesteps - 1)
             terms = [
                 self._bound_batch(

@@ -1,0 +1,187 @@
+"""Reads the command line into a config and a handful of options."""
+
+import ast
+import contextlib
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from cdcd_jax.config import defaults, merge, unknown_key
+from cdcd_jax.errors import UsageError
+
+MODES = ("train", "evaluate", "generate", "pretokenize")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a command line says."""
+
+    config: dict[str, Any]
+    workdir: pathlib.Path
+    mode: str
+    name: str  # of the samples that generate writes
+    conditions: dict[str, str]  # modality -> text of --condition.<modality>
+
+
+def config_files() -> dict[str, pathlib.Path]:
+    """'configs/X.py' -> where it lies: in the checkout, or installed in the package."""
+    package = pathlib.Path(__file__).parent
+    checkout = package.parent / "configs"
+    root = checkout if checkout.is_dir() else package / "configs"
+    files = sorted(f for f in root.rglob("*.py") if f.name != "__init__.py")
+    return {f"configs/{f.relative_to(root).as_posix()}": f for f in files}
+
+
+def find_config(text: str) -> tuple[str, str]:
+    """The file of `--config` and what follows its colon ("" if nothing).
+
+    Raises:
+        UsageError: no such file.
+    """
+    name, _, variant = text.partition(":")
+    if pathlib.Path(name).is_file():
+        return name, variant
+    known = config_files()
+    if name in known:
+        return str(known[name]), variant
+    raise UsageError(
+        f"no config file {name!r}: give a file that exists, or one of "
+        f"{', '.join(known)}"
+    )
+
+
+def default_workdir(config: str) -> pathlib.Path:
+    """runs/<path below configs>[-<variant>]: configs/a/b.py:c -> runs/a/b-c."""
+    name, _, variant = config.partition(":")
+    path = pathlib.PurePath(name).with_suffix("")
+    if "configs" in path.parts:
+        start = path.parts.index("configs") + 1
+        path = pathlib.PurePath(*path.parts[start:])
+    else:
+        path = pathlib.PurePath(path.name)
+    return pathlib.Path("runs") / (f"{path}-{variant}" if variant else path)
+
+
+def list_configs() -> str:
+    """One line a config file: its name and the first line of its docstring."""
+    lines = []
+    for name, path in config_files().items():
+        document = ast.get_docstring(ast.parse(path.read_text())) or ""
+        lines.append(f"{name}  {document.partition(chr(10))[0]}")
+    return "\n".join(lines)
+
+
+def _take_conditions(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Splits off --condition.<modality>=text (or the text as the next word)."""
+    rest, conditions = [], {}
+    words = iter(argv)
+    for word in words:
+        if not word.startswith("--condition."):
+            rest.append(word)
+            continue
+        name, equals, text = word.removeprefix("--condition.").partition("=")
+        text = text if equals else next(words, "")
+        if not name or not text:
+            raise UsageError(f"{word}: expected --condition.<modality>=<value>")
+        conditions[name] = text
+    return rest, conditions
+
+
+def _explain(error: Exception, values: flags.FlagValues, argv: Sequence[str]) -> str:
+    """One sentence for what ml_collections or absl found wrong."""
+    with contextlib.suppress(Exception):
+        for word in argv:
+            key = word.lstrip("-").partition("=")[0]
+            if not key.startswith("config."):
+                continue
+            section: Any = values["config"].value
+            path = ""
+            for part in key.split(".")[1:]:
+                if part not in section:
+                    return unknown_key(path + part, section, path)
+                section, path = section[part], f"{path}{part}."
+    return f"{error} (try --help)"
+
+
+def _to_plain(value: Any) -> Any:
+    return value.to_dict() if isinstance(value, ConfigDict) else dict(value)
+
+
+def _define() -> flags.FlagValues:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config", None, "configs/X.py[:variant]", flag_values=values
+    )
+    flags.DEFINE_string("workdir", None, "default runs/X[-variant]", flag_values=values)
+    flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
+    flags.DEFINE_string("name", "user", "of generated samples", flag_values=values)
+    flags.DEFINE_bool("list", False, "list the configs", flag_values=values)
+    flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=values)
+    return values
+
+
+def _with_file(argv: Sequence[str]) -> tuple[list[str], str | None]:
+    """argv with the config's real path, and the config as it was given."""
+    argv, given = list(argv), None
+    for i, word in enumerate(argv):
+        if word in ("--config", "-config") and i + 1 < len(argv):
+            given = argv[i + 1]
+            argv[i : i + 2] = [f"--config={given}", ""]
+        elif word.startswith(("--config=", "-config=")):
+            given = word.partition("=")[2]
+    if given is not None:
+        file, variant = find_config(given)
+        argv = [
+            f"--config={file}:{variant}"
+            if w.startswith(("--config=", "-config="))
+            else w
+            for w in argv
+        ]
+    return [w for w in argv if w], given
+
+
+def parse(argv: Sequence[str]) -> Options | None:
+    """The options of a command line (program name first); None if it asked for help.
+
+    Raises:
+        UsageError: anything that cannot be understood.
+    """
+    words, conditions = _take_conditions(argv)
+    words, given = _with_file(words)
+    values = _define()
+    try:
+        left = values(words)[1:]
+    except UsageError:
+        raise
+    # config files are programs: whatever they raise for a bad value is bad usage
+    except Exception as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, UsageError):
+            raise cause from None
+        raise UsageError(_explain(error, values, words)) from error
+    if values.help:
+        print(sys.modules["__main__"].__doc__ or "", values.get_help(), sep="\n")
+        return None
+    if values.list:
+        print(list_configs())
+        return None
+    if left:
+        raise UsageError(f"unknown argument {left[0]!r}: flags begin with --")
+    if given is None:
+        raise UsageError("no --config: give one, e.g. --config=configs/digits.py")
+    config = _to_plain(values.config)
+    if "task" in config:
+        config = check_keys(config)
+    workdir = pathlib.Path(values.workdir) if values.workdir else default_workdir(given)
+    flags.FLAGS.mark_as_parsed()  # grain reads absl flags of its own
+    return Options(config, workdir, values.mode, values.name, conditions)
+
+
+def check_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config laid over the defaults: no unknown key, no missing one."""
+    return merge(defaults(), config)

@@ -1,0 +1,45 @@
+"""Class-to-image on scikit-learn's 1,797 real handwritten digits, 17 grey levels.
+
+    ./launch/local.sh                                       # with contrast
+    ./launch/local.sh --config=configs/digits.py:vanilla    # without
+
+Results and times: docs/results.md.
+"""
+
+from ml_collections import ConfigDict
+
+from cdcd_jax.config import experiment, merge, variant
+
+VARIANTS = {
+    "": {},
+    "vanilla": dict(contrastive=dict(weight=0.0)),
+}
+
+
+def get_config(name: str = "") -> ConfigDict:
+    """name: '' or 'vanilla'."""
+    records = dict(
+        mode="pretokenize",
+        seed=0,
+        data=dict(raw="digits", shard_records=4096),
+        tokenizer=dict(kind="palette", levels=17),
+        grid=(8, 8),
+    )
+    config = experiment(
+        stages=dict(records=records),
+        data=dict(path="@records", batch_size=64),
+        model=dict(
+            num_codes=17,
+            grid=(8, 8),
+            width=128,
+            depth=4,
+            heads=4,
+            conditions=dict(label=dict(kind="label", num_classes=10)),
+        ),
+        diffusion=dict(schedule="vq_diffusion_paper", timesteps=100),
+        contrastive=dict(weight=0.1, negatives="inter", level="sample"),
+        optim=dict(num_steps=1500, learning_rate=2e-3),
+        eval=dict(at_end=True, figures="labelled_pixels"),
+        report=dict(sample_every=500),
+    )
+    return ConfigDict(merge(config, variant(name, VARIANTS)))
