@@ -132,6 +132,8 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: str = "") -
 def unknown_key(key: str, known: Mapping[str, Any], path: str = "") -> str:
     """The message for a key that does not exist, with the nearest that do."""
     names = [f"{path}{name}" for name in known]
+    if not names:
+        return f"unknown config key {key!r}: {path[:-1]} has no keys below it"
     near = difflib.get_close_matches(key, names, n=3, cutoff=0.5) or names
     return f"unknown config key {key!r}: did you mean {' or '.join(near)}?"
 

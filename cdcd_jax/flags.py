@@ -1,11 +1,11 @@
 """Reads the command line into a config and a handful of options."""
 
 import ast
-import contextlib
 import dataclasses
+import importlib.util
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -92,30 +92,43 @@ def _take_conditions(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return rest, conditions
 
 
-def _explain(error: Exception, values: flags.FlagValues, argv: Sequence[str]) -> str:
+def load_config(text: str) -> ConfigDict:
+    """Runs `get_config(variant)` of the file that `--config=<file>[:variant]` names.
+
+    Raises:
+        UsageError: no such file or variant, or a file that is not a config.
+    """
+    file, variant = find_config(text)
+    spec = importlib.util.spec_from_file_location("config", file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{file} is not a Python file: give a config such as X.py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UsageError(f"config {file} is not valid Python: {error}") from None
+    if not hasattr(module, "get_config"):
+        raise UsageError(f"config {file} has no function get_config(variant)")
+    return module.get_config(variant)
+
+
+def _explain(error: Exception, config: ConfigDict, argv: Sequence[str]) -> str:
     """One sentence for what ml_collections or absl found wrong."""
-    with contextlib.suppress(Exception):
-        for word in argv:
-            key = word.lstrip("-").partition("=")[0]
-            if not key.startswith("config."):
-                continue
-            section: Any = values["config"].value
-            path = ""
-            for part in key.split(".")[1:]:
-                if part not in section:
-                    return unknown_key(path + part, section, path)
-                section, path = section[part], f"{path}{part}."
+    for word in argv:
+        parts = word.lstrip("-").partition("=")[0].split(".")
+        section, path = config, ""
+        for part in parts[1:] if parts[0] == "config" else ():
+            if not isinstance(section, ConfigDict) or part not in section:
+                known = section if isinstance(section, ConfigDict) else {}
+                return unknown_key(path + part, known, path)
+            section, path = section[part], f"{path}{part}."
     return f"{error} (try --help)"
 
 
-def _to_plain(value: Any) -> Any:
-    return value.to_dict() if isinstance(value, ConfigDict) else dict(value)
-
-
-def _define() -> flags.FlagValues:
+def _define(config: ConfigDict, argv: Sequence[str]) -> flags.FlagValues:
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file(
-        "config", None, "configs/X.py[:variant]", flag_values=values
+    config_flags.DEFINE_config_dict(
+        "config", config, flag_values=values, sys_argv=list(argv)
     )
     flags.DEFINE_string("workdir", None, "default runs/X[-variant]", flag_values=values)
     flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
@@ -125,24 +138,17 @@ def _define() -> flags.FlagValues:
     return values
 
 
-def _with_file(argv: Sequence[str]) -> tuple[list[str], str | None]:
-    """argv with the config's real path, and the config as it was given."""
-    argv, given = list(argv), None
-    for i, word in enumerate(argv):
-        if word in ("--config", "-config") and i + 1 < len(argv):
-            given = argv[i + 1]
-            argv[i : i + 2] = [f"--config={given}", ""]
-        elif word.startswith(("--config=", "-config=")):
-            given = word.partition("=")[2]
-    if given is not None:
-        file, variant = find_config(given)
-        argv = [
-            f"--config={file}:{variant}"
-            if w.startswith(("--config=", "-config="))
-            else w
-            for w in argv
-        ]
-    return [w for w in argv if w], given
+def _take_file(argv: Sequence[str]) -> tuple[list[str], str | None]:
+    """Splits off --config=<file> (or the file as the next word)."""
+    rest, given = [], None
+    words = iter(argv)
+    for word in words:
+        name, equals, text = word.partition("=")
+        if name in ("--config", "-config"):
+            given = text if equals else next(words, "")
+        else:
+            rest.append(word)
+    return rest, given
 
 
 def parse(argv: Sequence[str]) -> Options | None:
@@ -152,18 +158,13 @@ def parse(argv: Sequence[str]) -> Options | None:
         UsageError: anything that cannot be understood.
     """
     words, conditions = _take_conditions(argv)
-    words, given = _with_file(words)
-    values = _define()
+    words, given = _take_file(words)
+    config = ConfigDict() if given is None else load_config(given)
     try:
+        values = _define(config, words)
         left = values(words)[1:]
-    except UsageError:
-        raise
-    # config files are programs: whatever they raise for a bad value is bad usage
-    except Exception as error:
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, UsageError):
-            raise cause from None
-        raise UsageError(_explain(error, values, words)) from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(_explain(error, config, words)) from None
     if values.help:
         print(sys.modules["__main__"].__doc__ or "", values.get_help(), sep="\n")
         return None
@@ -174,14 +175,9 @@ def parse(argv: Sequence[str]) -> Options | None:
         raise UsageError(f"unknown argument {left[0]!r}: flags begin with --")
     if given is None:
         raise UsageError("no --config: give one, e.g. --config=configs/digits.py")
-    config = _to_plain(values.config)
+    config = config.to_dict()
     if "task" in config:
-        config = check_keys(config)
+        config = merge(defaults(), config)
     workdir = pathlib.Path(values.workdir) if values.workdir else default_workdir(given)
     flags.FLAGS.mark_as_parsed()  # grain reads absl flags of its own
     return Options(config, workdir, values.mode, values.name, conditions)
-
-
-def check_keys(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config laid over the defaults: no unknown key, no missing one."""
-    return merge(defaults(), config)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cdcd_jax import flags
+from cdcd_jax import flags, train
 from cdcd_jax.config import resolve_stages
 from cdcd_jax.errors import InputError, Stopped, UsageError
 
@@ -33,9 +33,9 @@ def open_records(config: Mapping[str, Any]) -> Any:
 def run_train(config: Mapping[str, Any], workdir: pathlib.Path, options: Any) -> None:
     from cdcd_jax.data import pipeline
     from cdcd_jax.generate import draw_step_samples
-    from cdcd_jax.train import train
 
     card = open_records(config)
+    train.claim_workdir(options.config, workdir)
 
     def batches(start_step: int):
         data = config["data"]
@@ -47,7 +47,7 @@ def run_train(config: Mapping[str, Any], workdir: pathlib.Path, options: Any) ->
             threads=data["threads"],
         )
 
-    seconds = train(config, workdir, batches, draw_step_samples(config, workdir))
+    seconds = train.train(config, workdir, batches, draw_step_samples(config, workdir))
     print(f"training {seconds:.1f} s", file=sys.stderr)
     if config["eval"]["at_end"]:
         run_evaluate(config, workdir, options)
@@ -85,6 +85,9 @@ def run(options: flags.Options) -> None:
     """Runs the stages that must exist first, then the mode on the config itself."""
     config = resolve_stages(options.config, options.workdir)
     stages = config.get("stages", {})
+    for settings in (config, *stages.values()):
+        if "task" in settings:
+            train.build(settings)  # refuses bad settings before anything is made
     if options.mode == "pretokenize" and "task" in config:
         stages = {k: v for k, v in stages.items() if v["mode"] == "pretokenize"}
         if not stages:

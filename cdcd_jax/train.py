@@ -114,12 +114,7 @@ def make_train_step(
 ) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
     """One update, (state, batch) -> (state, metrics), for `jax.jit` with donation."""
     optim, seed = config["optim"], config["seed"]
-    number, size = optim["accumulate"], config["data"]["batch_size"]
-    if size % number:
-        raise UsageError(
-            f"data.batch_size = {size} is not a multiple of optim.accumulate = {number}"
-            ": change one of both"
-        )
+    number = optim["accumulate"]
     rate = learning_rate(optim)
     value_and_grad = jax.value_and_grad(
         lambda *args: _with_aux(task.loss(*args)), has_aux=True
@@ -155,9 +150,9 @@ def make_train_step(
         metrics = {
             **metrics,
             "learning_rate": rate(state.step),
-            "grad_norm": optax.global_norm(grads),
-            "param_norm": optax.global_norm(params),
-            "update_norm": optax.global_norm(updates),
+            "grad_norm": optax.tree.norm(grads),
+            "param_norm": optax.tree.norm(params),
+            "update_norm": optax.tree.norm(updates),
         }
         return TrainState(step, params, ema_params, opt_state, extra), metrics
 
@@ -191,7 +186,17 @@ def abstract_state(task: Any, optimizer: Any) -> TrainState:
 
 
 def build(config: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The task and the optimizer that a config describes."""
+    """The task and the optimizer that a config describes.
+
+    Raises:
+        UsageError: settings that contradict each other or that do not exist.
+    """
+    size, number = config["data"]["batch_size"], config["optim"]["accumulate"]
+    if size < 1 or number < 1 or size % number:
+        raise UsageError(
+            f"data.batch_size = {size} must be a positive multiple of optim.accumulate "
+            f"= {number}: change one of both"
+        )
     task = make_task(config)
     shapes = jax.eval_shape(task.init, jax.random.key(0))[0]
     return task, make_optimizer(config["optim"], task.labels(shapes))
@@ -298,7 +303,7 @@ def train(
 
     Args:
         config: a whole experiment.
-        workdir: gets config.json, metrics.jsonl, tensorboard/ and checkpoints/.
+        workdir: gets metrics.jsonl, tensorboard/ and checkpoints/.
         batches: start step -> the stream of batches from there on.
         on_sample: (step, task, state) -> pictures uint8 [H, W, C] by name, called every
             `report.sample_every` steps.
@@ -312,7 +317,6 @@ def train(
     """
     began = time.perf_counter()
     task, optimizer = build(config)
-    claim_workdir(config, workdir)
     settings, total = config["report"], config["optim"]["num_steps"]
     checkpoints = Checkpoints(workdir / "checkpoints", settings["keep_checkpoints"])
     with contextlib.closing(checkpoints), stop_signals() as received:

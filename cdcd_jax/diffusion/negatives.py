@@ -72,6 +72,15 @@ def intra(
     return jnp.take_along_axis(tokens[:, None, :], index, axis=-1)
 
 
+def check_group(group: int, batch: int, num_negatives: int) -> None:
+    """Raises ValueError where `inter` cannot find negatives in groups of that size."""
+    if group < 1 or batch % group or group <= num_negatives:
+        raise ValueError(
+            f"contrastive.group = {group} must divide the (micro)batch of {batch} "
+            f"examples and exceed contrastive.num_negatives = {num_negatives}"
+        )
+
+
 def inter(
     key: jax.Array,
     tokens: jax.Array,
@@ -95,11 +104,7 @@ def inter(
         ValueError: the group does not divide the batch or is too small.
     """
     batch, length = tokens.shape
-    if batch % group or group <= num_negatives:
-        raise ValueError(
-            f"contrastive.group = {group} must divide the (micro)batch of {batch} "
-            f"examples and exceed contrastive.num_negatives = {num_negatives}"
-        )
+    check_group(group, batch, num_negatives)
     flat = identity.reshape(batch // group, group, -1)
     other = jnp.any(flat[:, :, None] != flat[:, None, :], axis=-1)  # [G, g, g]
     noise = jax.random.uniform(key, other.shape)

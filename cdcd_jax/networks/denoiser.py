@@ -1,8 +1,8 @@
 """The denoiser: noisy tokens, time and an encoded condition -> logits of x_0.
 
 Four forms in one module. 'self', 'selfcondition' and 'selfcross' hold the weights of
-the reference's three transformers (VQ-Diffusion and CDCD, transformer_utils.py): learned
-tables of t' = t - 1, factorised position tables, and the condition as nothing, a class
+the reference's three transformers (VQ-Diffusion and CDCD, transformer_utils.py): tables
+of t' = t - 1, factorised position tables, and the condition as nothing, a class
 table in every block, or a sequence for cross-attention. 'modern' is ours: time is
 continuous, so that one network serves any T and any grid of times; time and condition
 vector set scale, shift and gate of every branch (Peebles and Xie 2023), zero at the

@@ -76,8 +76,8 @@ class ConditionalTask:
         self.grid = tuple(model["grid"])
         self.length = self.grid[0] * self.grid[1]
         self.num_codes = model["num_codes"]
-        self._check(config)
         try:
+            self._check(config)
             self.schedule = schedule.make_schedule(
                 diffusion["schedule"], self.num_codes, diffusion["timesteps"]
             )
@@ -116,11 +116,18 @@ class ConditionalTask:
                 f"contrastive.weight = {contrast['weight']} needs negatives, but "
                 "contrastive.num_negatives = 0: set one of both"
             )
-        try:
-            if contrast["num_negatives"] and contrast["negatives"] != "inter":
-                negatives.chunk_layout(self.grid, tuple(contrast["chunks"]))
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        if contrast["num_negatives"] and contrast["negatives"] != "intra":
+            microbatch = config["data"]["batch_size"] // config["optim"]["accumulate"]
+            negatives.check_group(
+                contrast["group"], microbatch, contrast["num_negatives"]
+            )
+            _choose("contrastive", "key", contrast["key"], model["conditions"])
+        if contrast["num_negatives"] and contrast["negatives"] != "inter":
+            negatives.chunk_layout(self.grid, tuple(contrast["chunks"]))
+        sampling = config["sampling"]
+        sampler.time_grid(
+            sampling["method"], self.diffusion["timesteps"], sampling["steps"]
+        )
 
     def _denoiser_settings(self, model: Mapping[str, Any]) -> dict[str, Any]:
         names = "form num_codes grid width depth heads mlp mlp_ratio activation"

@@ -1,0 +1,308 @@
+"""The program from its command line: the whole job, and what it says to bad input."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from cdcd_jax import flags
+from cdcd_jax.config import defaults
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A work directory after training with an evaluation at the end."""
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    code, text = tiny.run(
+        *tiny.flags(config__eval__at_end=True), f"--workdir={workdir}"
+    )
+    assert code == 0, text
+    return workdir
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of the work directory that a test may break."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_one_command_makes_records_trains_samples_and_evaluates(trained):
+    config = json.loads((trained / "config.json").read_text())
+    assert config["optim"]["num_steps"] == 6
+    assert (trained / "records" / "dataset.json").exists()
+    assert list(tiny.rows(trained)) == [1, 2, 3, 4, 5, 6]
+    assert all(np.isfinite(r["loss"]) for r in tiny.rows(trained).values())
+    assert any((trained / "tensorboard").iterdir())
+    figures = json.loads((trained / "evaluation.json").read_text())
+    for name in (
+        "class_accuracy",
+        "class_accuracy_guided",
+        "bits_per_token",
+        "frechet_distance",
+        "copy_rate",
+    ):
+        assert np.isfinite(figures[name]) and figures[f"{name}/n"] > 0
+    for name in ("guided", "unguided"):
+        with np.load(trained / "samples" / name / "samples.npz") as samples:
+            assert samples["tokens"].dtype == np.int32
+            assert samples["tokens"].shape == (20, 64)
+            assert samples["images"].dtype == np.uint8
+            assert samples["images"].shape == (20, 8, 8, 1)
+            assert list(samples["condition/label"][:12]) == [*range(10), 0, 1]
+        assert (trained / "samples" / name / "contact_sheet.png").exists()
+
+
+def test_a_finished_run_is_not_repeated(copied):
+    before = (copied / "metrics.jsonl").read_text()
+    code, text = tiny.run(*tiny.flags(config__eval__at_end=True), f"--workdir={copied}")
+    assert code == 0 and "training 0.0 s" in text
+    assert (copied / "metrics.jsonl").read_text() == before
+
+
+def test_generate_writes_what_was_asked_for(copied):
+    code, text = tiny.run(
+        *tiny.flags(
+            config__sampling__num_samples=3, config__sampling__guidance_scale=2.0
+        ),
+        f"--workdir={copied}",
+        "--mode=generate",
+        "--condition.label=7,2",
+        "--name=mine",
+    )
+    assert code == 0, text
+    folder = copied / "samples" / "mine"
+    with np.load(folder / "samples.npz") as samples:
+        assert list(samples["condition/label"]) == [7, 7, 7, 2, 2, 2]
+        image = samples["images"][0]
+    with Image.open(folder / "sample_00000.png") as picture:
+        assert np.array_equal(np.asarray(picture), image[..., 0])
+    assert len(list(folder.glob("sample_*.png"))) == 6
+
+
+def test_samples_are_drawn_along_the_way_and_the_same_seed_repeats(tmp_path):
+    for name in ("a", "b"):
+        code, text = tiny.run(
+            *tiny.flags(config__report__sample_every=4), f"--workdir={tmp_path / name}"
+        )
+        assert code == 0, text
+    files = [tmp_path / n / "samples" / "step_4" / "samples.npz" for n in ("a", "b")]
+    first, second = (np.load(f)["tokens"] for f in files)
+    assert np.array_equal(first, second)
+    assert tiny.rows(tmp_path / "a") == tiny.rows(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ([], "no --config"),
+        (["--config=configs/nothing.py"], "configs/digits.py"),
+        (["--config=configs/digits.py:fast"], "'vanilla'"),
+        (["--config=configs/digits.py", "--mode=fly"], "train"),
+        (["--config=configs/digits.py", "--speed=3"], "speed"),
+        (["--config=configs/digits.py", "more"], "more"),
+        (tiny.flags(config__optim__lerning_rate=1), "optim.learning_rate"),
+        (tiny.flags(config__modle__width=1), "model"),
+        (tiny.flags(config__optim__learning_rate="fast"), "fast"),
+        (tiny.flags(config__data__batch_size=1.5), "batch_size"),
+        (tiny.flags(config__model__heads=3), "model.heads"),
+        (tiny.flags(config__diffusion__schedule="linear"), "absorbing_linear"),
+        (tiny.flags(config__contrastive__form="nce"), "infonce"),
+        (tiny.flags(config__contrastive__num_negatives=0), "num_negatives"),
+        (tiny.flags(config__contrastive__group=7), "contrastive.group"),
+        (tiny.flags(config__contrastive__key="text"), "contrastive.key"),
+        (tiny.flags(config__optim__schedule="step"), "plateau"),
+        (tiny.flags(config__optim__accumulate=3), "optim.accumulate"),
+        (tiny.flags(config__sampling__steps=11), "sampling.steps"),
+        (tiny.flags(config__sampling__method="ddim"), "strided"),
+        (tiny.flags(config__task="dance"), "conditional"),
+        (tiny.flags(config__data__batch_size=0), "data.batch_size"),
+    ],
+)
+def test_bad_usage_is_explained_before_anything_is_made(argv, says, tmp_path):
+    workdir = tmp_path / "run"
+    code, text = tiny.run(*argv, f"--workdir={workdir}")
+    assert code == 2
+    assert says in text and "Traceback" not in text
+    assert text.startswith("error: ") and text.count("\n") == 1
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--condition.label=10"], "0 to 9"),
+        (["--condition.label=three"], "0 to 9"),
+        (["--condition.text=three"], "label"),
+    ],
+)
+def test_bad_conditions_are_explained(trained, argv, says):
+    code, text = tiny.run(
+        *tiny.flags(), f"--workdir={trained}", "--mode=generate", *argv
+    )
+    assert code == 2 and says in text
+
+
+@pytest.mark.parametrize("mode", ["generate", "evaluate"])
+def test_a_work_directory_without_checkpoint_is_explained(mode, tmp_path):
+    code, text = tiny.run(*tiny.flags(), f"--workdir={tmp_path}", f"--mode={mode}")
+    assert code == 1 and "no checkpoint" in text
+
+
+def test_records_unlike_the_config_are_refused(copied):
+    for change, says in (
+        (
+            {"config__model__num_codes": 16, "config__tokenizer__levels": 16},
+            "num_codes",
+        ),
+        ({"config__model__grid": "(4,4)"}, "grid"),
+    ):
+        records = copied / "records"
+        workdir = copied.parent / "other"
+        code, text = tiny.run(
+            *tiny.flags(config__data__path=records, **change), f"--workdir={workdir}"
+        )
+        assert code in (1, 2) and says in text
+        assert not (workdir / "checkpoints").exists()
+
+
+def test_a_missing_or_corrupt_shard_is_named(copied):
+    shard = next((copied / "records").glob("train-*"))
+    flags_ = [*tiny.flags(config__optim__num_steps=8), f"--workdir={copied}"]
+    content = bytearray(shard.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 8] = bytes(b ^ 255 for b in content[middle : middle + 8])
+    shard.write_bytes(content)
+    code, text = tiny.run(*flags_)
+    assert code == 1 and shard.name in text
+    shard.unlink()
+    code, text = tiny.run(*flags_)
+    assert code == 1 and shard.name in text
+    assert max(tiny.rows(copied)) == 6
+
+
+def test_a_work_directory_of_another_config_is_not_touched(copied):
+    before = {f: f.stat().st_mtime_ns for f in copied.rglob("*") if f.is_file()}
+    code, text = tiny.run(
+        *tiny.flags(config__optim__learning_rate=0.5), f"--workdir={copied}"
+    )
+    assert code == 2
+    assert "optim.learning_rate" in text and "--workdir" in text
+    assert {f: f.stat().st_mtime_ns for f in copied.rglob("*") if f.is_file()} == before
+
+
+def test_fewer_steps_than_there_are_is_refused(copied):
+    code, text = tiny.run(
+        *tiny.flags(config__optim__num_steps=4), f"--workdir={copied}"
+    )
+    assert code == 2 and "6 steps" in text
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(tmp_path):
+    code, text = tiny.run(
+        *tiny.flags(
+            config__optim__learning_rate=1e30,
+            config__optim__warmup_steps=3,
+            config__optim__num_steps=20,
+            config__report__log_every=10,
+            config__report__checkpoint_every=1,
+        ),
+        f"--workdir={tmp_path}",
+    )
+    assert code == 1 and "became" in text
+    step = int(text.partition("in step ")[2].partition(";")[0])
+    kept = [int(p.name) for p in (tmp_path / "checkpoints").iterdir()]
+    assert 0 < max(kept) < step
+
+
+def test_a_full_disk_is_explained(tmp_path, monkeypatch):
+    full = lambda path: shutil._ntuple_diskusage(100, 99, 1)
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    code, text = tiny.run(*tiny.flags(), f"--workdir={tmp_path}")
+    assert code == 1 and "free" in text and "checkpoints" in text
+
+
+def test_work_directories_follow_the_config():
+    assert str(flags.default_workdir("configs/digits.py")) == "runs/digits"
+    assert str(flags.default_workdir("configs/digits.py:vanilla")) == (
+        "runs/digits-vanilla"
+    )
+    assert str(flags.default_workdir("a/configs/codi/digits.py")) == "runs/codi/digits"
+    assert str(flags.default_workdir("/tmp/mine.py")) == "runs/mine"
+
+
+def test_list_and_help_end_well(capsys):
+    assert tiny.run("--list")[0] == 0
+    assert "configs/digits.py  Class-to-image" in capsys.readouterr().out
+    assert tiny.run("--help")[0] == 0
+    assert "--workdir" in capsys.readouterr().out
+
+
+def test_every_key_of_the_config_is_read():
+    """A key that no file of the package names is dead."""
+    root = flags.pathlib.Path(flags.__file__).parent
+    code = "".join(f.read_text() for f in root.rglob("*.py") if f.name != "config.py")
+
+    def leaves(section):
+        for key, value in section.items():
+            yield key
+            if isinstance(value, dict):
+                yield from leaves(value)
+
+    # the tokenizer's settings go to its constructor by name
+    unread = [k for k in leaves(defaults()) if f'"{k}"' not in code]
+    names = "form num_codes grid width depth heads mlp mlp_ratio activation scan_layers"
+    fields = "method steps guidance_scale temperature top_p top_k"
+    by_name = [*names.split(), "remat", *fields.split()]
+    assert [k for k in unread if k not in by_name] == []
+
+
+def test_the_core_needs_neither_grain_nor_ml_collections(tmp_path):
+    """Imports and a step where only jax, flax, optax, orbax and numpy are there."""
+    script = tmp_path / "bare.py"
+    script.write_text(
+        """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    names = {"ml_collections", "grain", "array_record", "clu", "librosa", "sklearn",
+             "tensorflow_datasets", "tensorboardX", "PIL", "soundfile", "safetensors",
+             "scipy.stats", "tensorflow", "torch"}
+    def find_spec(self, name, path=None, target=None):
+        if name in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import jax, numpy as np
+from cdcd_jax import train
+from cdcd_jax.config import experiment
+import cdcd_jax.diffusion.sampler, cdcd_jax.report, cdcd_jax.checkpoint
+config = experiment(
+    data=dict(batch_size=8),
+    model=dict(width=16, depth=1, heads=2,
+               conditions=dict(label=dict(kind="label", num_classes=10))),
+    contrastive=dict(weight=0.1, num_negatives=2, group=8),
+)
+task, optimizer = train.build(config)
+state = train.init_state(task, optimizer, 0)
+step = jax.jit(train.make_train_step(task, optimizer, config))
+batch = {"tokens": np.zeros((8, 64), np.int32),
+         "condition": {"label": np.arange(8, dtype=np.int32)}}
+state, metrics = step(state, batch)
+assert np.isfinite(metrics["loss"]), metrics
+print("stepped to", int(state.step))
+"""
+    )
+    root = flags.pathlib.Path(flags.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "stepped to 1" in done.stdout, done.stderr
