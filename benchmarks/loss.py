@@ -224,7 +224,7 @@ def step_config(args: argparse.Namespace, number: int) -> dict[str, Any]:
             weight=WEIGHT if number else 0.0,
             num_negatives=number,
             negatives="intra",  # what the batch brings goes first
-            chunks=(grid[0] and 1, 2),
+            chunks=(1, 2),
         ),
         sampling=dict(steps=args.timesteps),
     )
@@ -269,9 +269,7 @@ def machine() -> dict[str, Any]:
     return {
         "device": jax.devices()[0].device_kind,
         "cpu": models[0] if models else platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": os.cpu_count(),
         "python": platform.python_version(),
         "jax": jax.__version__,
     }

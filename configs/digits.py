@@ -31,15 +31,16 @@ def get_config(name: str = "") -> ConfigDict:
         model=dict(
             num_codes=17,
             grid=(8, 8),
-            width=128,
+            width=96,
             depth=4,
-            heads=4,
+            heads=3,
+            activation="silu",
             conditions=dict(label=dict(kind="label", num_classes=10)),
         ),
-        diffusion=dict(schedule="vq_diffusion_paper", timesteps=100),
-        contrastive=dict(weight=0.1, negatives="inter", level="sample"),
-        optim=dict(num_steps=1500, learning_rate=2e-3),
-        eval=dict(at_end=True, figures="labelled_pixels"),
+        diffusion=dict(schedule="absorbing_linear", timesteps=100),
+        contrastive=dict(weight=0.1, level="step", negatives="inter", form="infonce"),
+        optim=dict(num_steps=1500, learning_rate=3e-3),
+        eval=dict(at_end=True, guidance_scale=1.5, figures="labelled_pixels"),
         report=dict(sample_every=500),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))

@@ -15,11 +15,22 @@ from cdcd_jax.diffusion.schedule import CURVES, Schedule, make_schedule
 
 ABSORBING = ("absorbing_linear", "absorbing_cosine")
 SCHEDULES = tuple(CURVES)
-# Jumps (t, s) by T: first, middle and last step, and longer ones.
+# (schedule, K, T); all but the released one, which needs two ends, allow one step.
+CASES = tuple(
+    (name, k, timesteps)
+    for k, timesteps in [(2, 2), (3, 2), (7, 2), (2, 8), (3, 8), (7, 8), (3, 1)]
+    for name in SCHEDULES
+    if timesteps > 1 or name != "vq_diffusion_released"
+)
+# Jumps (t, s) by T: first, middle and last step, and longer ones. Repeated to equal
+# numbers, so that cases of one K share a compilation.
 JUMPS = {
-    1: ((1, 0),),
-    2: ((1, 0), (2, 1), (2, 0)),
-    8: ((1, 0), (4, 3), (8, 7), (4, 0), (5, 2), (8, 3), (8, 0)),
+    timesteps: np.resize(jumps, (7, 2))
+    for timesteps, jumps in {
+        1: [(1, 0)],
+        2: [(1, 0), (2, 1), (2, 0)],
+        8: [(1, 0), (4, 3), (8, 7), (4, 0), (5, 2), (8, 3), (8, 0)],
+    }.items()
 }
 
 

@@ -7,12 +7,7 @@ import pytest
 from cdcd_jax.diffusion.schedule import make_schedule, prior_term
 from cdcd_jax.diffusion.transition import one_step_table
 
-SIZES = [(2, 2), (3, 2), (7, 2), (2, 8), (3, 8), (7, 8)]
-# All but the released schedule, which needs two ends, allow a single step.
-CASES = [(name, k, t) for name in bf.SCHEDULES for k, t in SIZES] + [
-    (name, 3, 1) for name in bf.SCHEDULES if name != "vq_diffusion_released"
-]
-each_case = pytest.mark.parametrize(("name", "k", "timesteps"), CASES)
+each_case = pytest.mark.parametrize(("name", "k", "timesteps"), bf.CASES)
 
 
 @each_case

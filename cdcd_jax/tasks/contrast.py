@@ -1,0 +1,214 @@
+"""The contrastive objective around a network: which negatives, scored where and how.
+
+The formulas live in `diffusion/`; here the settings `contrastive.*` choose among them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from cdcd_jax.diffusion import contrastive, negatives, objective
+from cdcd_jax.diffusion.schedule import Schedule
+from cdcd_jax.diffusion.transition import one_step_table, sample_x_t
+from cdcd_jax.errors import UsageError
+
+# (x_t [B, L], t [B], condition, drop bool [B]) -> logits [B, L, K]
+Apply = Callable[..., jax.Array]
+
+
+class Divergences(NamedTuple):
+    """d(z) of N candidates at one time, nats summed over positions, [B, N]."""
+
+    step: jax.Array
+    sample: jax.Array
+
+    def level(self, name: str) -> jax.Array:
+        """d at `contrastive.level`."""
+        return self.step if name == "step" else self.sample
+
+
+def choose(section: str, key: str, value: Any, choices: Iterable[str]) -> None:
+    """Raises UsageError unless the setting is one of the choices."""
+    if value not in choices:
+        raise UsageError(
+            f"{section}.{key} = {value!r} is unknown: choose one of "
+            f"{', '.join(map(str, choices))}"
+        )
+
+
+class Contrast:
+    """Negatives and contrastive terms under one set of settings.
+
+    Args:
+        config: a whole experiment.
+        noise: its schedule.
+
+    Raises:
+        UsageError, ValueError: settings that contradict each other.
+    """
+
+    def __init__(self, config: Mapping[str, Any], noise: Schedule):
+        self.settings = config["contrastive"]
+        self.grid = tuple(config["model"]["grid"])
+        self.length = self.grid[0] * self.grid[1]
+        self.mask_weight = tuple(config["diffusion"]["mask_weight"])
+        self.schedule = noise
+        self.jumps = one_step_table(noise)
+        self._check(config)
+
+    def _check(self, config: Mapping[str, Any]) -> None:
+        settings = self.settings
+        for key, choices in (
+            ("level", contrastive.LEVELS),
+            ("path", contrastive.PATHS),
+            ("form", contrastive.FORMS),
+            ("critic", contrastive.CRITICS),
+            ("negatives", contrastive.NEGATIVES),
+        ):
+            choose("contrastive", key, settings[key], choices)
+        if settings["critic"] == "ratio" and settings["form"] != "infonce":
+            raise UsageError(
+                "contrastive.critic = 'ratio' scores infonce only, not form "
+                f"{settings['form']!r}: set contrastive.form = 'infonce' or "
+                "contrastive.critic = 'conditional'"
+            )
+        if not settings["num_negatives"]:
+            if settings["weight"]:
+                raise UsageError(
+                    f"contrastive.weight = {settings['weight']} needs negatives, but "
+                    "contrastive.num_negatives = 0: set one of both"
+                )
+            return
+        if settings["negatives"] != "intra":
+            microbatch = config["data"]["batch_size"] // config["optim"]["accumulate"]
+            negatives.check_group(
+                settings["group"], microbatch, settings["num_negatives"]
+            )
+            choose("contrastive", "key", settings["key"], config["model"]["conditions"])
+        if settings["negatives"] != "inter":
+            negatives.chunk_layout(self.grid, tuple(settings["chunks"]))
+
+    def negatives(
+        self, key: jax.Array, batch: Mapping[str, Any]
+    ) -> tuple[jax.Array, jax.Array]:
+        """Negatives int32 [B, N, L], and which of them exist, bool [B, N].
+
+        Those that the batch brings, else made from the batch itself.
+        """
+        settings, tokens = self.settings, batch["tokens"]
+        size, number = tokens.shape[0], settings["num_negatives"]
+        if number and "negatives" in batch:
+            found = batch["negatives"]
+            return found, jnp.ones(found.shape[:2], bool)
+        found = [jnp.zeros((size, 0, self.length), jnp.int32)]
+        valid = [jnp.zeros((size, 0), bool)]
+        key_intra, key_inter = jax.random.split(key)
+        if number and settings["negatives"] != "inter":
+            chunks = tuple(settings["chunks"])
+            found.append(negatives.intra(key_intra, tokens, number, self.grid, chunks))
+            valid.append(jnp.ones((size, number), bool))
+        if number and settings["negatives"] != "intra":
+            identity = batch["condition"][settings["key"]]
+            drawn, exists = negatives.inter(
+                key_inter, tokens, identity, number, settings["group"]
+            )
+            found.append(drawn)
+            valid.append(exists)
+        return jnp.concatenate(found, axis=1), jnp.concatenate(valid, axis=1)
+
+    def divergences(
+        self, logits: jax.Array, z: jax.Array, x_t: jax.Array, t: jax.Array
+    ) -> Divergences:
+        """d(z) of z int32 [B, N, L]; the first is the sample, which is not capped."""
+        tr, num_codes = self.jumps.at(t - 1), self.schedule.num_codes
+        z = jnp.moveaxis(z, 1, 2)  # [B, L, N]
+        score = objective.scores(logits, x_t, z, tr)
+        weight = objective.position_weights(x_t, t, num_codes, self.mask_weight)
+        weight = weight[..., None]
+        cap = None if self.settings["form"] == "infonce" else self.settings["cap"]
+
+        def sums(part: slice, floor: float | None) -> tuple[jax.Array, jax.Array]:
+            s = score._replace(log_p=score.log_p[..., part])
+            kl = objective.posterior_kl(z[..., part], x_t, s, tr, num_codes, floor)
+            log_p = s.log_p if floor is None else jnp.maximum(s.log_p, -floor)
+            return jnp.sum(weight * kl, axis=1), jnp.sum(-weight * log_p, axis=1)
+
+        own = sums(slice(0, 1), None)
+        if z.shape[-1] == 1:
+            return Divergences(*own)
+        pairs = zip(own, sums(slice(1, None), cap), strict=True)
+        return Divergences(*(jnp.concatenate(pair, axis=-1) for pair in pairs))
+
+    def scored(
+        self,
+        apply: Apply,
+        shared: Divergences,
+        z: jax.Array,
+        x_t: jax.Array,
+        t: jax.Array,
+        condition: Mapping[str, jax.Array],
+        key: jax.Array,
+    ) -> jax.Array:
+        """d of the sample and its negatives at the chosen level, path and critic.
+
+        Args:
+            apply: the network.
+            shared: d of all of them at the sample's own x_t.
+            z: int32 [B, 1 + N, L], the sample first.
+            x_t, t, condition: of the sample.
+
+        Returns:
+            [B, 1 + N].
+        """
+        level, size = self.settings["level"], z.shape[0]
+        ratio = self.settings["critic"] == "ratio"
+        if self.settings["path"] == "shared":
+            d = shared.level(level)
+            if not ratio:
+                return d
+            null = apply(x_t, t, condition, jnp.ones(size, bool))
+            return d - self.divergences(null, z, x_t, t).level(level)
+
+        # each negative at its own x_t^j ~ q(x_t | z^j), as rows of a larger batch
+        number = z.shape[1] - 1
+        rows = z[:, 1:].reshape(size * number, self.length)
+        repeat = lambda a: jnp.repeat(a, number, axis=0)
+        t_rows = repeat(t)
+        condition_rows = jax.tree.map(repeat, dict(condition))
+        x_rows = sample_x_t(key, rows, t_rows, self.schedule)
+
+        def others(drop: bool) -> jax.Array:
+            out = apply(x_rows, t_rows, condition_rows, jnp.full(len(rows), drop))
+            d = self.divergences(out, rows[:, None, :], x_rows, t_rows)
+            return d.level(level).reshape(size, number)
+
+        own = shared.level(level)[:, :1]
+        d = jnp.concatenate([own, others(False)], axis=1)
+        if not ratio:
+            return d
+        null = apply(x_t, t, condition, jnp.ones(size, bool))
+        own_null = self.divergences(null, z[:, :1], x_t, t).level(level)
+        return d - jnp.concatenate([own_null, others(True)], axis=1)
+
+    def term(
+        self, d: jax.Array, valid: jax.Array, t: jax.Array, p_t: jax.Array
+    ) -> jax.Array:
+        """The contrastive term of each example, [B], nats a token of the bound."""
+        settings, timesteps = self.settings, self.schedule.timesteps
+        scale = 1.0 / (p_t * self.length)
+        if settings["form"] == "difference":
+            weight = objective.ramp(t, timesteps, settings["ramp"])
+            return contrastive.difference(d[:, 1:], valid, weight, scale)
+        if settings["form"] == "difference_paper":
+            return contrastive.difference_paper(d[:, 0], d[:, 1:], valid, scale)
+        return contrastive.infonce(
+            d[:, 0],
+            d[:, 1:],
+            valid,
+            settings["temperature"],
+            timesteps,
+            self.length,
+            1.0 / (timesteps * p_t),
+        )
