@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdcd_jax import report
+from cdcd_jax.data.card import Card
 from cdcd_jax.data.pipeline import one_pass
-from cdcd_jax.data.records import Card
 from cdcd_jax.generate import draw_key, every_label, write_samples
 from cdcd_jax.tasks.conditional import SamplingOptions
 from cdcd_jax.train import abstract_state, build, load_params

@@ -17,11 +17,12 @@ from cdcd_jax.errors import InputError, Stopped, UsageError
 
 def open_records(config: Mapping[str, Any]) -> Any:
     """The card of `data.path`, checked against the model's settings."""
+    from cdcd_jax.data import card as cards
     from cdcd_jax.data import pipeline, records
 
     if not config["data"]["path"]:
         raise UsageError("data.path is empty: name a directory of records")
-    card = records.read_card(config["data"]["path"])
+    card = cards.read_card(config["data"]["path"])
     records.check_shards(card)
     model = config["model"]
     pipeline.check_matches(

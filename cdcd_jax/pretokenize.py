@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data.records import CARD_NAME, Card, read_card, write_card, write_split
+from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
+from cdcd_jax.data.records import write_split
 from cdcd_jax.data.sources import RawSource, open_source
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.networks.tokenizer import make_tokenizer

@@ -10,7 +10,8 @@ from typing import Any
 
 import grain
 
-from cdcd_jax.data.records import Card, RecordSource
+from cdcd_jax.data.card import Card
+from cdcd_jax.data.records import RecordSource
 from cdcd_jax.errors import InputError, UsageError
 
 Batch = dict[str, Any]

@@ -2,19 +2,17 @@
 
 A record is a dict of arrays as safetensors bytes: `tokens` [L] in the smallest unsigned
 type that holds K - 1, `key` (utf-8 bytes) and `condition/<name>`. The card
-`dataset.json` is written last, so that a directory with a card is complete. The file
-reads in this order: card, writing, checking, random access.
+(`card.py`) is written last. The file reads in this order: writing, checking, random
+access.
 """
 
 import hashlib
 import itertools
-import json
 import math
 import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,146 +22,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from cdcd_jax.data.card import CARD_NAME, MAKE_AGAIN, Card, Shard, Split
 from cdcd_jax.errors import InputError
 
-FORMAT = 1
-CARD_NAME = "dataset.json"
 # One record a group: random access reads and decompresses no neighbours.
 WRITER_OPTIONS = "group_size:1"
 READER_OPTIONS = "readahead_buffer_size:0"
 # Above this size a full read before each run would cost minutes.
 MAX_HASHED_BYTES = 2**30
-
-_MAKE_AGAIN = (
-    "make the records again: delete {directory} and run "
-    "`python -m cdcd_jax.main --config=configs/<name>.py`, or copy the file anew"
-)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One file of a split. `num_bytes` is the file's size, `sha256` hexadecimal."""
-
-    file: str
-    num_records: int
-    num_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Split:
-    """The shards of a split in the order of their records."""
-
-    num_records: int
-    shards: tuple[Shard, ...]
-
-
-@dataclass(frozen=True)
-class Card:
-    """What `dataset.json` says.
-
-    Attributes:
-      directory: where the card and the shards lie.
-      name: of the raw source.
-      num_codes: K; tokens lie in [0, K).
-      grid: shape of the tokens before they are flattened; L is its product.
-      conditions: name -> {"shape", "dtype"} and, for labels, "num_classes".
-      tokenizer: settings of the tokenizer, with `kind` and `fingerprint`.
-      splits: name -> Split.
-      config: the settings that the records were made with; {} where unknown.
-    """
-
-    directory: Path
-    name: str
-    num_codes: int
-    grid: tuple[int, ...]
-    conditions: dict[str, dict[str, Any]]
-    tokenizer: dict[str, Any]
-    splits: dict[str, Split]
-    config: dict[str, Any]
-
-    @property
-    def num_tokens(self) -> int:
-        """L, the number of tokens of a record."""
-        return math.prod(self.grid)
-
-
-def write_card(card: Card) -> Path:
-    """Writes `dataset.json` of a dataset whose shards are all written; returns it.
-
-    The file appears whole or not at all.
-    """
-    content = {"format": FORMAT, **asdict(card)}
-    del content["directory"]
-    path = card.directory / CARD_NAME
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    os.replace(temporary, path)
-    return path
-
-
-def read_card(directory: str | Path) -> Card:
-    """Returns the card of the dataset in `directory`.
-
-    Raises:
-      InputError: no card there, one that cannot be parsed, or a newer format.
-    """
-    directory = Path(directory)
-    path = directory / CARD_NAME
-    try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"Found no {CARD_NAME} in {directory}; expected finished token records "
-            "there; make them with `python -m cdcd_jax.main --config=configs/<name>.py`"
-            " (its records stage, or --mode=pretokenize), or correct data.path."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise _bad_card(path, f"it cannot be read ({error})") from error
-    version = content.get("format") if isinstance(content, dict) else None
-    if not isinstance(version, int) or version < 1:
-        raise _bad_card(path, f"`format` is {version!r}")
-    if version > FORMAT:
-        raise InputError(
-            f"Found format {version} in {path}; expected {FORMAT} or less; update "
-            "cdcd_jax, or make the records with this version."
-        )
-    try:
-        return _parse_card(directory, content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _bad_card(path, f"{type(error).__name__}: {error}") from error
-
-
-def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
-    splits = {}
-    for name, split in content["splits"].items():
-        shards = tuple(Shard(**shard) for shard in split["shards"])
-        if any(Path(shard.file).name != shard.file for shard in shards):
-            raise ValueError(f"a shard of {name} lies outside of the directory")
-        if sum(shard.num_records for shard in shards) != split["num_records"]:
-            raise ValueError(f"the shards of {name} do not add up to its num_records")
-        splits[name] = Split(split["num_records"], shards)
-    for name, spec in content["conditions"].items():
-        if not {"shape", "dtype"} <= set(spec):
-            raise ValueError(f"condition {name} lacks its shape or dtype")
-    return Card(
-        directory=directory,
-        name=content["name"],
-        num_codes=int(content["num_codes"]),
-        grid=tuple(int(n) for n in content["grid"]),
-        conditions=dict(content["conditions"]),
-        tokenizer=dict(content["tokenizer"]),
-        splits=splits,
-        config=dict(content.get("config", {})),
-    )
-
-
-def _bad_card(path: Path, what: str) -> InputError:
-    advice = _MAKE_AGAIN.format(directory=path.parent)
-    return InputError(
-        f"Found a bad {path}: {what}; expected the card of a token dataset, format "
-        f"{FORMAT}; {advice}."
-    )
 
 
 def write_split(
@@ -307,13 +173,13 @@ def check_shards(card: Card) -> None:
             raise InputError(
                 f"Found sha256 {found} for {card.directory / shard.file}; expected "
                 f"{shard.sha256}, as {CARD_NAME} says; "
-                f"{_MAKE_AGAIN.format(directory=card.directory)}."
+                f"{MAKE_AGAIN.format(directory=card.directory)}."
             )
 
 
 def _check_size(directory: Path, shard: Shard) -> None:
     path = directory / shard.file
-    advice = _MAKE_AGAIN.format(directory=directory)
+    advice = MAKE_AGAIN.format(directory=directory)
     if not path.is_file():
         raise InputError(
             f"Found no shard {path}; expected it, as {CARD_NAME} names it; {advice}."
@@ -426,7 +292,7 @@ class RecordSource:
     def _open(self, shard: Shard) -> Any:
         _check_size(self._card.directory, shard)
         path = self._card.directory / shard.file
-        advice = _MAKE_AGAIN.format(directory=self._card.directory)
+        advice = MAKE_AGAIN.format(directory=self._card.directory)
         try:
             reader = array_record_module.ArrayRecordReader(str(path), READER_OPTIONS)
             found = reader.num_records()
@@ -446,7 +312,7 @@ class RecordSource:
         shard, offset = self._locate(index)
         path = self._card.directory / self._shards[shard].file
         expected = "" if "; expected" in what else "; expected a sound record"
-        advice = _MAKE_AGAIN.format(directory=self._card.directory)
+        advice = MAKE_AGAIN.format(directory=self._card.directory)
         return InputError(
             f"Found a record {index} of {self._split} (record {offset} of {path}) "
             f"{what}{expected}; {advice}."

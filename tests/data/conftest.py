@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cdcd_jax.data.records import Card, read_card, write_card, write_split
+from cdcd_jax.data.card import Card, read_card, write_card
+from cdcd_jax.data.records import write_split
 from cdcd_jax.pretokenize import default_config, pretokenize
 
 LABEL = {"label": {"shape": [], "dtype": "int32", "num_classes": 10}}

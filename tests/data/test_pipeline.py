@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.pipeline import check_matches, one_pass, training_batches
-from cdcd_jax.data.records import Card, read_card
 from cdcd_jax.errors import InputError, UsageError
 
 MakeDataset = Callable[..., Card]

@@ -6,7 +6,8 @@ import ml_collections
 import pytest
 
 from cdcd_jax import pretokenize as module
-from cdcd_jax.data.records import check_shards, read_card
+from cdcd_jax.data.card import read_card
+from cdcd_jax.data.records import check_shards
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.pretokenize import default_config, pretokenize
 

@@ -13,14 +13,9 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 from safetensors.numpy import load, save
 
+from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.digits import DigitsSource
-from cdcd_jax.data.records import (
-    Card,
-    RecordSource,
-    check_shards,
-    read_card,
-    write_split,
-)
+from cdcd_jax.data.records import RecordSource, check_shards, write_split
 from cdcd_jax.errors import InputError
 
 MakeDataset = Callable[..., Card]

@@ -75,7 +75,7 @@ def test_infonce_is_the_cross_entropy_of_picking_the_positive(
 def test_infonce_of_equal_scores_is_log_of_their_number() -> None:
     d, ones = jnp.full((3, 5), 7.0), jnp.ones(3)
     found = infonce(d[:, 0], d, d > 0, 0.1, 10, 4, ones)
-    np.testing.assert_allclose(found, np.log(6), rtol=1e-6)
+    np.testing.assert_allclose(found, np.log(6), rtol=1e-5)
 
 
 def test_infonce_depends_neither_on_length_nor_on_a_common_shift(scored) -> None:
