@@ -13,6 +13,8 @@ from typing import Any
 
 from cdcd_jax.errors import UsageError
 
+Config = Mapping[str, Any]
+
 
 def defaults() -> dict[str, Any]:
     """Settings of a training run. Weights are relative to nats per token."""

@@ -175,9 +175,7 @@ def parse(argv: Sequence[str]) -> Options | None:
         raise UsageError(f"unknown argument {left[0]!r}: flags begin with --")
     if given is None:
         raise UsageError("no --config: give one, e.g. --config=configs/digits.py")
-    config = config.to_dict()
-    if "task" in config:
-        config = merge(defaults(), config)
+    config = merge(defaults(), config.to_dict())
     workdir = pathlib.Path(values.workdir) if values.workdir else default_workdir(given)
     flags.FLAGS.mark_as_parsed()  # grain reads absl flags of its own
     return Options(config, workdir, values.mode, values.name, conditions)

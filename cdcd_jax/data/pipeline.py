@@ -6,15 +6,35 @@ integer: the number of batches taken.
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import grain
 
-from cdcd_jax.data.card import Card
-from cdcd_jax.data.records import RecordSource
+from cdcd_jax.data.card import Card, read_card
+from cdcd_jax.data.records import RecordSource, check_shards
 from cdcd_jax.errors import InputError, UsageError
 
 Batch = dict[str, Any]
+
+
+def open_dataset(path: str | Path, model: Mapping[str, Any]) -> Card:
+    """The card of the records at `path`, all checked: shards, and the model's K and L.
+
+    Args:
+        path: a directory of records, `data.path`.
+        model: the config's section, for `num_codes`, `grid` and `conditions`.
+
+    Raises:
+        UsageError: no path.
+        InputError: missing, damaged or unlike records.
+    """
+    if not path:
+        raise UsageError("data.path is empty: name a directory of records")
+    card = read_card(path)
+    check_shards(card)
+    check_matches(card, model["num_codes"], tuple(model["grid"]), model["conditions"])
+    return card
 
 
 def check_matches(

@@ -44,7 +44,7 @@ def test_intra_permutes_chunks_and_is_never_the_identity(grid, chunks) -> None:
     batch, number, length = 16, 25, grid[0] * grid[1]
     positions = np.arange(length)
     tokens = positions + 100 * np.arange(batch)[:, None]
-    draw = jax.jit(intra, static_argnums=(2, 3, 4))
+    draw = bf.quick_jit(intra, static_argnums=(2, 3, 4))
     found = draw(jax.random.key(0), jnp.asarray(tokens), number, grid, chunks)
     assert found.shape == (batch, number, length)
     found = np.asarray(found) - 100 * np.arange(batch)[:, None, None]
@@ -99,7 +99,7 @@ def draw_inter(seed: int, labels: np.ndarray, number: int, group: int) -> tuple:
     """Indices of the examples that were drawn, and which of them exist."""
     tokens = jnp.tile(jnp.arange(len(labels))[:, None], (1, 3))
     key = jax.random.key(seed)
-    draw = jax.jit(inter, static_argnums=(3, 4))
+    draw = bf.quick_jit(inter, static_argnums=(3, 4))
     found, valid = draw(key, tokens, jnp.asarray(labels), number, group)
     assert found.shape == (len(labels), number, 3) and valid.dtype == bool
     np.testing.assert_array_equal(found, np.repeat(found[..., :1], 3, -1))
@@ -129,7 +129,9 @@ def test_inter_draws_all_others_equally_often() -> None:
     labels = jnp.array([0, 0, 1, 2, 3, 4])
     tokens = jnp.arange(6)[:, None]
     keys = jax.random.split(jax.random.key(3), 3000)
-    found, _ = jax.jit(jax.vmap(lambda key: inter(key, tokens, labels, 2, 6)))(keys)
+    found, _ = bf.quick_jit(jax.vmap(lambda key: inter(key, tokens, labels, 2, 6)))(
+        keys
+    )
     counts = np.bincount(np.ravel(found[:, 0]), minlength=6)
     assert bf.chi_squared(counts, np.array([0, 0, 1, 1, 1, 1]) / 4) > 1e-3
 

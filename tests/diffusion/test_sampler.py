@@ -38,7 +38,7 @@ def conditionals(schedule: Schedule, x_t: tuple[int, ...], t: int) -> np.ndarray
 def exact_denoiser(schedule: Schedule) -> TokensToLogits:
     """The same as a function of device arrays; -inf where a code is impossible."""
     table = np.stack([bf.jump_matrix(schedule, 0, t)[:K] for t in range(T + 1)])
-    # A code that the chain cannot leave at t, but a known token can: it is the truth.
+    # Only a known token is unmasked where the chain masks all: it is the truth.
     table = jnp.asarray(
         np.where(table.sum(1, keepdims=True) > 0, table, np.eye(K, K + 1)), jnp.float32
     )
@@ -87,7 +87,7 @@ def sampler(name: str, **options):
     """From a key to DRAWS samples of the exact denoiser, jitted as the modes do."""
     schedule = bf.schedule_of(name, K, T)
     run = functools.partial(sample, exact_denoiser(schedule), schedule)
-    return jax.jit(lambda key, **given: run(key, (DRAWS, L), **options, **given))
+    return bf.quick_jit(lambda key, **given: run(key, (DRAWS, L), **options, **given))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -167,7 +167,7 @@ def test_known_tokens_are_returned_unchanged(name: str) -> None:
         return jnp.zeros((DRAWS, L, K)).at[..., 0].set(jnp.where(fooled, 99.0, 0.0))
 
     run = functools.partial(sample, flat_but_wary, schedule, shape=(DRAWS, L), steps=3)
-    found = jax.jit(lambda key: run(key=key, known=(known, where), canvases=True))(
+    found = bf.quick_jit(lambda key: run(key=key, known=(known, where), canvases=True))(
         jax.random.key(0)
     )
     for canvas in found.canvases:
@@ -185,9 +185,9 @@ def test_start_noises_given_tokens_to_a_time(name: str) -> None:
     laws = law_of_canvases(schedule, time_grid("strided", T, 2, t), law)
     given = jnp.broadcast_to(jnp.array(tokens), (DRAWS, L))
     run = functools.partial(sample, exact_denoiser(schedule), schedule, steps=2)
-    found = jax.jit(lambda key: run(key, (DRAWS, L), start=(given, t), canvases=True))(
-        jax.random.key(0)
-    )
+    found = bf.quick_jit(
+        lambda key: run(key, (DRAWS, L), start=(given, t), canvases=True)
+    )(jax.random.key(0))
     for canvas, expected in zip(found.canvases, laws[1:], strict=True):
         assert bf.chi_squared(counts(canvas), expected) > 1e-3
 

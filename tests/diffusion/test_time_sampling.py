@@ -28,7 +28,7 @@ def importance(moments: np.ndarray) -> np.ndarray:
 def draws(method: str, history: TimeHistory, batch: int, calls: int) -> tuple:
     """t and p(t), [calls, B]."""
     keys = jax.random.split(jax.random.key(0), calls)
-    draw = jax.jit(jax.vmap(lambda key: sample_times(key, batch, history, method)))
+    draw = bf.quick_jit(jax.vmap(lambda key: sample_times(key, batch, history, method)))
     t, p = draw(keys)
     assert t.dtype == jnp.int32 and t.shape == p.shape == (calls, batch)
     return np.asarray(t), np.asarray(p)

@@ -15,7 +15,7 @@ from cdcd_jax.diffusion.transition import (
 )
 
 each_schedule = pytest.mark.parametrize("name", bf.SCHEDULES)
-posterior = jax.jit(log_posterior)
+posterior = bf.quick_jit(log_posterior)
 
 
 def some_logits(k: int, rows: int, seed: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_forward_draws_follow_the_chain(name: str) -> None:
     k, draws, times = 3, 20_000, np.array([0, 1, 4, 8])
     schedule = bf.schedule_of(name, k, 8)
     x_0 = jnp.broadcast_to(jnp.arange(k), (len(times), draws, k))
-    draw = jax.jit(lambda key: sample_x_t(key, x_0, jnp.asarray(times), schedule))
+    draw = bf.quick_jit(lambda key: sample_x_t(key, x_0, jnp.asarray(times), schedule))
     x_t = draw(jax.random.key(1))
     assert x_t.dtype == jnp.int32 and x_t.shape == x_0.shape
     np.testing.assert_array_equal(x_t[0], x_0[0])  # t = 0 is data
@@ -105,7 +105,7 @@ def test_forward_draws_follow_the_chain(name: str) -> None:
 @each_schedule
 def test_prior_draws(name: str) -> None:
     schedule = bf.schedule_of(name, 3, 8)
-    draw = jax.jit(lambda key: sample_prior(key, (100, 300), schedule))
+    draw = bf.quick_jit(lambda key: sample_prior(key, (100, 300), schedule))
     x = draw(jax.random.key(2))
     assert x.dtype == jnp.int32 and x.shape == (100, 300)
     counts = np.bincount(np.ravel(x), minlength=4)
