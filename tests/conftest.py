@@ -2,11 +2,16 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 # Before anything imports jax; a test of several devices starts its own process.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Many tests, and the processes that they start, compile the same step.
+_cache = tempfile.TemporaryDirectory(prefix="cdcd_jax_compiled_")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax

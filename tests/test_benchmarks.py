@@ -26,7 +26,7 @@ def test_loss_benchmark_runs(tmp_path: pathlib.Path) -> None:
     figures = json.loads(report.read_text())
     for key in ("device", "cpu", "cores", "python", "jax", "num_codes", "runs"):
         assert key in figures
-    for number in (0, 10):
+    for number in (0, 2):
         assert figures[f"difference_{number}"] < 1e-4
         assert figures[f"speedup_{number}"] > 0
         assert 0 < figures[f"memory_ratio_{number}"] < 1

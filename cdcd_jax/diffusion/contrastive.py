@@ -82,8 +82,10 @@ def infonce(
     """
     d = jnp.concatenate([d_positive[:, None], d_negative], axis=-1)
     exists = jnp.concatenate([jnp.ones_like(valid[:, :1]), valid], axis=-1)
-    score = jnp.where(exists, -d * (timesteps / length / temperature), -jnp.inf)
-    return importance * (jax.nn.logsumexp(score, axis=-1) - score[:, 0])
+    advantage = (d_positive[:, None] - d) * (timesteps / length / temperature)
+    return importance * jax.nn.logsumexp(
+        jnp.where(exists, advantage, -jnp.inf), axis=-1
+    )
 
 
 def nce_accuracy(

@@ -28,7 +28,8 @@ def chunk_layout(grid: tuple[int, int], chunks: tuple[int, int]) -> np.ndarray:
     """
     (height, width), (rows, columns) = grid, chunks
     trailing = width % columns if height == 1 else 0
-    if height % rows or (width - trailing) % columns or rows * columns < 2:
+    fits = height % rows == 0 and (width - trailing) % columns == 0
+    if not fits or rows * columns < 2 or trailing == width:
         raise ValueError(
             f"contrastive.chunks = {chunks} does not cut a grid of {grid} into two or "
             "more equal pieces: choose divisors of the grid"

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from cdcd_jax.diffusion.transition import Transition, rest_share
+from cdcd_jax.diffusion.transition import Transition, normaliser
 
 
 class Scores(NamedTuple):
@@ -30,6 +30,7 @@ class Scores(NamedTuple):
 
     log_p: jax.Array  # [B, L, N] log p_theta(x_0 = z | x_t)
     log_p_x_t: jax.Array  # [B, L] log p_theta(x_0 = x_t | x_t); 0 where masked
+    rest: jax.Array  # [B, L] w; 1 where masked
     vocab_sum: jax.Array | None  # [B, L] V; None when the schedule is absorbing
 
 
@@ -43,25 +44,27 @@ def scores(
     kept.
 
     Args:
-        logits: float [B, L, K].
+        logits: float [B, L, K], finite.
         x_t: int32 [B, L], M = K where masked.
         candidates: int32 [B, L, N], codes 0..K - 1.
         tr: arrays [B].
     """
     num_codes = logits.shape[-1]
-    logits = logits.astype(jnp.float32)
     tr = tr.expand(2)
     masked = x_t == num_codes
-    log_z = jax.nn.logsumexp(logits, axis=-1)
+    logits = logits.astype(jnp.float32)
+    shift = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     index = jnp.concatenate([jnp.where(masked, 0, x_t)[..., None], candidates], axis=-1)
-    log_p = jnp.take_along_axis(logits, index, axis=-1) - log_z[..., None]
-    log_p_x_t = jnp.where(masked, 0.0, log_p[..., 0])
+    picked = jnp.take_along_axis(logits, index, axis=-1) - shift
+    total, other = normaliser(logits - shift, x_t, picked[..., 0])
+    log_p = picked - jnp.log(total)[..., None]
+    rest = jnp.where(masked, 1.0, tr.one_minus_r + tr.r * other / total)
     vocab_sum = None
     if not tr.absorbing:
-        w = jnp.where(masked, 1.0, rest_share(log_p_x_t, tr))
-        p = jnp.exp(logits - log_z[..., None])
-        vocab_sum = jnp.sum(jnp.log(w[..., None] + tr.ratio[..., None] * p), axis=-1)
-    return Scores(log_p[..., 1:], log_p_x_t, vocab_sum)
+        p = jnp.exp(logits - shift - jnp.log(total)[..., None])
+        vocab_sum = jnp.sum(jnp.log(rest[..., None] + tr.ratio[..., None] * p), axis=-1)
+    log_p_x_t = jnp.where(masked, 0.0, log_p[..., 0])
+    return Scores(log_p[..., 1:], log_p_x_t, rest, vocab_sum)
 
 
 def posterior_kl(
@@ -80,7 +83,7 @@ def posterior_kl(
         score: of the candidates z.
         tr: arrays [B].
         num_codes: K.
-        floor: log-probabilities of z and x_t under p_theta count as at least -floor
+        floor: log p_theta(x_s = z) and log p_theta(x_s = x_t) count as at least -floor
             nats. Without it a z that the model rules out has an unbounded KL.
 
     Returns:
@@ -99,11 +102,10 @@ def posterior_kl(
     if tr.absorbing:
         log_p = bounded(score.log_p + tr.log_alpha_bar, jnp.log(tr.h))
         return jnp.where(masked, tr.h * tr.alpha_bar * (tr.log_alpha_bar - log_p), 0.0)
-    log_w = jnp.where(masked, 0.0, jnp.log(rest_share(log_p_j, tr)))
+    log_w = jnp.log(score.rest)[..., None]
     log_rest = tr.log_beta_bar + log_w
     scale = jnp.where(masked, tr.h, tr.c)
     l_z = jnp.logaddexp(tr.log_alpha_bar + score.log_p, log_rest)
-    l_z = bounded(l_z, jnp.log(scale))
     l_j = jnp.logaddexp(tr.log_alpha_bar + log_p_j, log_rest)
     log_b = jnp.where(tr.beta_bar > 0, tr.log_beta_bar, 0.0)
     log_keep_j = bounded(jnp.logaddexp(tr.log_f + log_p_j, tr.log_e + log_w), 0.0)
@@ -111,7 +113,8 @@ def posterior_kl(
     code = tr.alpha_bar + tr.beta_bar
     rest = score.vocab_sum[..., None] - jnp.where(masked, 0.0, l_j - log_b)
     other = scale * (
-        code * (jnp.log(code) - l_z) - tr.beta_bar * (rest - (l_z - log_b))
+        code * (jnp.log(code) - bounded(l_z, jnp.log(scale)))
+        - tr.beta_bar * (rest - (l_z - log_b))
     ) + jnp.where(masked, 0.0, tr.e_log_e - tr.e * log_keep_j)
     same = tr.q_keep * (jnp.log(tr.q_keep) - log_keep_j) + tr.c * tr.beta_bar * (
         tr.one_minus_r
@@ -214,9 +217,12 @@ def sample_times(
     if method == "uniform":
         t = jax.random.randint(key, (batch,), 1, timesteps + 1)
     elif method == "stratified":
-        offset = (jax.random.uniform(key) + jnp.arange(batch)) / batch
+        key_offset, key_order = jax.random.split(key)
+        offset = (jax.random.uniform(key_offset) + jnp.arange(batch)) / batch
         # a float32 below 1 times T can round up to T
         t = 1 + jnp.minimum(jnp.floor(offset * timesteps), timesteps - 1)
+        # apart from the row, so that neighbours (a group of negatives) differ in t
+        t = jax.random.permutation(key_order, t)
     else:
         raise ValueError(
             f"unknown diffusion.time_sampling {method!r}: choose one of uniform, "

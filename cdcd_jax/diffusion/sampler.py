@@ -83,7 +83,8 @@ def truncate(logits: jax.Array, top_p: float, top_k: int) -> jax.Array:
         logits: [..., K].
         top_p: keeps a code while the probability before it, in falling order, is below
             top_p; 1.0 keeps all.
-        top_k: keeps the k most likely codes; 0 keeps all.
+        top_k: keeps the k most likely codes, and those as likely as the k-th; 0 keeps
+            all.
     """
     num_codes = logits.shape[-1]
     if 0 < top_k < num_codes:

@@ -190,9 +190,20 @@ def sample_prior(
     return jnp.where(masked, schedule.num_codes, code).astype(jnp.int32)
 
 
-def rest_share(log_p_j: jax.Array, tr: Transition) -> jax.Array:
-    """w = 1 - r p(j), without cancellation when p(j) is near 1."""
-    return tr.one_minus_r - tr.r * jnp.expm1(log_p_j)
+def normaliser(
+    shifted: jax.Array, x_t: jax.Array, shifted_j: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """sum_k exp(l_k), and the same without k = x_t, so that 1 - p(x_t) does not cancel.
+
+    Args:
+        shifted: logits [B, L, K] minus their maximum.
+        x_t: int32 [B, L], M = K where masked (then nothing is left out).
+        shifted_j: [B, L], the entry at x_t; ignored where masked.
+    """
+    num_codes = shifted.shape[-1]
+    is_j = jnp.arange(num_codes) == x_t[..., None]
+    other = jnp.sum(jnp.where(is_j, 0.0, jnp.exp(shifted)), axis=-1)
+    return other + jnp.where(x_t == num_codes, 0.0, jnp.exp(shifted_j)), other
 
 
 def log_posterior(logits: jax.Array, x_t: jax.Array, tr: Transition) -> jax.Array:
@@ -209,10 +220,15 @@ def log_posterior(logits: jax.Array, x_t: jax.Array, tr: Transition) -> jax.Arra
     num_codes = logits.shape[-1]
     tr = tr.expand(2)
     masked = x_t == num_codes
-    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    logits = logits.astype(jnp.float32)
+    shifted = logits - jnp.max(logits, axis=-1, keepdims=True)
     j = jnp.where(masked, 0, x_t)[..., None]
-    log_p_j = jnp.take_along_axis(log_p, j, axis=-1)[..., 0]
-    log_w = jnp.where(masked, 0.0, jnp.log(rest_share(log_p_j, tr)))
+    shifted_j = jnp.take_along_axis(shifted, j, axis=-1)[..., 0]
+    total, other = normaliser(shifted, x_t, shifted_j)
+    log_p = shifted - jnp.log(total)[..., None]
+    log_p_j = shifted_j - jnp.log(total)
+    rest = tr.one_minus_r + tr.r * other / total
+    log_w = jnp.where(masked, 0.0, jnp.log(rest))
     log_scale = jnp.log(jnp.where(masked, tr.h, tr.c))
     generic = log_scale[..., None] + jnp.logaddexp(
         tr.log_alpha_bar[..., None] + log_p, (tr.log_beta_bar + log_w)[..., None]
