@@ -2,8 +2,8 @@
 
     python benchmarks/loss.py [--num-codes=974 --length=256 --batch=8] [--json=FILE]
 
-Forward and backward with respect to the logits, without negatives and with N (ten). 'dense'
-computes log q(x_{t-1} | x_t, x_0) of every class at every position from one-hot
+Forward and backward with respect to the logits, without negatives and with N = 10.
+'dense' computes log q(x_{t-1} | x_t, x_0) of every class at every position from one-hot
 vectors, as public PyTorch code does; 'closed' is `cdcd_jax.diffusion.objective`. First
 both are checked against each other. The last part times a whole training step. All that
 is compared runs alternately in one process, so that a busy machine disturbs all alike:
