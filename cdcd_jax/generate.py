@@ -40,7 +40,7 @@ def write_samples(
             report.write_png(directory / f"sample_{i:05d}.png", image)
     shown = images[contact_order(condition, len(images))]
     columns = min(len(shown), 10)
-    scale = max(1, 32 // images.shape[1])
+    scale = max(1, 40 // images.shape[1])
     sheet = report.image_grid(shown, columns, scale)
     report.write_png(directory / "contact_sheet.png", sheet)
     return sheet

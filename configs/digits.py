@@ -40,7 +40,7 @@ def get_config(name: str = "") -> ConfigDict:
         diffusion=dict(schedule="absorbing_linear", timesteps=100),
         contrastive=dict(weight=0.1, level="step", negatives="inter", form="infonce"),
         optim=dict(num_steps=1500, learning_rate=3e-3),
-        eval=dict(at_end=True, guidance_scale=1.5, figures="labelled_pixels"),
+        eval=dict(at_end=True, guidance_scale=1.25, figures="labelled_pixels"),
         report=dict(sample_every=500),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))

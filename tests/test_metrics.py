@@ -5,7 +5,11 @@ import pytest
 import scipy.linalg
 
 from cdcd_jax.metrics.classifier import PixelClassifier
-from cdcd_jax.metrics.diversity import copy_rate, relative_spread
+from cdcd_jax.metrics.diversity import (
+    copy_rate,
+    relative_spread,
+    relative_spread_within_class,
+)
 from cdcd_jax.metrics.figures import COPY_THRESHOLD, labelled_pixels
 from cdcd_jax.metrics.frechet import frechet_distance
 
@@ -39,14 +43,18 @@ def test_copy_rate_counts_what_is_near_a_training_row():
     assert copy_rate(samples, training, 0.01, block=1) == 0.5
 
 
-def test_spread_is_relative_to_real_data_within_the_class():
+def test_spread_is_relative_to_real_data():
     real = np.concatenate([RNG.normal(0, 1, (500, 3)), RNG.normal(9, 1, (500, 3))])
     labels = np.repeat([0, 1], 500)
-    assert relative_spread(real, labels, real, labels) == pytest.approx(1)
-    narrow = np.where(labels[:, None] == 0, real / 2, (real - 9) / 2)
-    assert relative_spread(narrow, labels, real, labels) == pytest.approx(0.5, rel=1e-3)
+    within = lambda rows: relative_spread_within_class(rows, labels, real, labels)
+    assert relative_spread(real, real) == within(real) == pytest.approx(1)
+    narrow = np.where(labels[:, None] == 0, real / 2, 9 + (real - 9) / 2)
+    assert within(narrow) == pytest.approx(0.5, rel=1e-3)
     collapsed = np.repeat([[0.0] * 3, [9.0] * 3], 500, axis=0)
-    assert relative_spread(collapsed, labels, real, labels) == 0
+    assert within(collapsed) == 0
+    # classes apart hide a collapse inside of them
+    assert relative_spread(collapsed, real) > 0.9
+    assert relative_spread(collapsed[:500], real) == 0
 
 
 def digits():

@@ -22,15 +22,24 @@ def copy_rate(
     return copies / len(samples)
 
 
-def relative_spread(
+def relative_spread(samples: np.ndarray, real: np.ndarray) -> float:
+    """Mean over features of the standard deviation over samples, relative to real data.
+
+    1 means as varied as real data; a model that draws one sample gives 0.
+
+    Args:
+        samples, real: float [N, D], [M, D].
+    """
+    return float(np.mean(np.std(samples, axis=0)) / np.mean(np.std(real, axis=0)))
+
+
+def relative_spread_within_class(
     samples: np.ndarray,
     sample_labels: np.ndarray,
     real: np.ndarray,
     real_labels: np.ndarray,
 ) -> float:
-    """Mean standard deviation of a feature within its class, relative to real data.
-
-    1 means as varied as real data; a model that draws one sample a class gives 0.
+    """The same within each class, averaged over classes: 0 for one sample a class.
 
     Args:
         samples, real: float [N, D], [M, D].

@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 
 from cdcd_jax.metrics.classifier import PixelClassifier
-from cdcd_jax.metrics.diversity import copy_rate, relative_spread
+from cdcd_jax.metrics.diversity import (
+    copy_rate,
+    relative_spread,
+    relative_spread_within_class,
+)
 from cdcd_jax.metrics.frechet import frechet_distance
 
 # decoded arrays of a split or of samples: images, condition, ...
@@ -33,7 +37,7 @@ def labelled_pixels(
 
     Returns:
         For unguided samples class_accuracy, frechet_distance (to the test split),
-        copy_rate and spread; the same with the suffix _guided; and of real data
+        copy_rate, spread and spread_within_class; the same with the suffix _guided; and of real data
         class_accuracy_real, frechet_distance_real, copy_rate_real (test images as if
         they were samples). `<name>/n` is the number of samples judged.
     """
@@ -46,7 +50,10 @@ def labelled_pixels(
         values = {
             "class_accuracy": classifier.accuracy(pixels, classes),
             "copy_rate": copy_rate(pixels, real, COPY_THRESHOLD),
-            "spread": relative_spread(pixels, classes, real, labels),
+            "spread": relative_spread(pixels, real),
+            "spread_within_class": relative_spread_within_class(
+                pixels, classes, real, labels
+            ),
             "frechet_distance": frechet_distance(
                 real if suffix == "_real" else pixels, held_out
             ),
