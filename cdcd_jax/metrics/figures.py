@@ -37,9 +37,9 @@ def labelled_pixels(
 
     Returns:
         For unguided samples class_accuracy, frechet_distance (to the test split),
-        copy_rate, spread and spread_within_class; the same with the suffix _guided; and of real data
-        class_accuracy_real, frechet_distance_real, copy_rate_real (test images as if
-        they were samples). `<name>/n` is the number of samples judged.
+        copy_rate, spread and spread_within_class; the same with the suffix _guided;
+        and of real data with the suffix _real (test images as if they were samples;
+        the distance of training to test). `<name>/n` is the number of images judged.
     """
     real, held_out = _pixels(train), _pixels(test)
     labels = np.asarray(train["condition"]["label"])
