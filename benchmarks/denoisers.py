@@ -3,7 +3,7 @@
 Trains each on digits with the program itself, the same number of steps, batches and
 seeds, and prints the bound on held-out digits:
 
-    python benchmarks/denoisers.py [--steps=600] [--seeds=0,1,2] [--workdir=runs/denoisers]
+    python benchmarks/denoisers.py [--steps=600] [--seeds=0,1,2] [--rates=0.001,0.003]
 
 A run that was stopped goes on when the same command is given again.
 """

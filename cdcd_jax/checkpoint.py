@@ -9,7 +9,6 @@ the devices that hold the arrays.
 
 import contextlib
 import gc
-import json
 import logging
 import math
 import re
@@ -17,7 +16,6 @@ import shutil
 import sys
 import time
 import warnings
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +28,13 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from cdcd_jax.errors import InputError
+from cdcd_jax.leaf_table import (
+    check_same_leaves,
+    checksums,
+    describe,
+    sealed,
+    unsealed,
+)
 
 # TensorStore reports its errors as ValueError with one of these in front.
 _STATUS = re.compile(
@@ -106,7 +111,7 @@ class Checkpoints:
         self._check_space(state)
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(_without_empty(state)),
-            leaves=ocp.args.JsonSave(_sealed(_describe(state))),
+            leaves=ocp.args.JsonSave(sealed(describe(state))),
         )
         with self._failures_of_saving():
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -209,13 +214,13 @@ class Checkpoints:
         """The state of one checkpoint, verified; raises _Damage or InputError."""
         leaves = self._read_item(step, "leaves", ocp.args.JsonRestore())
         try:
-            leaves = _unsealed(leaves)
+            leaves = unsealed(leaves)
         except (KeyError, TypeError, ValueError) as error:
             raise _Damage(f"its table of leaves is broken ({error})") from error
-        _check_same_leaves(leaves, target, self._directory / str(step))
+        check_same_leaves(leaves, target, self._directory / str(step))
         args = ocp.args.StandardRestore(_without_empty(target))
         state = _with_empty(self._read_item(step, "state", args), target)
-        for name, checksum in _checksums(state).items():
+        for name, checksum in checksums(state).items():
             if checksum != leaves[name]["checksum"]:
                 raise _Damage(f"the values of leaf '{name}' differ from those saved")
         return state
@@ -334,100 +339,6 @@ def _with_empty(state: Any, target: Any) -> Any:
         next(read) if math.prod(leaf.shape) else jnp.zeros(leaf.shape, leaf.dtype)
         for leaf in leaves
     )
-
-
-def _named_leaves(tree: Any) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in leaves
-    }
-
-
-def _describe(state: Any) -> dict[str, dict[str, Any]]:
-    """Leaf name → shape, dtype, checksum."""
-    sums = _checksums(state)
-    return {
-        name: {
-            "shape": list(leaf.shape),
-            "dtype": str(leaf.dtype),
-            "checksum": sums[name],
-        }
-        for name, leaf in _named_leaves(state).items()
-    }
-
-
-def _check_same_leaves(
-    leaves: dict[str, dict[str, Any]], target: Any, path: epath.Path
-) -> None:
-    """Raises InputError for the first leaf that differs from the table."""
-    wanted = _named_leaves(target)
-    for name in [*wanted, *(name for name in leaves if name not in wanted)]:
-        found = expected = "nothing"
-        if name in leaves:
-            found = f"{leaves[name]['dtype']}{leaves[name]['shape']}"
-        if name in wanted:
-            expected = f"{wanted[name].dtype}{list(wanted[name].shape)}"
-        if found != expected:
-            raise InputError(
-                f"Found {found} at '{name}' in the checkpoint {path}; expected "
-                f"{expected}, as the model of this configuration has it. Use the "
-                "configuration that wrote the checkpoint, or another work directory."
-            )
-
-
-def _checksums(state: Any) -> dict[str, int]:
-    named = _named_leaves(state)
-    sums = jax.device_get([_checksum(leaf) for leaf in named.values()])
-    return dict(zip(named, map(int, sums), strict=True))
-
-
-# One compilation a shape, not one a state: networks repeat a few shapes many times.
-@jax.jit
-def _checksum(array: jax.Array) -> jax.Array:
-    """uint32, a sum over the elements: the sharding does not matter."""
-    bits = _bits(array)
-    index = jnp.zeros(bits.shape, jnp.uint32)
-    for axis in range(bits.ndim):
-        stride = math.prod(bits.shape[axis + 1 :]) & 0xFFFFFFFF
-        position = jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
-        index = index + position * jnp.uint32(stride)
-    # One-to-one in the bits of each element: a single changed element always shows.
-    return jnp.sum(_mixed(bits ^ _mixed(index + jnp.uint32(1))), dtype=jnp.uint32)
-
-
-def _bits(array: jax.Array) -> jax.Array:
-    """The bits of each element as uint32; wide elements get one axis more."""
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        array = jax.random.key_data(array)
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        array = jnp.stack([array.real, array.imag], axis=-1)
-    if array.dtype == jnp.bool_:
-        return array.astype(jnp.uint32)
-    width = min(array.dtype.itemsize, 4) * 8
-    unsigned = jax.lax.bitcast_convert_type(array, jnp.dtype(f"uint{width}"))
-    return unsigned.astype(jnp.uint32)
-
-
-def _mixed(bits: jax.Array) -> jax.Array:
-    """Spreads each bit of a uint32 over all of it (two rounds of xor and multiply)."""
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        bits = (bits ^ (bits >> shift)) * jnp.uint32(factor)
-    return bits ^ (bits >> 16)
-
-
-def _sealed(table: dict[str, Any]) -> dict[str, Any]:
-    return {"leaves": table, "crc32": _crc32(table)}
-
-
-def _unsealed(sealed: dict[str, Any]) -> dict[str, Any]:
-    if sealed["crc32"] != _crc32(sealed["leaves"]):
-        raise ValueError("its checksum differs")
-    return sealed["leaves"]
-
-
-def _crc32(table: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(table, sort_keys=True).encode())
 
 
 def _all_processes(fine: bool) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 import pytest
 
-from cdcd_jax import checkpoint
+from cdcd_jax import leaf_table
 from cdcd_jax.checkpoint import Checkpoints
 from cdcd_jax.errors import InputError
 
@@ -239,7 +239,7 @@ def test_an_error_of_the_writing_thread_surfaces_in_wait(
 
 def test_checksums_see_each_bit_and_each_place() -> None:
     def checksum(array: Any) -> int:
-        return checkpoint._checksums({"x": jnp.asarray(array)})["x"]
+        return leaf_table.checksums({"x": jnp.asarray(array)})["x"]
 
     base = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     seen = {checksum(base), checksum(base.T), checksum(base[::-1])}
