@@ -54,7 +54,7 @@ def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
 
     _check_pictures(image, 3, (1, 3, 4))
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    with _atomically(path) as file:
+    with _atomically(path, sync=False) as file:  # a picture can be drawn again
         picture.save(file, format="PNG")
 
 
@@ -197,8 +197,11 @@ class Progress:
 
 
 @contextlib.contextmanager
-def _atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A file that takes its name when the block ends well, and is gone otherwise."""
+def _atomically(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file that takes its name when the block ends well, and is gone otherwise.
+
+    `sync` waits for the disk, so that a power cut does not leave an empty file either.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -206,7 +209,8 @@ def _atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
         with temporary.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
