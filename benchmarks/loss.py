@@ -155,14 +155,18 @@ def closed_loss(levels: schedule.Schedule) -> Callable[[Inputs], jax.Array]:
 def interleaved(
     calls: Mapping[str, Callable[[], Any]], runs: int
 ) -> dict[str, np.ndarray]:
-    """Seconds of each call, arrays [runs], in turns after one turn of warming up."""
+    """Seconds of each call, arrays [runs], in turns.
+
+    An untimed call goes before each timed one: after a form that takes and returns
+    hundreds of MiB, the first call of the other pays for their page faults.
+    """
     seconds = {name: np.zeros(runs) for name in calls}
-    for run in range(-1, runs):
+    for run in range(runs):
         for name, call in calls.items():
+            jax.block_until_ready(call())
             began = time.perf_counter()
             jax.block_until_ready(call())
-            if run >= 0:
-                seconds[name][run] = time.perf_counter() - began
+            seconds[name][run] = time.perf_counter() - began
     return seconds
 
 
