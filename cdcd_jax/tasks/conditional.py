@@ -90,9 +90,19 @@ class ConditionalTask:
                 f"model.width = {model['width']} is not a multiple of model.heads = "
                 f"{model['heads']}: change one of both"
             )
-        classes = [
-            c["num_classes"] for c in self.conditions.values() if "num_classes" in c
-        ]
+        specs = self.conditions.values()
+        classes = [c["num_classes"] for c in specs if c["kind"] == "label"]
+        sequences = [c for c in specs if len(c.get("shape", ())) == 2]
+        needs = {
+            "selfcondition": (classes, "kind='label'"),
+            "selfcross": (sequences, "kind='array' and shape=(S, D)"),
+        }
+        found, kind = needs.get(model["form"], (True, ""))
+        if not found:
+            raise UsageError(
+                f"model.form = {model['form']!r} needs a condition with {kind}, but "
+                f"model.conditions = {self.conditions}: add one, or take form 'modern'"
+            )
         return dict(
             {name: model[name] for name in names.split()},
             grid=self.grid,

@@ -81,6 +81,11 @@ class Contrast:
                     "contrastive.num_negatives = 0: set one of both"
                 )
             return
+        if not config["model"]["conditions"]:
+            raise UsageError(
+                "a model without model.conditions has nothing to contrast: set "
+                "contrastive.num_negatives = 0"
+            )
         if settings["negatives"] != "intra":
             microbatch = config["data"]["batch_size"] // config["optim"]["accumulate"]
             negatives.check_group(
