@@ -30,7 +30,7 @@ FORMS = {
         "activation=gelu2",
         "mlp=conv",
         "mlp_ratio=2",
-        "width=32",
+        "width=40",
         "heads=2",
     ],
 }
