@@ -138,7 +138,13 @@ def make_train_step(
             extra, (grads, metrics) = accumulate(state.extra, one)
         else:
             grads, metrics, extra = _scan_mean(accumulate, state.extra, inputs, number)
-        value = metrics[optim["plateau"]["metric"]]
+        watched = optim["plateau"]["metric"]
+        if watched not in metrics:
+            raise UsageError(
+                f"optim.plateau.metric = {watched!r} is unknown: choose one of "
+                f"{', '.join(metrics)}"
+            )
+        value = metrics[watched]
         updates, opt_state = optimizer.update(
             grads, state.opt_state, state.params, value=value
         )
@@ -287,8 +293,9 @@ def check_finite(pending: list[tuple[int, dict]]) -> list[tuple[int, dict]]:
         if bad:
             raise InputError(
                 f"{bad[0]} became {metrics[bad[0]]} in step {step}; the newest "
-                "checkpoint is from before it. Lower optim.learning_rate or "
-                "contrastive.weight, or set a smaller optim.clip_norm, and run again"
+                "checkpoint is from before it. Start again in another --workdir with a "
+                "lower optim.learning_rate, contrastive.weight or optim.clip_norm; "
+                "init_from=<this work directory> takes its parameters along"
             )
     return fetched
 
@@ -337,7 +344,13 @@ def train(
         clock, clock_step = None, step
         with contextlib.closing(writer), contextlib.closing(progress):
             while step < total:
-                state, metrics = update(state, next(stream))
+                try:
+                    batch = next(stream)
+                except InputError:  # a damaged record; what was computed is kept
+                    check_finite(pending)
+                    checkpoints.save(step, state)
+                    raise
+                state, metrics = update(state, batch)
                 step += 1
                 pending.append((step, metrics))
                 last = step == total

@@ -186,6 +186,31 @@ def test_a_missing_or_corrupt_shard_is_named(copied):
     assert max(tiny.rows(copied)) == 6
 
 
+def test_a_record_that_goes_bad_on_the_way_keeps_what_was_computed(
+    tmp_path, monkeypatch
+):
+    from cdcd_jax.data import records
+    from cdcd_jax.errors import InputError
+
+    good = records.RecordSource.__getitem__
+
+    def bad(self, index):
+        if index == 700:
+            raise InputError("record 700 is corrupt")
+        return good(self, index)
+
+    monkeypatch.setattr(records.RecordSource, "__getitem__", bad)
+    code, text = tiny.run(
+        *tiny.flags(
+            config__optim__num_steps=100, config__report__checkpoint_every=1000
+        ),
+        f"--workdir={tmp_path}",
+    )
+    assert code == 1 and "record 700" in text
+    (kept,) = (tmp_path / "checkpoints").iterdir()
+    assert int(kept.name) == max(tiny.rows(tmp_path)) > 1
+
+
 def test_a_work_directory_of_another_config_is_not_touched(copied):
     before = {f: f.stat().st_mtime_ns for f in copied.rglob("*") if f.is_file()}
     code, text = tiny.run(
