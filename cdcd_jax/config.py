@@ -116,12 +116,13 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: str = "") -
     """`base` with `changes` laid over it, section by section.
 
     Raises:
-        UsageError: a key of `changes` that `base` does not have.
+        UsageError: a key of `changes` that `base` does not have, or another type.
     """
     out = dict(copy.deepcopy(dict(base)))
     for key, value in changes.items():
         if key not in base:
             raise UsageError(unknown_key(f"{path}{key}", base, path))
+        check_type(f"{path}{key}", base[key], value)
         nested = isinstance(value, Mapping) and isinstance(base[key], Mapping)
         # an empty default section (stages, conditions) takes any name
         if nested and base[key]:
@@ -129,6 +130,25 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: str = "") -
         else:
             out[key] = copy.deepcopy(value)
     return out
+
+
+def check_type(key: str, default: Any, value: Any) -> None:
+    """Raises UsageError unless the types agree (an int may stand for a float)."""
+    kinds = {
+        bool: bool,
+        int: int,
+        float: (int, float),
+        str: str,
+        tuple: (tuple, list),
+        list: (tuple, list),
+        dict: Mapping,
+    }
+    fits = isinstance(value, kinds[type(default)])
+    if not fits or (isinstance(value, bool) and not isinstance(default, bool)):
+        raise UsageError(
+            f"config key {key!r} is {value!r}: expected a {type(default).__name__} "
+            f"such as {default!r}"
+        )
 
 
 def unknown_key(key: str, known: Mapping[str, Any], path: str = "") -> str:

@@ -268,6 +268,27 @@ def test_list_and_help_end_well(capsys):
     assert "--workdir" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (dict(model=dict(width="wide")), "model.width"),
+        (dict(model=dict(width=True)), "model.width"),
+        (dict(model=3), "model"),
+        (dict(optim=dict(learning_rate="3e-4")), "float"),
+        (dict(modell=dict(width=3)), "model"),
+    ],
+)
+def test_wrong_types_and_keys_in_a_config_file_are_refused(change, says, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n"
+        "from cdcd_jax.config import experiment\n"
+        f"def get_config(_): return ConfigDict(experiment(**{change!r}))\n"
+    )
+    code, text = tiny.run(f"--config={file}", f"--workdir={tmp_path / 'run'}")
+    assert code == 2 and says in text
+
+
 def test_every_key_of_the_config_is_read():
     """A key that no file of the package names is dead."""
     root = flags.pathlib.Path(flags.__file__).parent
