@@ -20,19 +20,16 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from cdcd_jax import flags, main, train
 
-# The reference's blocks with fully connected MLPs have the modern block's FLOPs at the
-# same width; its 3 x 3 convolutions cost nine times an MLP, so width and ratio shrink.
+# At one width both forms have the same matrix products, so equal FLOPs but for what sets
+# scale and shift. A 3 x 3 convolution costs nine dense layers: its width shrinks.
+CONV = ["mlp=conv", "mlp_ratio=2", "width=40", "heads=2"]
+DENSE = ["mlp=fc", "mlp_ratio=4", "width=64", "heads=2"]
+REFERENCE = ["form=selfcondition", "activation=gelu2"]
 FORMS = {
-    "modern": ["form=modern"],
-    "reference, fc": ["form=selfcondition", "activation=gelu2"],
-    "reference, conv": [
-        "form=selfcondition",
-        "activation=gelu2",
-        "mlp=conv",
-        "mlp_ratio=2",
-        "width=40",
-        "heads=2",
-    ],
+    "modern, conv": ["form=modern", *CONV],
+    "reference, conv": [*REFERENCE, *CONV],
+    "modern, fc": ["form=modern", *DENSE],
+    "reference, fc": [*REFERENCE, *DENSE],
 }
 
 
@@ -41,7 +38,6 @@ def command(
 ) -> list[str]:
     """Flags of one run; digits without contrast, small, with the bound alone."""
     name = form.replace(", ", "-")
-    settings = ["form=modern", "width=64", "heads=2", *FORMS[form]]
     return [
         "--config=configs/digits.py:vanilla",
         f"--workdir={options.workdir}/{name}-{rate}-{seed}",
@@ -51,7 +47,7 @@ def command(
         "--config.contrastive.num_negatives=0",
         "--config.report.sample_every=0",
         "--config.eval.figures=",
-        *(f"--config.model.{s}" for s in settings),
+        *(f"--config.model.{s}" for s in FORMS[form]),
     ]
 
 
