@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from cdcd_jax import flags, main, train
 
-# At one width both forms have the same matrix products, so equal FLOPs but for what sets
+# At one width both forms have the same matrix products: equal FLOPs but for what sets
 # scale and shift. A 3 x 3 convolution costs nine dense layers: its width shrinks.
 CONV = ["mlp=conv", "mlp_ratio=2", "width=40", "heads=2"]
 DENSE = ["mlp=fc", "mlp_ratio=4", "width=64", "heads=2"]
