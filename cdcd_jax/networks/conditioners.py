@@ -33,8 +33,11 @@ class Label(nn.Module):
     def __call__(self, label: jax.Array, drop: jax.Array) -> Encoded:
         """drop: bool [B], where true the label is replaced by the null."""
         index = jnp.where(drop, self.num_classes, label)
+        # of order 1, as the time's features are: what scales and shifts a block is a
+        # product with this vector and learns at a pace that grows with it
+        init = nn.initializers.normal(1.0)
         table = nn.Embed(
-            self.num_classes + 1, self.width, embedding_init=normal_init, name="table"
+            self.num_classes + 1, self.width, embedding_init=init, name="table"
         )
         return Encoded(vector=table(index), label=index)
 

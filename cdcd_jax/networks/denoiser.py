@@ -5,9 +5,9 @@ the reference's three transformers (VQ-Diffusion and CDCD, transformer_utils.py)
 of t' = t - 1, factorised position tables, and the condition as nothing, a class
 table in every block, or a sequence for cross-attention. 'modern' is ours: time is
 continuous, so that one network serves any T and any grid of times; time and condition
-vector set scale, shift and gate of every branch (Peebles and Xie 2023), zero at the
-start; queries and keys are normalised; positions are rotary in both axes of the grid;
-cross-attention is there when the condition has a sequence.
+vector set scale, shift and gate of every branch (after Peebles and Xie 2023, but all
+branches start open); queries and keys are normalised; positions are rotary in both axes
+of the grid; cross-attention is there when the condition has a sequence.
 """
 
 from typing import Any, NamedTuple
@@ -89,7 +89,7 @@ class ModernBlock(nn.Module):
         def branch(x: jax.Array, module) -> jax.Array:
             scale, shift, gate = next(parts), next(parts), next(parts)
             y = layers.layer_norm(x) * (1 + scale) + shift
-            return x + gate * module(y.astype(self.dtype))
+            return x + (1 + gate) * module(y.astype(self.dtype))
 
         attention = lambda name, **kwargs: Attention(
             self.heads, qk_norm=True, dtype=self.dtype, name=name, **kwargs
@@ -169,7 +169,7 @@ class Denoiser(nn.Module):
             x = nn.LayerNorm(epsilon=1e-5, name="norm")(x)
         head = nn.Dense(
             self.num_codes,
-            kernel_init=nn.initializers.zeros if modern else normal_init,
+            kernel_init=normal_init,
             dtype=self.dtype,
             name="logits",
         )
@@ -177,7 +177,7 @@ class Denoiser(nn.Module):
 
     def _vector(self, t: jax.Array, encoded: conditioners.Encoded) -> jax.Array:
         time = layers.time_embedding(t / self.timesteps, 2 * (self.width // 2))
-        dense = lambda name: nn.Dense(self.width, kernel_init=normal_init, name=name)
+        dense = lambda name: nn.Dense(self.width, name=name)
         vector = dense("time_2")(jax.nn.silu(dense("time_1")(time)))
         return vector if encoded.vector is None else vector + encoded.vector
 
