@@ -81,12 +81,13 @@ class Contrast:
                     "contrastive.num_negatives = 0: set one of both"
                 )
             return
-        if not config["model"]["conditions"]:
-            raise UsageError(
-                "a model without model.conditions has nothing to contrast: set "
-                "contrastive.num_negatives = 0"
-            )
         if settings["negatives"] != "intra":
+            if not config["model"]["conditions"]:
+                raise UsageError(
+                    "a model without model.conditions has no negatives under another "
+                    "condition: set contrastive.num_negatives = 0 or "
+                    "contrastive.negatives = 'intra'"
+                )
             microbatch = config["data"]["batch_size"] // config["optim"]["accumulate"]
             negatives.check_group(
                 settings["group"], microbatch, settings["num_negatives"]
