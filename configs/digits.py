@@ -3,7 +3,8 @@
     ./launch/local.sh                                       # with contrast
     ./launch/local.sh --config=configs/digits.py:vanilla    # without
 
-Results and times: docs/results.md.
+Expect 99 % of unguided and of guided samples in their class, 1.71 bits per token and a
+Fréchet distance of 0.7; 7 minutes on 2 CPU cores, of which 5 train (docs/results.md).
 """
 
 from ml_collections import ConfigDict
