@@ -77,9 +77,7 @@ class ConditionalTask:
         self.network = ConditionalDenoiser(
             denoiser=self._denoiser_settings(model), conditions=self.conditions
         )
-        self._sample_batch = jax.jit(
-            self._draw, static_argnames=("batch", "options", "canvases")
-        )
+        self._sample_batch = jax.jit(self._draw, static_argnames=("batch", "options"))
         self._bound_batch = jax.jit(self._bound)
 
     def _denoiser_settings(self, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -267,7 +265,6 @@ class ConditionalTask:
         *,
         batch: int,
         options: SamplingOptions,
-        canvases=False,
     ) -> sampler.Sample:
         encode = functools.partial(
             self.network.apply, {"params": params}, method="encode"
@@ -301,7 +298,6 @@ class ConditionalTask:
             temperature=options.temperature,
             top_p=options.top_p,
             top_k=options.top_k,
-            canvases=canvases,
         )
 
     def _bound(self, params, tokens, condition, t, key) -> jax.Array:
