@@ -17,6 +17,8 @@ SETTINGS = dict(
         width=16,
         depth=1,
         heads=2,
+        mlp="fc",
+        mlp_ratio=4,
         conditions=dict(label=dict(kind="label", num_classes=10)),
     ),
     diffusion=dict(timesteps=10),
