@@ -30,8 +30,10 @@ def defaults() -> dict[str, Any]:
             path="",  # directory of records
             batch_size=64,  # examples a step, over all devices and microbatches
             threads=2,  # that read records
+            synthetic=False,  # random batches of the right shape instead of records
+            reuse_batch=False,  # the first batch again and again, to time the step
         ),
-        tokenizer=dict(kind="palette", levels=17),
+        tokenizer=dict(kind="palette", levels=17),  # or dict(kind="none"): tokens only
         model=dict(
             form="modern",  # modern, or the reference's self, selfcondition, selfcross
             num_codes=17,  # K
@@ -49,6 +51,8 @@ def defaults() -> dict[str, Any]:
             scan_layers=False,  # stack the blocks and scan over them
             remat="none",  # none, dots, full
             dtype="float32",  # of matrix products
+            attention="auto",  # auto (by platform), xla, cudnn, splash
+            head_chunk=0,  # tokens of a sequence at once through head and loss; 0: all
         ),
         diffusion=dict(
             schedule="vq_diffusion_paper",  # a key of diffusion.schedule.CURVES
@@ -84,6 +88,12 @@ def defaults() -> dict[str, Any]:
             clip_norm=1.0,
             ema_decay=0.999,
             accumulate=1,  # microbatches a step
+        ),
+        mesh=dict(
+            data=-1,  # shards of the batch; -1: what the other axes and the batch leave
+            fsdp=1,  # shards of the batch and of every large parameter
+            tensor=1,  # shards of heads, hidden features and codes; -1: all devices
+            # that the rows of a batch leave over
         ),
         sampling=dict(
             method="strided",  # ancestral, strided
@@ -124,8 +134,10 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: str = "") -
             raise UsageError(unknown_key(f"{path}{key}", base, path))
         check_type(f"{path}{key}", base[key], value)
         nested = isinstance(value, Mapping) and isinstance(base[key], Mapping)
+        # a section of another kind brings keys of its own
+        other_kind = nested and value.get("kind", "") != base[key].get("kind", "")
         # an empty default section (stages, conditions) takes any name
-        if nested and base[key]:
+        if nested and base[key] and not ("kind" in value and other_kind):
             out[key] = merge(base[key], value, f"{path}{key}.")
         else:
             out[key] = copy.deepcopy(value)
@@ -169,6 +181,12 @@ def experiment(**sections: Any) -> dict[str, Any]:
     return merge(defaults(), sections)
 
 
+# A variant that needs no records: random batches of the right shape, nothing judged.
+SYNTHETIC = dict(
+    data=dict(synthetic=True), eval=dict(at_end=False), report=dict(sample_every=0)
+)
+
+
 def variant(name: str, variants: Mapping[str, Mapping]) -> Mapping:
     """The changes of a named variant, the part behind the colon of `--config=F:name`.
 
@@ -192,6 +210,10 @@ CONTINUABLE = (
     "stages",
     "optim.num_steps",
     "data.threads",
+    "mesh",
+    "model.attention",
+    "model.head_chunk",
+    "model.remat",
 )
 
 

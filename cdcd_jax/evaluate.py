@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from cdcd_jax import report
+from cdcd_jax import hosts, report, sharding
 from cdcd_jax.data.card import Card
 from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.generate import draw_key, every_label, write_samples
 from cdcd_jax.tasks.conditional import SamplingOptions
-from cdcd_jax.train import abstract_state, build, load_params
+from cdcd_jax.train import abstract_state, build, load_params, place
 
 
 def evaluate(
@@ -32,7 +32,8 @@ def evaluate(
         InputError: no checkpoint, or unusable records.
     """
     task, optimizer = build(config)
-    step, params, extra = load_params(workdir, abstract_state(task, optimizer))
+    mesh = place(config, task)
+    step, params, extra = load_params(workdir, abstract_state(task, optimizer, mesh))
     settings, sampling = config["eval"], config["sampling"]
     asked = {"step": step, "eval": settings, "sampling": sampling}
     asked = json.loads(json.dumps(asked))
@@ -43,6 +44,29 @@ def evaluate(
             _print(figures, f"step {step}, evaluated before")
             return figures
 
+    with sharding.use(mesh):
+        figures, times = _figures(config, workdir, card, task, params, extra)
+    figures = {"step": step, **figures}
+    if hosts.is_main():
+        # the settings first: figures without them would be made again, not believed
+        path.unlink(missing_ok=True)
+        report.write_json(asked_path, asked)
+        report.write_json(path, figures)
+        _print(figures, f"step {step}")
+        print(times, file=sys.stderr)
+    return figures
+
+
+def _figures(
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    card: Card,
+    task: Any,
+    params: Any,
+    extra: Any,
+) -> tuple[dict[str, float], str]:
+    """The figures, and what they took."""
+    settings, sampling = config["eval"], config["sampling"]
     began = time.perf_counter()
     samples, scales = {}, {"unguided": 1.0, "guided": settings["guidance_scale"]}
     for name, scale in scales.items() if settings["figures"] else ():
@@ -59,20 +83,11 @@ def evaluate(
         "samples": samples,
     }
     figures = task.evaluate(params, extra, batches, draw_key(config, "evaluate"))
-    ended = time.perf_counter()
-    figures = {"step": step, **figures}
-    # the settings first: figures without them would be made again, not believed
-    path.unlink(missing_ok=True)
-    report.write_json(asked_path, asked)
-    report.write_json(path, figures)
-    _print(figures, f"step {step}")
     rows = settings["num_samples"] * len(samples)
-    print(
+    return figures, (
         f"sampling {sampled - began:.1f} s ({rows} samples, {sampling['steps']} "
-        f"evaluations each), evaluation {ended - sampled:.1f} s",
-        file=sys.stderr,
+        f"evaluations each), evaluation {time.perf_counter() - sampled:.1f} s"
     )
-    return figures
 
 
 def _print(figures: Mapping[str, float], title: str) -> None:

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict, config_flags
 from cdcd_jax.config import defaults, merge, unknown_key
 from cdcd_jax.errors import UsageError
 
-MODES = ("train", "evaluate", "generate", "pretokenize")
+MODES = ("train", "evaluate", "generate", "pretokenize", "plan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,9 @@ class Options:
     mode: str
     name: str  # of the samples that generate writes
     conditions: dict[str, str]  # modality -> text of --condition.<modality>
+    profile: str  # "from:to" or ""
+    plan_topology: str  # such as v5e:4x4
+    plan_price: float | None  # of a chip-hour
 
 
 def config_files() -> dict[str, pathlib.Path]:
@@ -133,6 +136,15 @@ def _define(config: ConfigDict, argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_string("workdir", None, "default runs/X[-variant]", flag_values=values)
     flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
     flags.DEFINE_string("name", "user", "of generated samples", flag_values=values)
+    flags.DEFINE_string(
+        "profile", "", "from:to, steps to write a trace of", flag_values=values
+    )
+    flags.DEFINE_string(
+        "plan.topology", "", "what to plan for, e.g. v5e:4x4", flag_values=values
+    )
+    flags.DEFINE_float(
+        "plan.price", None, "of a chip-hour, for the plan's cost", flag_values=values
+    )
     flags.DEFINE_bool("list", False, "list the configs", flag_values=values)
     flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=values)
     return values
@@ -178,4 +190,13 @@ def parse(argv: Sequence[str]) -> Options | None:
     config = merge(defaults(), config.to_dict())
     workdir = pathlib.Path(values.workdir) if values.workdir else default_workdir(given)
     flags.FLAGS.mark_as_parsed()  # grain reads absl flags of its own
-    return Options(config, workdir, values.mode, values.name, conditions)
+    return Options(
+        config=config,
+        workdir=workdir,
+        mode=values.mode,
+        name=values.name,
+        conditions=conditions,
+        profile=values.profile,
+        plan_topology=values["plan.topology"].value,
+        plan_price=values["plan.price"].value,
+    )

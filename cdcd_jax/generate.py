@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from cdcd_jax import report
+from cdcd_jax import hosts, report, sharding
 from cdcd_jax.errors import UsageError
 from cdcd_jax.tasks.conditional import SamplingOptions
-from cdcd_jax.train import abstract_state, build, load_params
+from cdcd_jax.train import abstract_state, build, load_params, place
 
 
 def write_samples(
@@ -20,8 +20,10 @@ def write_samples(
     outputs: Mapping[str, np.ndarray],
     condition: Mapping[str, np.ndarray],
     single_files: bool = True,
-) -> np.ndarray:
-    """Writes what a task sampled; returns the contact sheet uint8 [H, W, C].
+) -> np.ndarray | None:
+    """Writes what a task sampled; returns the contact sheet uint8 [H, W, C], if any.
+
+    Only the main process writes.
 
     Args:
         directory: `<workdir>/samples/<name>`; files of these names are replaced.
@@ -29,10 +31,14 @@ def write_samples(
         condition: modality -> [N, ...].
         single_files: also one png a sample.
     """
+    if not hosts.is_main():
+        return None
     directory.mkdir(parents=True, exist_ok=True)
     named = {f"condition/{name}": np.asarray(v) for name, v in condition.items()}
     report.write_npz(directory / "samples.npz", **outputs, **named)
-    images = outputs["images"]
+    images = outputs.get("images")
+    if images is None:  # tokens alone
+        return None
     if single_files:
         for old in directory.glob("sample_*.png"):
             old.unlink()
@@ -144,7 +150,8 @@ def draw_step_samples(
             SamplingOptions.of(config["sampling"]),
         )
         directory = workdir / "samples" / name
-        return {"samples": write_samples(directory, outputs, condition, False)}
+        sheet = write_samples(directory, outputs, condition, False)
+        return {} if sheet is None else {"samples": sheet}
 
     return draw
 
@@ -167,14 +174,16 @@ def generate(
     condition = parse_conditions(
         given, task.describe()["conditions"], sampling["num_samples"]
     )
-    step, params, extra = load_params(workdir, abstract_state(task, optimizer))
-    began = time.perf_counter()
-    outputs = task.sample(
-        params, extra, condition, draw_key(config, name), SamplingOptions.of(sampling)
-    )
+    mesh = place(config, task)
+    step, params, extra = load_params(workdir, abstract_state(task, optimizer, mesh))
+    began, options = time.perf_counter(), SamplingOptions.of(sampling)
+    with sharding.use(mesh):
+        outputs = task.sample(params, extra, condition, draw_key(config, name), options)
     directory = workdir / "samples" / name
     write_samples(directory, outputs, condition)
     guided = sampling["guidance_scale"] != 1.0
+    if not hosts.is_main():
+        return directory
     print(
         f"{len(outputs['tokens'])} samples of step {step} in "
         f"{time.perf_counter() - began:.1f} s, {sampling['steps']} network evaluations "

@@ -1,40 +1,35 @@
 """The command line: reads flags and config, picks the mode, runs the stages.
 
 python -m cdcd_jax.main --config=configs/digits.py[:variant] [--workdir=runs/X]
-    [--mode=train|evaluate|generate|pretokenize] [--config.section.key=value]
-    [--condition.<modality>=...] [--name=...] [--list]
+    [--mode=train|evaluate|generate|pretokenize|plan] [--config.section.key=value]
+    [--condition.<modality>=...] [--name=...] [--profile=from:to]
+    [--plan.topology=v5e:4x4] [--plan.price=...] [--list]
 """
 
-import functools
 import pathlib
 import sys
 from collections.abc import Sequence
 
-from cdcd_jax import flags, train
+from cdcd_jax import flags, hosts, observe, train
 from cdcd_jax.config import Config, resolve_stages
 from cdcd_jax.errors import InputError, Stopped, UsageError
 
 
 def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
-    from cdcd_jax.data.pipeline import open_dataset, training_batches
     from cdcd_jax.generate import draw_step_samples
 
-    data = resolve_stages(config["data"], options.workdir)
-    batches = functools.partial(
-        training_batches,
-        open_dataset(data["path"], config["model"]),
-        batch_size=data["batch_size"],
-        seed=config["seed"],
-        threads=data["threads"],
-    )
+    batches = train.input_stream(resolve_stages(config, options.workdir))
+    profile = observe.parse_range(options.profile)
     train.claim_workdir(config, workdir)
     seconds = train.train(
         resolve_stages(config, options.workdir),
         workdir,
-        lambda step: batches(start_step=step),
+        batches,
         draw_step_samples(config, workdir),
+        profile,
     )
-    print(f"training {seconds:.1f} s", file=sys.stderr)
+    if hosts.is_main():
+        print(f"training {seconds:.1f} s", file=sys.stderr)
     if config["eval"]["at_end"]:
         run_evaluate(config, workdir, options)
 
@@ -56,7 +51,15 @@ def run_generate(config: Config, workdir: pathlib.Path, options: flags.Options) 
 def run_pretokenize(config: Config, workdir: pathlib.Path, _: flags.Options) -> None:
     from cdcd_jax.pretokenize import pretokenize
 
-    pretokenize({k: v for k, v in config.items() if k != "mode"}, workdir)
+    if hosts.is_main():
+        pretokenize({k: v for k, v in config.items() if k != "mode"}, workdir)
+    hosts.wait_for_all(f"records of {workdir.name}")
+
+
+def run_plan(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
+    from cdcd_jax.plan import plan
+
+    plan(config, options.plan_topology, options.plan_price, workdir)
 
 
 MODES = {
@@ -64,20 +67,23 @@ MODES = {
     "evaluate": run_evaluate,
     "generate": run_generate,
     "pretokenize": run_pretokenize,
+    "plan": run_plan,
 }
 
 
 def run(options: flags.Options) -> None:
     """Runs the stages that must exist first, then the mode on the config itself."""
     config, mode = options.config, options.mode
-    stages = config["stages"] if mode != "generate" else {}
+    stages = config["stages"] if mode not in ("generate", "plan") else {}
     if mode == "pretokenize":
         stages = {k: v for k, v in stages.items() if v["mode"] == mode}
         if not stages:
             raise UsageError("this config has no stage that makes records: add one")
-    for settings in (config, *stages.values()):
-        if "task" in settings:
-            train.build(settings)  # refuses bad settings before anything is made
+    if mode != "plan":  # which has no device of its own
+        hosts.start()
+        for settings in (config, *stages.values()):
+            if "task" in settings:  # refuses bad settings before anything is made
+                train.place(settings, train.build(settings)[0])
     for name, stage in stages.items():
         MODES[stage["mode"]](stage, options.workdir / name, options)
     if mode != "pretokenize":

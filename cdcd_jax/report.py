@@ -196,6 +196,34 @@ class Progress:
         return "  ".join(parts)
 
 
+class Reports:
+    """The metrics and the progress of a run; does nothing where it is not enabled."""
+
+    def __init__(
+        self, workdir: str | os.PathLike, total: int, step: int, enabled: bool = True
+    ) -> None:
+        """Args: last step, step of the resumed checkpoint, whether to report."""
+        self._writer = MetricsWriter(workdir, resume_step=step) if enabled else None
+        self._progress = Progress(total, step) if enabled else None
+
+    def write(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """A row of numbers."""
+        if self._writer:
+            self._writer.write(step, metrics)
+            self._progress.update(step, metrics)
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """A picture, uint8 [H, W, C]."""
+        if self._writer:
+            self._writer.image(step, name, image)
+
+    def close(self) -> None:
+        """Writes out what is pending."""
+        if self._writer:
+            self._writer.close()
+            self._progress.close()
+
+
 @contextlib.contextmanager
 def _atomically(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO]:
     """A file that takes its name when the block ends well, and is gone otherwise.

@@ -7,9 +7,9 @@ equals an unbroken one.
 """
 
 import contextlib
+import itertools
 import json
 import pathlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
-from cdcd_jax import report
+from cdcd_jax import flops, hosts, observe, report, sharding
 from cdcd_jax.checkpoint import Checkpoints
-from cdcd_jax.config import differences
+from cdcd_jax.config import differences, merge
+from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.errors import InputError, Stopped, UsageError
+from cdcd_jax.optimizer import learning_rate, make_optimizer
 from cdcd_jax.tasks import make_task
 
 
@@ -36,54 +39,6 @@ class TrainState(flax.struct.PyTreeNode):
     ema_params: Any
     opt_state: Any
     extra: Any  # the task's state that is not trained
-
-
-def learning_rate(optim: Mapping[str, Any]) -> optax.Schedule:
-    """Linear warm-up, then cosine to 0, or constant (also under a plateau rule).
-
-    Raises:
-        UsageError: unknown `optim.schedule`.
-    """
-    peak, warmup = optim["learning_rate"], optim["warmup_steps"]
-    if optim["schedule"] == "cosine":
-        decay = optax.cosine_decay_schedule(peak, max(optim["num_steps"] - warmup, 1))
-    elif optim["schedule"] in ("constant", "plateau"):
-        decay = optax.constant_schedule(peak)
-    else:
-        raise UsageError(
-            f"optim.schedule = {optim['schedule']!r} is unknown: choose one of cosine, "
-            "plateau, constant"
-        )
-    rise = optax.linear_schedule(0.0, peak, max(warmup, 1))
-    return optax.join_schedules([rise, decay], [warmup])
-
-
-def make_optimizer(
-    optim: Mapping[str, Any], labels: Any
-) -> optax.GradientTransformationExtraArgs:
-    """AdamW with clipping for what is labelled 'train'; 'frozen' stays as it is."""
-    parts = [
-        optax.clip_by_global_norm(optim["clip_norm"]),
-        optax.adamw(
-            learning_rate(optim),
-            *optim["betas"],
-            weight_decay=optim["weight_decay"],
-            mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
-        ),
-    ]
-    if optim["schedule"] == "plateau":
-        plateau = optim["plateau"]
-        rule = optax.contrib.reduce_on_plateau(
-            factor=plateau["factor"],
-            patience=plateau["patience"],
-            rtol=plateau["threshold"],
-        )
-        parts.append(rule)
-    return optax.with_extra_args_support(
-        optax.multi_transform(
-            {"train": optax.chain(*parts), "frozen": optax.set_to_zero()}, labels
-        )
-    )
 
 
 def init_state(task: Any, optimizer: Any, seed: int) -> TrainState:
@@ -186,9 +141,66 @@ def _scan_mean(accumulate: Callable, extra: Any, inputs: Any, number: int) -> tu
     return grads, metrics, extra
 
 
-def abstract_state(task: Any, optimizer: Any) -> TrainState:
-    """Shapes and types of the state, without computing it."""
-    return jax.eval_shape(lambda: init_state(task, optimizer, 0))
+def abstract_state(task: Any, optimizer: Any, mesh: Mesh | None = None) -> TrainState:
+    """Shapes, types and (given a mesh) places of the state, without computing it."""
+    state = jax.eval_shape(lambda: init_state(task, optimizer, 0))
+    return state if mesh is None else _placed(state, sharding.state_shardings, mesh)
+
+
+def abstract_batch(config: Mapping[str, Any], task: Any, mesh: Mesh | None = None):
+    """The same of a batch."""
+    size = config["data"]["batch_size"]
+    row = next(synthetic_batches(task.describe(), np.arange(1)))
+    batch = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct((size, *a.shape[1:]), a.dtype), row
+    )
+    return batch if mesh is None else _placed(batch, sharding.batch_shardings, mesh)
+
+
+def _placed(abstract: Any, shardings: Callable, mesh: Mesh) -> Any:
+    return jax.tree.map(
+        lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
+        abstract,
+        shardings(abstract, mesh),
+    )
+
+
+def new_state(task: Any, optimizer: Any, seed: int, mesh: Mesh) -> TrainState:
+    """A fresh state, every array made where it is to lie."""
+    shardings = sharding.state_shardings(abstract_state(task, optimizer), mesh)
+    with sharding.use(mesh):
+        return jax.jit(
+            lambda: init_state(task, optimizer, seed), out_shardings=shardings
+        )()
+
+
+def jit_step(
+    task: Any, optimizer: Any, config: Mapping[str, Any], mesh: Mesh
+) -> jax.stages.Wrapped:
+    """`make_train_step` for a mesh; call it inside `sharding.use(mesh)`.
+
+    The old state is donated: its memory becomes the new one's.
+    """
+    shardings = sharding.state_shardings(abstract_state(task, optimizer), mesh)
+    return jax.jit(
+        make_train_step(task, optimizer, config),
+        donate_argnums=0,
+        out_shardings=(shardings, sharding.replicated(mesh)),
+    )
+
+
+def model_flops(config: Mapping[str, Any]) -> float:
+    """FLOPs of the matrix products of one example's training: see `flops`."""
+    # fused kernels are opaque to the count
+    task = make_task(merge(config, {"model": {"attention": "xla"}}))
+    size = config["data"]["batch_size"] // config["optim"]["accumulate"]
+    small = merge(config, {"data": {"batch_size": size}})
+    params, extra = jax.eval_shape(task.init, jax.random.key(0))
+    batch = abstract_batch(small, task)
+    forward = flops.matmul_flops(
+        task.loss, params, extra, batch, jax.random.key(0), jnp.int32(0)
+    )
+    return 3.0 * forward / size
 
 
 def build(config: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -208,6 +220,67 @@ def build(config: Mapping[str, Any]) -> tuple[Any, Any]:
     return task, make_optimizer(config["optim"], task.labels(shapes))
 
 
+def place(config: Mapping[str, Any], task: Any) -> Mesh:
+    """The mesh of the config, on all devices.
+
+    Raises:
+        UsageError: it does not fit the devices or the batch, or parts rows that a
+            contrast needs together.
+    """
+    rows = config["data"]["batch_size"] // config["optim"]["accumulate"]
+    mesh = sharding.make_mesh(config["mesh"], rows)
+    check_groups(config, task, mesh)
+    return mesh
+
+
+def check_groups(config: Mapping[str, Any], task: Any, mesh: Mesh) -> None:
+    """Raises UsageError where a device would hold a part of a group of negatives."""
+    rows = config["data"]["batch_size"] // config["optim"]["accumulate"]
+    group, shards = task.describe()["group"], sharding.batch_shards(mesh)
+    if rows // shards % group:
+        raise UsageError(
+            f"contrastive.group = {group} examples do not stay together: mesh data x "
+            f"fsdp = {shards} devices hold {rows // shards} examples each. Set "
+            "contrastive.group to a divisor of that, raise data.batch_size, or set "
+            "mesh.data=1"
+        )
+
+
+def input_stream(
+    config: Mapping[str, Any],
+) -> Callable[[int, np.ndarray], Iterator[Any]]:
+    """(start step, rows) -> batches of the config's records, or of random numbers.
+
+    Raises:
+        InputError: missing, damaged or unlike records.
+    """
+    data, seed = config["data"], config["seed"]
+    if data["synthetic"]:
+        description = make_task(config).describe()
+
+        def batches(step: int, rows: np.ndarray) -> Iterator[Any]:
+            return synthetic_batches(description, rows, seed, step)
+    else:
+        # here, so that random batches need no grain
+        from cdcd_jax.data.pipeline import open_dataset, training_batches
+
+        card = open_dataset(data["path"], config["model"])
+
+        def batches(step: int, rows: np.ndarray) -> Iterator[Any]:
+            return training_batches(
+                card,
+                batch_size=data["batch_size"],
+                seed=seed,
+                start_step=step,
+                threads=data["threads"],
+                rows=rows,
+            )
+
+    if not data["reuse_batch"]:
+        return batches
+    return lambda step, rows: itertools.repeat(next(batches(0, rows)))
+
+
 def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
     """Writes `config.json`, or checks that the run there is this one.
 
@@ -225,19 +298,25 @@ def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
                 f"{'; '.join(found)}. Choose another --workdir, or the same settings "
                 "to continue that run; nothing was changed"
             )
-    workdir.mkdir(parents=True, exist_ok=True)
-    report.write_json(path, config)
+    hosts.wait_for_all("config")
+    if hosts.is_main():
+        workdir.mkdir(parents=True, exist_ok=True)
+        report.write_json(path, config)
 
 
 def start(
-    config: Mapping[str, Any], task: Any, optimizer: Any, checkpoints: Checkpoints
+    config: Mapping[str, Any],
+    task: Any,
+    optimizer: Any,
+    checkpoints: Checkpoints,
+    mesh: Mesh,
 ) -> TrainState:
     """The state to go on from, in the order of the file's head."""
-    abstract = abstract_state(task, optimizer)
+    abstract = abstract_state(task, optimizer, mesh)
     restored = checkpoints.restore(abstract)
     if restored is not None:
         return restored[1]
-    state = jax.jit(lambda: init_state(task, optimizer, config["seed"]))()
+    state = new_state(task, optimizer, config["seed"], mesh)
     if config["init_from"]:
         params = load_params(config["init_from"], abstract)[1]
         state = state.replace(params=params, ema_params=jax.tree.map(jnp.copy, params))
@@ -261,19 +340,6 @@ def load_params(
         )
     step, state = restored
     return step, state.ema_params, state.extra
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT instead of dying of them."""
-    received: list[int] = []
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    old = [signal.signal(n, lambda number, _: received.append(number)) for n in numbers]
-    try:
-        yield received
-    finally:
-        for number, handler in zip(numbers, old, strict=True):
-            signal.signal(number, handler)
 
 
 def due(every: int, step: int, total: int) -> bool:
@@ -303,17 +369,20 @@ def check_finite(pending: list[tuple[int, dict]]) -> list[tuple[int, dict]]:
 def train(
     config: Mapping[str, Any],
     workdir: pathlib.Path,
-    batches: Callable[[int], Iterator[Any]],
+    batches: Callable[[int, np.ndarray], Iterator[Any]],
     on_sample: Callable[[int, Any, TrainState], Mapping[str, np.ndarray]],
+    profile: tuple[int, int] | None = None,
 ) -> float:
     """Trains to `optim.num_steps`, from wherever the work directory stands.
 
     Args:
         config: a whole experiment.
         workdir: gets metrics.jsonl, tensorboard/ and checkpoints/.
-        batches: start step -> the stream of batches from there on.
+        batches: start step, rows -> the stream of batches from there on, of which this
+            process gets the rows of these numbers.
         on_sample: (step, task, state) -> pictures uint8 [H, W, C] by name, called every
             `report.sample_every` steps.
+        profile: the steps (from, to) of which to write a trace.
 
     Returns:
         seconds of training in this call, compilation included; 0 if nothing was left.
@@ -324,10 +393,14 @@ def train(
     """
     began = time.perf_counter()
     task, optimizer = build(config)
+    mesh = place(config, task)
     settings, total = config["report"], config["optim"]["num_steps"]
     checkpoints = Checkpoints(workdir / "checkpoints", settings["keep_checkpoints"])
-    with contextlib.closing(checkpoints), stop_signals() as received:
-        state = start(config, task, optimizer, checkpoints)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(checkpoints))
+        stop = stack.enter_context(hosts.stop_signals())
+        stack.enter_context(sharding.use(mesh))
+        state = start(config, task, optimizer, checkpoints, mesh)
         step = first = int(state.step)
         if step > total:
             raise UsageError(
@@ -336,51 +409,48 @@ def train(
             )
         if step == total:
             return 0.0
-        update = jax.jit(make_train_step(task, optimizer, config), donate_argnums=0)
-        stream = batches(step)
-        writer = report.MetricsWriter(workdir, resume_step=step)
-        progress = report.Progress(total, step)
+        update = jit_step(task, optimizer, config, mesh)
+        size = config["data"]["batch_size"]
+        stream = batches(step, sharding.process_rows(mesh, size))
+        clock = observe.Clock(config, task, mesh, model_flops(config))
+        reports = report.Reports(workdir, total, step, enabled=hosts.is_main())
+        stack.enter_context(contextlib.closing(reports))
+        trace = stack.enter_context(observe.Trace(workdir, profile))
         pending: list[tuple[int, dict]] = []
-        clock, clock_step = None, step
-        with contextlib.closing(writer), contextlib.closing(progress):
-            while step < total:
-                try:
-                    batch = next(stream)
-                except InputError:  # a damaged record; what was computed is kept
-                    check_finite(pending)
+        while step < total:
+            try:
+                with clock.waiting():
+                    batch = sharding.put_batch(next(stream), mesh, size)
+            except InputError:  # a damaged record; what was computed is kept
+                check_finite(pending)
+                if jax.process_count() == 1:  # alone; saving takes all processes
                     checkpoints.save(step, state)
-                    raise
+                raise
+            with trace.step(step + 1), clock.running():
                 state, metrics = update(state, batch)
-                step += 1
-                pending.append((step, metrics))
-                last = step == total
-                stop = bool(received)
-                if due(settings["log_every"], step, total) or step == first + 1 or stop:
-                    row = jax.tree.map(float, check_finite(pending)[-1][1])
-                    pending.clear()
-                    now = time.perf_counter()
-                    if clock is not None:
-                        rate = (step - clock_step) / (now - clock)
-                        row["steps_per_second"] = rate
-                        row["examples_per_second"] = rate * config["data"]["batch_size"]
-                    clock, clock_step = now, step
-                    writer.write(step, row)
-                    progress.update(step, row)
-                if due(settings["checkpoint_every"], step, total) or last or stop:
-                    check_finite(pending)
-                    pending.clear()
-                    checkpoints.save(step, state)
-                if stop:
-                    checkpoints.wait()
-                    progress.close()
-                    raise Stopped(
-                        f"stopped by {signal.Signals(received[0]).name} after step "
-                        f"{step}; saved. The same command goes on from there"
-                    )
-                if due(settings["sample_every"], step, total) and not last:
-                    for name, picture in on_sample(step, task, state).items():
-                        writer.image(step, name, picture)
-                    clock = None
-            checkpoints.wait()
-    print(f"trained steps {first + 1}..{total} in {workdir}", file=sys.stderr)
+            step += 1
+            pending.append((step, metrics))
+            clock.keep_near(metrics["loss"])
+            last, stopped = step == total, stop.after(step)
+            if due(settings["log_every"], step, total) or step == first + 1 or stopped:
+                row = jax.tree.map(float, check_finite(pending)[-1][1])
+                pending.clear()
+                reports.write(step, {**row, **clock.row(step)})
+            if due(settings["checkpoint_every"], step, total) or last or stopped:
+                check_finite(pending)
+                pending.clear()
+                checkpoints.save(step, state)
+            if stopped:
+                checkpoints.wait()
+                raise Stopped(
+                    f"stopped by {stop.reason} after step {step}; saved. The same "
+                    "command goes on from there"
+                )
+            if due(settings["sample_every"], step, total) and not last:
+                for name, picture in on_sample(step, task, state).items():
+                    reports.image(step, name, picture)
+                clock.restart()
+        checkpoints.wait()
+    if hosts.is_main():
+        print(f"trained steps {first + 1}..{total} in {workdir}", file=sys.stderr)
     return time.perf_counter() - began

@@ -98,8 +98,9 @@ def test_cross_attention_reads_a_sequence_and_its_null():
         config["contrastive"] |= dict(key="text")
         task = make_task(config)
         params = noisy(task.init(jax.random.key(0))[0])
-        apply = lambda text, drop, task=task, params=params: task._apply(
-            params,
+        apply = lambda text, drop, task=task, params=params: task._bind(
+            params
+        ).features(
             batch["tokens"],
             jnp.full(16, 3),
             {"text": text},
@@ -167,8 +168,8 @@ def test_one_network_serves_any_number_of_times():
     assert shapes(few[1]) == shapes(many[1])
     x_t, drop = tiny.batch()["tokens"], jnp.zeros(16, bool)
     condition = tiny.batch()["condition"]
-    a = few[0]._apply(few[1], x_t, jnp.full(16, 5), condition, drop)
-    b = many[0]._apply(few[1], x_t, jnp.full(16, 50), condition, drop)
+    a = few[0]._bind(few[1]).features(x_t, jnp.full(16, 5), condition, drop)
+    b = many[0]._bind(few[1]).features(x_t, jnp.full(16, 50), condition, drop)
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 

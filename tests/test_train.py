@@ -17,6 +17,7 @@ import tiny
 
 from cdcd_jax import train
 from cdcd_jax.errors import UsageError
+from cdcd_jax.optimizer import learning_rate, make_optimizer
 
 
 def make(**changes):
@@ -89,7 +90,7 @@ def test_frozen_parameters_stay_and_decay_spares_vectors():
     params = {"a": jnp.ones((2, 2)), "b": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     labels = {"a": "train", "b": "frozen", "bias": "train"}
     optim = tiny.settings(optim=dict(warmup_steps=0, weight_decay=0.5))["optim"]
-    optimizer = train.make_optimizer(optim, labels)
+    optimizer = make_optimizer(optim, labels)
     grads = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(grads, optimizer.init(params), params, value=1.0)
     assert np.all(updates["a"] < 0)
@@ -100,13 +101,13 @@ def test_schedules():
     optim = tiny.settings(
         optim=dict(learning_rate=0.1, warmup_steps=10, num_steps=110)
     )["optim"]
-    rate = train.learning_rate(optim)
+    rate = learning_rate(optim)
     np.testing.assert_allclose([rate(0), rate(5), rate(10)], [0, 0.05, 0.1], atol=1e-7)
     np.testing.assert_allclose([rate(60), rate(110)], [0.05, 0], atol=1e-7)
-    constant = train.learning_rate({**optim, "schedule": "plateau"})
+    constant = learning_rate({**optim, "schedule": "plateau"})
     assert float(constant(1000)) == pytest.approx(0.1)
     with pytest.raises(UsageError, match="cosine"):
-        train.learning_rate({**optim, "schedule": "poly2"})
+        learning_rate({**optim, "schedule": "poly2"})
 
 
 def test_a_plateau_halves_the_rate():
@@ -119,7 +120,7 @@ def test_a_plateau_halves_the_rate():
     )
     optim = tiny.settings(optim=changes)["optim"]
     params = {"a": jnp.ones((2, 2))}
-    optimizer = train.make_optimizer(optim, {"a": "train"})
+    optimizer = make_optimizer(optim, {"a": "train"})
     state, sizes = optimizer.init(params), []
     for _ in range(12):
         updates, state = optimizer.update(params, state, params, value=jnp.ones(()))
@@ -144,7 +145,8 @@ def test_init_from_starts_from_the_averaged_parameters(tmp_path):
     config = tiny.settings(init_from=str(tmp_path / "a"))
     task, optimizer = train.build(config)
     with train.Checkpoints(tmp_path / "b") as empty:
-        state = train.start(config, task, optimizer, empty)
+        mesh = train.place(config, task)
+        state = train.start(config, task, optimizer, empty, mesh)
     step, params, _ = train.load_params(
         tmp_path / "a", train.abstract_state(task, optimizer)
     )

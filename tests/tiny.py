@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from cdcd_jax import main
+from cdcd_jax import main, observe
 from cdcd_jax.config import experiment, merge
 
 SETTINGS = dict(
@@ -66,9 +66,8 @@ def batch(size=16, seed=0, length=64, classes=10):
 def rows(workdir):
     """metrics.jsonl as {step: row} without what the clock says."""
     text = Path(workdir, "metrics.jsonl").read_text()
-    clock = ("steps_per_second", "examples_per_second")
     parsed = [json.loads(line) for line in text.splitlines()]
-    return {r["step"]: {k: v for k, v in r.items() if k not in clock} for r in parsed}
+    return {r["step"]: {k: v for k, v in r.items() if k not in observe.NAMES} for r in parsed}
 
 
 def max_difference(a, b):

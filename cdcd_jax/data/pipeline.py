@@ -1,15 +1,17 @@
 """From token records to batches: the check against the config, training, one pass.
 
-The training stream is shuffled and repeated before it is sliced by process, so that the
-global batches do not depend on the number of processes, and its position is one
+The training stream is shuffled and repeated before each process takes its rows, so that
+the global batches do not depend on the number of processes, and its position is one
 integer: the number of batches taken.
 """
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import grain
+import numpy as np
 
 from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.records import RecordSource, check_shards
@@ -91,10 +93,9 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     threads: int = 2,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
-    """Returns this process's part of the endless stream of shuffled batches.
+    """Returns the endless stream of shuffled batches, or some rows of each.
 
     Every epoch holds each record once, in an order of its own; batches run across the
     border of epochs. Batch k of the stream depends on nothing but the records, `seed`,
@@ -107,39 +108,40 @@ def training_batches(
       seed: 0 <= seed < 2**32.
       start_step: number of batches that were taken before; the first one is 0.
       threads: that read ahead; 0 reads at the moment of `next`.
-      process_index: of this process.
-      process_count: number of processes; divides `batch_size`.
+      rows: which rows of each batch this process needs; None for all.
 
     Yields:
-      {"tokens": int32 [B, L], "condition": {name: [B, ...]}} with
-      B = batch_size // process_count.
+      {"tokens": int32 [B, L], "condition": {name: [B, ...]}} with B the number of rows.
 
     Raises:
       UsageError: arguments that cannot be.
       InputError: unknown split; from `next`, a corrupt record.
     """
     _check_positive("batch_size", batch_size)
-    _check_positive("process_count", process_count)
-    if batch_size % process_count:
+    rows = np.arange(batch_size) if rows is None else np.asarray(rows)
+    if not len(rows) or rows.min() < 0 or rows.max() >= batch_size:
         raise UsageError(
-            f"Found data.batch_size = {batch_size} for {process_count} processes; "
-            "expected a multiple of their number; change data.batch_size."
-        )
-    if not 0 <= process_index < process_count:
-        raise UsageError(
-            f"Found process {process_index} of {process_count}; expected an index "
-            "below the count; check how the processes were launched."
+            f"Found rows {rows} of a batch of {batch_size}; expected some of "
+            f"0..{batch_size - 1}; correct them."
         )
     if start_step < 0 or threads < 0 or not 0 <= seed < 2**32:
         raise UsageError(
             f"Found start_step = {start_step}, threads = {threads}, seed = {seed}; "
             "expected none below 0 and seed < 2**32; correct them."
         )
-    dataset = grain.MapDataset.source(RecordSource(card, split))
-    dataset = dataset.seed(seed).shuffle().repeat()[process_index::process_count]
+    stream = grain.MapDataset.source(RecordSource(card, split))
+    stream = stream.seed(seed).shuffle().repeat()
+    wanted = len(rows)
+
+    def example(index: int) -> Batch:
+        """Of the endless list of the rows of batch 0, then those of batch 1, ..."""
+        batch, row = divmod(index, wanted)
+        return stream[batch * batch_size + int(rows[row])]
+
     # After repeat, so that no epoch ends in a smaller batch. The stream has no end to
     # drop, but rounding its length up would overflow grain's count for batches of 1.
-    dataset = dataset.batch(batch_size // process_count, drop_remainder=True)
+    dataset = grain.MapDataset.range(sys.maxsize // batch_size * wanted).map(example)
+    dataset = dataset.batch(wanted, drop_remainder=True)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     iterator = iter(dataset.to_iter_dataset(options))
     iterator.set_state({"next_index": start_step})

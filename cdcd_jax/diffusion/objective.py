@@ -17,6 +17,7 @@ with b = 0 an unmasked position gives 0 (Austin et al. 2021, eq. 1-3; Gu et al. 
 eq. 8-11, derived anew).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -65,6 +66,50 @@ def scores(
         vocab_sum = jnp.sum(jnp.log(rest[..., None] + tr.ratio[..., None] * p), axis=-1)
     log_p_x_t = jnp.where(masked, 0.0, log_p[..., 0])
     return Scores(log_p[..., 1:], log_p_x_t, rest, vocab_sum)
+
+
+def scores_of_features(
+    head: Callable[[jax.Array], jax.Array],
+    features: jax.Array,
+    x_t: jax.Array,
+    candidates: jax.Array,
+    tr: Transition,
+    chunk: int = 0,
+) -> Scores:
+    """`scores` of head(features), `chunk` tokens of every sequence at a time.
+
+    The logits of a chunk are gone before those of the next are made, and are made again
+    in the backward pass: nothing of size B x L x K is ever held.
+
+    Args:
+        head: features [B, l, D] -> logits [B, l, K] for any l.
+        features: [B, L, D].
+        x_t, candidates, tr: see `scores`.
+        chunk: 0 takes all tokens at once. It need not divide L.
+    """
+    length = features.shape[1]
+    if not 0 < chunk < length:
+        return scores(head(features), x_t, candidates, tr)
+    number = -(-length // chunk)
+
+    def split(a: jax.Array) -> jax.Array:
+        """[B, L, ...] -> [n, B, chunk, ...], filled up with zeros."""
+        fill = [(0, 0)] * a.ndim
+        fill[1] = (0, number * chunk - length)
+        a = jnp.pad(a, fill)
+        return jnp.moveaxis(a.reshape(a.shape[0], number, chunk, *a.shape[2:]), 1, 0)
+
+    def merge(a: jax.Array) -> jax.Array:
+        a = jnp.moveaxis(a, 0, 1)
+        return a.reshape(a.shape[0], number * chunk, *a.shape[3:])[:, :length]
+
+    @jax.checkpoint
+    def body(_, part):
+        features, x_t, candidates = part
+        return None, scores(head(features), x_t, candidates, tr)
+
+    parts = jax.tree.map(split, (features, x_t, candidates))
+    return jax.tree.map(merge, jax.lax.scan(body, None, parts)[1])
 
 
 def posterior_kl(

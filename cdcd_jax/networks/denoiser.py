@@ -17,9 +17,16 @@ import jax
 import jax.numpy as jnp
 
 from cdcd_jax.networks import conditioners, layers
-from cdcd_jax.networks.layers import MLP, Attention, TableNorm, normal_init
+from cdcd_jax.networks.layers import MLP, Attention, Head, TableNorm, normal_init
+from cdcd_jax.networks.partition import constrain
 
 FORMS = ("modern", "self", "selfcondition", "selfcross")
+# What the backward pass finds instead of computing it again.
+REMAT = {
+    "none": None,
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
 
 
 class BlockInputs(NamedTuple):
@@ -42,12 +49,16 @@ class ReferenceBlock(nn.Module):
     timesteps: int
     num_classes: int
     dtype: Any
+    attention: str
 
     @nn.compact
     def __call__(self, x: jax.Array, inputs: BlockInputs) -> tuple[jax.Array, None]:
         """[B, L, D] -> [B, L, D]."""
         t = inputs.time_index
-        attention = lambda name: Attention(self.heads, dtype=self.dtype, name=name)
+        x = constrain(x, "batch", "length", "features")
+        attention = lambda name: Attention(
+            self.heads, dtype=self.dtype, implementation=self.attention, name=name
+        )
         y = TableNorm(self.timesteps, name="ln1")(x, t)
         x = x + attention("attn1")(y)
         if self.form == "selfcross":
@@ -74,11 +85,13 @@ class ModernBlock(nn.Module):
     activation: str
     grid: tuple[int, int]
     dtype: Any
+    attention: str
 
     @nn.compact
     def __call__(self, x: jax.Array, inputs: BlockInputs) -> tuple[jax.Array, None]:
         """[B, L, D] -> [B, L, D]."""
         width = x.shape[-1]
+        x = constrain(x, "batch", "length", "features")
         sequence = inputs.encoded.sequence
         branches = 2 if sequence is None else 3
         modulation = nn.Dense(
@@ -92,7 +105,12 @@ class ModernBlock(nn.Module):
             return x + (1 + gate) * module(y.astype(self.dtype))
 
         attention = lambda name, **kwargs: Attention(
-            self.heads, qk_norm=True, dtype=self.dtype, name=name, **kwargs
+            self.heads,
+            qk_norm=True,
+            dtype=self.dtype,
+            implementation=self.attention,
+            name=name,
+            **kwargs,
         )
         x = branch(x, attention("attn1", rotary_grid=self.grid))
         if sequence is not None:
@@ -124,6 +142,7 @@ class Denoiser(nn.Module):
         remat: 'none', 'full' (keep only the blocks' inputs) or 'dots' (keep matrix
             products).
         dtype: of the matrix products; logits are float32.
+        attention: see `networks.attention`.
     """
 
     form: str
@@ -141,12 +160,22 @@ class Denoiser(nn.Module):
     scan_layers: bool = False
     remat: str = "none"
     dtype: Any = jnp.float32
+    attention: str = "auto"
 
-    @nn.compact
+    def setup(self) -> None:
+        self.logits = Head(self.num_codes, self.dtype)
+
     def __call__(
         self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
     ) -> jax.Array:
         """Tokens int32 [B, L] (M where masked), t int32 [B] -> float32 [B, L, K]."""
+        return self.logits(self.features(x_t, t, encoded))
+
+    @nn.compact
+    def features(
+        self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
+    ) -> jax.Array:
+        """What the logits are a linear function of, [B, L, D]."""
         modern = self.form == "modern"
         x = nn.Embed(
             self.num_codes + 1, self.width, embedding_init=normal_init, name="tokens"
@@ -167,13 +196,7 @@ class Denoiser(nn.Module):
             x = layers.layer_norm(x) * (1 + scale) + shift
         else:
             x = nn.LayerNorm(epsilon=1e-5, name="norm")(x)
-        head = nn.Dense(
-            self.num_codes,
-            kernel_init=normal_init,
-            dtype=self.dtype,
-            name="logits",
-        )
-        return layers.per_token(head, x).astype(jnp.float32)
+        return constrain(x.astype(self.dtype), "batch", "length", "features")
 
     def _vector(self, t: jax.Array, encoded: conditioners.Encoded) -> jax.Array:
         time = layers.time_embedding(t / self.timesteps, 2 * (self.width // 2))
@@ -197,6 +220,7 @@ class Denoiser(nn.Module):
             activation=self.activation,
             grid=self.grid,
             dtype=self.dtype,
+            attention=self.attention,
         )
         block = ModernBlock
         if self.form != "modern":
@@ -205,11 +229,7 @@ class Denoiser(nn.Module):
                 form=self.form, timesteps=self.timesteps, num_classes=self.num_classes
             )
         if self.remat != "none":
-            policies = {
-                "full": jax.checkpoint_policies.nothing_saveable,
-                "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-            }
-            block = nn.remat(block, policy=policies[self.remat], prevent_cse=False)
+            block = nn.remat(block, policy=REMAT[self.remat], prevent_cse=not self.scan_layers)
         if self.scan_layers:
             stack = nn.scan(
                 block,
@@ -250,6 +270,16 @@ class ConditionalDenoiser(nn.Module):
         return conditioners.join(
             [self.encoders[name](condition[name], drop) for name in self.encoders]
         )
+
+    def features(
+        self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
+    ) -> jax.Array:
+        """[B, L, D]; `head` makes logits of it."""
+        return self.network.features(x_t, t, encoded)
+
+    def head(self, features: jax.Array) -> jax.Array:
+        """[B, l, D] of any tokens -> logits float32 [B, l, K]."""
+        return self.network.logits(features)
 
     def denoise(
         self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded

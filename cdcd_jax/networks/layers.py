@@ -4,12 +4,16 @@ Matrix products run in `dtype`; parameters, norms and softmax are float32.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from cdcd_jax.networks.attention import attention
+from cdcd_jax.networks.partition import constrain
 
 Dtype = Any
 
@@ -83,13 +87,56 @@ def rotate(x: jax.Array, angle: np.ndarray) -> jax.Array:
     return jnp.concatenate([a * cosine - b * sine, a * sine + b * cosine], axis=-1)
 
 
-def per_token(module: nn.Module, x: jax.Array) -> jax.Array:
-    """Applies a module to [B L, D] instead of [B, L, D].
+def per_token(module: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Applies a module to [B L, D] instead of [B, L, D], on a single device.
 
-    On CPUs the gradient of a product that sums over two axes takes 2-3 x as long.
+    On CPUs the gradient of a product that sums over two axes takes 2-3 x as long. Over
+    several devices the axes stay apart, since each may be split by itself.
     """
+    if max(jax.sharding.get_abstract_mesh().shape.values(), default=1) > 1:
+        return module(x)
     out = module(x.reshape(-1, x.shape[-1]))
     return out.reshape(*x.shape[:-1], *out.shape[1:])
+
+
+@jax.custom_vjp
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """[..., D] x [D, K] of one type -> float32 [..., K], not rounded to that type.
+
+    The gradient comes in float32 and is rounded, so that its products run in the type
+    of the operands.
+    """
+    return jnp.dot(x, kernel, preferred_element_type=jnp.float32)
+
+
+def _product_forward(x: jax.Array, kernel: jax.Array):
+    return product(x, kernel), (x, kernel)
+
+
+def _product_backward(operands, gradient: jax.Array):
+    x, kernel = operands
+    gradient = gradient.astype(x.dtype)
+    axes = tuple(range(x.ndim - 1))
+    return jnp.dot(gradient, kernel.T), jnp.tensordot(x, gradient, (axes, axes))
+
+
+product.defvjp(_product_forward, _product_backward)
+
+
+class Head(nn.Module):
+    """Features to logits: products in `dtype`, logits in float32."""
+
+    num_codes: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, L, D] -> float32 [B, L, K]."""
+        shape = (x.shape[-1], self.num_codes)
+        kernel = self.param("kernel", normal_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape[1:])
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        return per_token(lambda rows: product(rows, kernel), x) + bias
 
 
 class Attention(nn.Module):
@@ -101,12 +148,14 @@ class Attention(nn.Module):
         rotary_grid: (H, W) of the tokens when queries and keys are to be rotated by
             their row and column (self-attention only); None for no rotation.
         dtype: of the matrix products.
+        implementation: see `networks.attention`.
     """
 
     heads: int
     qk_norm: bool = False
     rotary_grid: tuple[int, int] | None = None
     dtype: Dtype = jnp.float32
+    implementation: str = "auto"
 
     @nn.compact
     def __call__(self, x: jax.Array, sequence: jax.Array | None = None) -> jax.Array:
@@ -119,7 +168,8 @@ class Attention(nn.Module):
             dense = nn.DenseGeneral(
                 shape, kernel_init=normal_init, dtype=self.dtype, name=name
             )
-            return per_token(dense, inputs)
+            out = per_token(dense, inputs)
+            return constrain(out, "batch", "length", "heads", "head_size")
 
         q, k = project("query", x), project("key", source)
         v = project("value", source)
@@ -131,7 +181,7 @@ class Attention(nn.Module):
             angle = rotary_angles(self.rotary_grid, shape[-1])
             q, k = rotate(q, angle), rotate(k, angle)
         q, k = q.astype(self.dtype), k.astype(self.dtype)
-        out = jax.nn.dot_product_attention(q, k, v)
+        out = attention(q, k, v, self.implementation)
         proj = nn.Dense(width, kernel_init=normal_init, dtype=self.dtype, name="proj")
         return per_token(proj, out.reshape(x.shape))
 
@@ -154,13 +204,15 @@ class MLP(nn.Module):
             dense = lambda size, name: nn.Dense(
                 size, kernel_init=normal_init, dtype=self.dtype, name=name
             )
-            x = activation(per_token(dense(self.ratio * width, "hidden"), x))
+            x = per_token(dense(self.ratio * width, "hidden"), x)
+            x = activation(constrain(x, "batch", "length", "hidden"))
             return per_token(dense(width, "out"), x)
         conv = lambda size, name: nn.Conv(
             size, (3, 3), padding=1, kernel_init=conv_init, dtype=self.dtype, name=name
         )
         x = x.reshape(batch, *self.grid, width)
-        x = activation(conv(self.ratio * width, "hidden")(x))
+        x = conv(self.ratio * width, "hidden")(x)
+        x = activation(constrain(x, "batch", "row", "column", "hidden"))
         return conv(width, "out")(x).reshape(batch, length, width)
 
 

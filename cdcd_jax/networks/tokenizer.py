@@ -109,6 +109,23 @@ class PaletteTokenizer:
         return {"images": images.reshape(-1, height, width, 1)}
 
 
+@dataclass(frozen=True)
+class NoTokenizer:
+    """Stands where tokens are not to be decoded: samples are tokens alone."""
+
+    grid: tuple[int, ...]
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Nothing beside the tokens."""
+        return {}
+
+    def decode(self, tokens: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns {}."""
+        del tokens
+        return {}
+
+
 def make_tokenizer(config: Mapping[str, Any], grid: tuple[int, ...]) -> Any:
     """Returns the tokenizer that `config` describes.
 
@@ -150,10 +167,20 @@ def _make_palette(
     return PaletteTokenizer(levels=settings["levels"], grid=grid)
 
 
+def _make_none(settings: Mapping[str, Any], grid: tuple[int, ...]) -> NoTokenizer:
+    if settings:
+        raise UsageError(
+            f"Found the tokenizer settings {sorted(settings)}; expected none beside "
+            "kind='none'; remove those keys of `tokenizer`."
+        )
+    return NoTokenizer(grid)
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 TOKENIZERS: dict[str, Callable[[Mapping[str, Any], tuple[int, ...]], Any]] = {
+    "none": _make_none,
     "palette": _make_palette,
 }

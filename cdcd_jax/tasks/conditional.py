@@ -16,9 +16,11 @@ from cdcd_jax.diffusion import contrastive, objective, sampler, schedule
 from cdcd_jax.diffusion.transition import sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
-from cdcd_jax.networks.denoiser import FORMS, ConditionalDenoiser
+from cdcd_jax.networks.attention import IMPLEMENTATIONS
+from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
+from cdcd_jax.networks.partition import constrain, parts
 from cdcd_jax.networks.tokenizer import make_tokenizer
-from cdcd_jax.tasks.contrast import Contrast, choose
+from cdcd_jax.tasks.contrast import Contrast, Network, choose
 
 Batch = Mapping[str, Any]
 # {"network": parameters}, so that later modules can stand beside it
@@ -77,12 +79,14 @@ class ConditionalTask:
         self.network = ConditionalDenoiser(
             denoiser=self._denoiser_settings(model), conditions=self.conditions
         )
-        self._sample_batch = jax.jit(self._draw, static_argnames=("batch", "options"))
+        self.draw_batch = jax.jit(self._draw, static_argnames=("batch", "options"))
         self._bound_batch = jax.jit(self._bound)
 
     def _denoiser_settings(self, model: Mapping[str, Any]) -> dict[str, Any]:
         names = "form num_codes grid width depth heads mlp mlp_ratio activation"
-        names += " scan_layers remat"
+        names += " scan_layers remat attention"
+        choose("model", "attention", model["attention"], IMPLEMENTATIONS)
+        choose("model", "remat", model["remat"], REMAT)
         if model["width"] % model["heads"]:
             raise UsageError(
                 f"model.width = {model['width']} is not a multiple of model.heads = "
@@ -148,11 +152,12 @@ class ConditionalTask:
         x_t = sample_x_t(keys[1], tokens, t, self.schedule)
         rate = self.settings["model"]["condition_dropout"]
         drop = jax.random.bernoulli(keys[2], rate, (size,))
-        logits = self._apply(params, x_t, t, condition, drop)
+        network = self._bind(params)
+        features = network.features(x_t, t, condition, drop)
         negative, valid = self.contrast.negatives(keys[3], batch)
 
         candidates = jnp.concatenate([tokens[:, None, :], negative], axis=1)
-        d = self.contrast.divergences(logits, candidates, x_t, t)
+        d = self.contrast.divergences(network, features, candidates, x_t, t)
         bound, aux = d.step[:, 0], d.sample[:, 0]
         scale = 1.0 / (p_t * self.length)
         aux_weight = self.diffusion["auxiliary_weight"] * objective.ramp(
@@ -166,8 +171,9 @@ class ConditionalTask:
         if negative.shape[1]:
             # a negative is as likely as the sample where the condition was dropped
             valid = valid & ~drop[:, None]
-            apply = functools.partial(self._apply, params)
-            d_z = self.contrast.scored(apply, d, candidates, x_t, t, condition, keys[4])
+            d_z = self.contrast.scored(
+                network, d, candidates, x_t, t, condition, keys[4]
+            )
             term = self.contrast.term(d_z, valid, t, p_t)
             metrics["contrastive"] = jnp.mean(term)
             metrics["nce_accuracy"] = contrastive.nce_accuracy(
@@ -203,16 +209,17 @@ class ConditionalTask:
         del extra
         number = len(next(iter(condition.values())))
         size = min(self.settings["sampling"]["batch_size"], number)
-        parts = []
+        size = -(-size // parts("batch")) * parts("batch")
+        drawn = []
         for i in range(0, number, size):
             # the last batch is filled up with its own rows, so that one shape compiles
             rows = np.minimum(np.arange(i, i + size), number - 1)
-            part = {k: jnp.asarray(np.asarray(v)[rows]) for k, v in condition.items()}
-            drawn = self._sample_batch(
+            part = {k: np.asarray(v)[rows] for k, v in condition.items()}
+            sample = self.draw_batch(
                 params, part, jax.random.fold_in(key, i), batch=size, options=options
             )
-            parts.append(np.asarray(drawn.tokens))
-        tokens = np.concatenate(parts)[:number]
+            drawn.append(np.asarray(sample.tokens))
+        tokens = np.concatenate(drawn)[:number]
         return {"tokens": tokens, **self.tokenizer.decode(tokens)}
 
     def evaluate(
@@ -237,9 +244,14 @@ class ConditionalTask:
         return jax.tree.map(lambda _: "train", params)
 
     def describe(self) -> dict[str, Any]:
-        """Conditions by name (kind, shape, range) and what a sample is."""
+        """Conditions by name (kind, shape, range) and what a sample is.
+
+        `group`: examples of a batch that must stay on one device.
+        """
         return {
             "conditions": self.conditions,
+            "num_codes": self.num_codes,
+            "group": self.contrast.group,
             "outputs": {"tokens": (self.length,), **self.tokenizer.outputs},
         }
 
@@ -254,8 +266,25 @@ class ConditionalTask:
             for name, spec in self.conditions.items()
         }
 
-    def _apply(self, params, x_t, t, condition, drop) -> jax.Array:
-        return self.network.apply({"params": params}, x_t, t, condition, drop)
+    def _bind(self, params: Params) -> Network:
+        """The network with these parameters."""
+        apply = functools.partial(self.network.apply, {"params": params})
+
+        def features(x_t, t, condition, drop) -> jax.Array:
+            encoded = apply(condition, drop, method="encode")
+            return apply(x_t, t, encoded, method="features")
+
+        # whole on every device, once and not anew for each chunk of tokens
+        whole = jax.tree.map(
+            lambda p: constrain(p, *[None] * p.ndim), params["network"]["logits"]
+        )
+        part = {"params": {"network": {"logits": whole}}}
+
+        def head(features: jax.Array) -> jax.Array:
+            features = constrain(features, "batch", "token", "features")
+            return self.network.apply(part, features, method="head")
+
+        return Network(features, head)
 
     def _draw(
         self,
@@ -271,12 +300,17 @@ class ConditionalTask:
         )
         guided = options.guidance_scale != 1.0
         encoded = encode(condition, jnp.zeros(batch, bool))
+
+        def pairs(a: jax.Array, b: jax.Array) -> jax.Array:
+            """Row by row, so that a row and its null are on one device."""
+            return jnp.stack([a, b], axis=1).reshape(2 * batch, *a.shape[1:])
+
         if guided:
             null = encode(condition, jnp.ones(batch, bool))
-            encoded = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), encoded, null)
+            encoded = jax.tree.map(pairs, encoded, null)
 
         def tokens_to_logits(x_t: jax.Array, t: jax.Array) -> jax.Array:
-            rows = jnp.concatenate([x_t, x_t]) if guided else x_t
+            rows = pairs(x_t, x_t) if guided else x_t
             logits = self.network.apply(
                 {"params": params},
                 rows,
@@ -286,9 +320,10 @@ class ConditionalTask:
             )
             if not guided:
                 return logits
-            return sampler.guide(*jnp.split(logits, 2), options.guidance_scale)
+            logits = logits.reshape(batch, 2, *logits.shape[1:])
+            return sampler.guide(logits[:, 0], logits[:, 1], options.guidance_scale)
 
-        return sampler.sample(
+        drawn = sampler.sample(
             tokens_to_logits,
             self.schedule,
             key,
@@ -299,16 +334,21 @@ class ConditionalTask:
             top_p=options.top_p,
             top_k=options.top_k,
         )
+        # whole on every device, so that every process can read them
+        return jax.tree.map(lambda a: constrain(a, *[None] * a.ndim), drawn)
 
     def _bound(self, params, tokens, condition, t, key) -> jax.Array:
         """T x the bound's term at time t of each example, nats, [B]."""
         x_t = sample_x_t(key, tokens, t, self.schedule)
         drop = jnp.zeros(tokens.shape[0], bool)
-        logits = self._apply(params, x_t, t, condition, drop)
+        network = self._bind(params)
+        features = network.features(x_t, t, condition, drop)
         tr, z = self.contrast.jumps.at(t - 1), tokens[..., None]
-        score = objective.scores(logits, x_t, z, tr)
+        score = objective.scores_of_features(
+            network.head, features, x_t, z, tr, self.contrast.chunk
+        )
         kl = objective.posterior_kl(z, x_t, score, tr, self.num_codes)
-        return self.schedule.timesteps * jnp.sum(kl, axis=(1, 2))
+        return constrain(self.schedule.timesteps * jnp.sum(kl, axis=(1, 2)), None)
 
     def _bits_per_token(self, params, batches, key) -> dict[str, float]:
         """The bound with `eval.bound_samples` stratified times an example."""
@@ -326,7 +366,7 @@ class ConditionalTask:
                     params,
                     batch["tokens"],
                     batch["condition"],
-                    jnp.asarray(t, jnp.int32),
+                    np.asarray(t, np.int32),
                     jax.random.fold_in(jax.random.fold_in(key, i), r),
                 )
                 for r, t in enumerate(times)

@@ -14,8 +14,13 @@ from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.diffusion.transition import one_step_table, sample_x_t
 from cdcd_jax.errors import UsageError
 
-# (x_t [B, L], t [B], condition, drop bool [B]) -> logits [B, L, K]
-Apply = Callable[..., jax.Array]
+
+class Network(NamedTuple):
+    """A network in two parts, so that logits need not exist all at once."""
+
+    # (x_t [B, L], t [B], condition, drop bool [B]) -> features [B, L, D]
+    features: Callable[..., jax.Array]
+    head: Callable[[jax.Array], jax.Array]  # [B, l, D] -> logits [B, l, K]
 
 
 class Divergences(NamedTuple):
@@ -54,6 +59,7 @@ class Contrast:
         self.grid = tuple(config["model"]["grid"])
         self.length = self.grid[0] * self.grid[1]
         self.mask_weight = tuple(config["diffusion"]["mask_weight"])
+        self.chunk = config["model"]["head_chunk"]
         self.schedule = noise
         self.jumps = one_step_table(noise)
         self._check(config)
@@ -96,6 +102,14 @@ class Contrast:
         if settings["negatives"] != "inter":
             negatives.chunk_layout(self.grid, tuple(settings["chunks"]))
 
+    @property
+    def group(self) -> int:
+        """Examples of a batch that are needed together."""
+        from_batch = self.settings["num_negatives"] and (
+            self.settings["negatives"] != "intra"
+        )
+        return self.settings["group"] if from_batch else 1
+
     def negatives(
         self, key: jax.Array, batch: Mapping[str, Any]
     ) -> tuple[jax.Array, jax.Array]:
@@ -125,12 +139,24 @@ class Contrast:
         return jnp.concatenate(found, axis=1), jnp.concatenate(valid, axis=1)
 
     def divergences(
-        self, logits: jax.Array, z: jax.Array, x_t: jax.Array, t: jax.Array
+        self,
+        network: Network,
+        features: jax.Array,
+        z: jax.Array,
+        x_t: jax.Array,
+        t: jax.Array,
     ) -> Divergences:
-        """d(z) of z int32 [B, N, L]; the first is the sample, which is not capped."""
+        """d(z) of z int32 [B, N, L]; the first is the sample, which is not capped.
+
+        Args:
+            network: makes logits of the features.
+            features: [B, L, D], under x_t and t.
+        """
         tr, num_codes = self.jumps.at(t - 1), self.schedule.num_codes
         z = jnp.moveaxis(z, 1, 2)  # [B, L, N]
-        score = objective.scores(logits, x_t, z, tr)
+        score = objective.scores_of_features(
+            network.head, features, x_t, z, tr, self.chunk
+        )
         weight = objective.position_weights(x_t, t, num_codes, self.mask_weight)
         weight = weight[..., None]
         cap = None if self.settings["form"] == "infonce" else self.settings["cap"]
@@ -149,7 +175,7 @@ class Contrast:
 
     def scored(
         self,
-        apply: Apply,
+        network: Network,
         shared: Divergences,
         z: jax.Array,
         x_t: jax.Array,
@@ -160,7 +186,7 @@ class Contrast:
         """d of the sample and its negatives at the chosen level, path and critic.
 
         Args:
-            apply: the network.
+            network: for passes at another x_t or without condition.
             shared: d of all of them at the sample's own x_t.
             z: int32 [B, 1 + N, L], the sample first.
             x_t, t, condition: of the sample.
@@ -174,8 +200,8 @@ class Contrast:
             d = shared.level(level)
             if not ratio:
                 return d
-            null = apply(x_t, t, condition, jnp.ones(size, bool))
-            return d - self.divergences(null, z, x_t, t).level(level)
+            null = network.features(x_t, t, condition, jnp.ones(size, bool))
+            return d - self.divergences(network, null, z, x_t, t).level(level)
 
         # each negative at its own x_t^j ~ q(x_t | z^j), as rows of a larger batch
         number = z.shape[1] - 1
@@ -186,16 +212,17 @@ class Contrast:
         x_rows = sample_x_t(key, rows, t_rows, self.schedule)
 
         def others(drop: bool) -> jax.Array:
-            out = apply(x_rows, t_rows, condition_rows, jnp.full(len(rows), drop))
-            d = self.divergences(out, rows[:, None, :], x_rows, t_rows)
+            dropped = jnp.full(len(rows), drop)
+            out = network.features(x_rows, t_rows, condition_rows, dropped)
+            d = self.divergences(network, out, rows[:, None, :], x_rows, t_rows)
             return d.level(level).reshape(size, number)
 
         own = shared.level(level)[:, :1]
         d = jnp.concatenate([own, others(False)], axis=1)
         if not ratio:
             return d
-        null = apply(x_t, t, condition, jnp.ones(size, bool))
-        own_null = self.divergences(null, z[:, :1], x_t, t).level(level)
+        null = network.features(x_t, t, condition, jnp.ones(size, bool))
+        own_null = self.divergences(network, null, z[:, :1], x_t, t).level(level)
         return d - jnp.concatenate([own_null, others(True)], axis=1)
 
     def term(

@@ -1,0 +1,117 @@
+"""Several processes as one program: start-up, who reports, and one agreed stop.
+
+JAX runs one process a host (or a GPU). `start` joins them:
+
+    CDCD_JAX_HOSTS=auto            as JAX finds them: Cloud TPU, GKE, SLURM, Open MPI
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID   explicit, all three
+    srun with several tasks        by itself
+    CDCD_JAX_HOSTS=off             never
+
+A single host needs none of them.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+from cdcd_jax.errors import UsageError
+
+EXPLICIT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+def start() -> None:
+    """Joins the other processes, if there are any. Call before JAX is used.
+
+    Raises:
+        UsageError: environment variables that contradict each other.
+    """
+    wish = os.environ.get("CDCD_JAX_HOSTS", "")
+    if wish not in ("", "auto", "off"):
+        raise UsageError(
+            f"CDCD_JAX_HOSTS={wish!r} is unknown: set auto or off, or unset it"
+        )
+    if wish == "off" or jax.distributed.is_initialized():
+        return
+    given = {name: os.environ[name] for name in EXPLICIT if os.environ.get(name)}
+    slurm = int(os.environ.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in os.environ
+    if wish != "auto" and given:
+        jax.distributed.initialize(**_explicit(given))
+    elif wish == "auto" or slurm:
+        jax.distributed.initialize()
+
+
+def _explicit(given: dict[str, str]) -> dict[str, Any]:
+    missing = [name for name in EXPLICIT if name not in given]
+    numbers = [given.get(name, "") for name in EXPLICIT[1:]]
+    if missing or not all(n.isdigit() for n in numbers):
+        raise UsageError(
+            f"found {given} in the environment; expected {', '.join(EXPLICIT)}, the "
+            "last two whole numbers: set all three, or none on a single host"
+        )
+    count, index = map(int, numbers)
+    if index >= count:
+        raise UsageError(
+            f"JAX_PROCESS_ID={index} is not below JAX_NUM_PROCESSES={count}: number "
+            "the processes from 0"
+        )
+    return dict(
+        coordinator_address=given[EXPLICIT[0]], num_processes=count, process_id=index
+    )
+
+
+def is_main() -> bool:
+    """Whether this process writes reports."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str, hours: float = 24.0) -> None:
+    """Returns when every process has come to the point `name`."""
+    if jax.process_count() > 1:
+        import orbax.checkpoint as ocp
+
+        ocp.multihost.sync_global_processes(name, timeout=int(3600 * hours))
+
+
+class Stop:
+    """Whether to stop, agreed among all processes.
+
+    A single process collects SIGTERM and SIGINT instead of dying of them. Of several,
+    JAX's coordination service tells all when one got SIGTERM, and picks the step.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+
+    def after(self, step: int) -> bool:
+        """Whether the step just done is the last one. Every process asks at each."""
+        if jax.process_count() == 1:
+            return bool(self.received)
+        return multihost_utils.reached_preemption_sync_point(step)
+
+    @property
+    def reason(self) -> str:
+        """The signal's name."""
+        return signal.Signals(self.received[0] if self.received else 15).name
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Handles signals while a run can be stopped between two steps."""
+    stop = Stop()
+    if jax.process_count() == 1:
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        handle = lambda number, _: stop.received.append(number)
+    else:  # SIGTERM belongs to the coordination service
+        numbers = (signal.SIGINT,)
+        handle = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    old = [signal.signal(number, handle) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, old, strict=True):
+            signal.signal(number, handler)

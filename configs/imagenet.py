@@ -1,0 +1,56 @@
+"""Class-to-image on ImageNet 256 x 256: 16 x 16 tokens of a VQGAN, contrast as CDCD.
+
+    python -m cdcd_jax.main --config=configs/imagenet.py --config.data.path=RECORDS
+    python -m cdcd_jax.main --config=configs/imagenet.py:synthetic  # random batches
+    python -m cdcd_jax.main --config=configs/imagenet.py --mode=plan --plan.topology=v5e:4x4
+
+24 layers of width 512 with 3 x 3 convolutions (517 M parameters), CDCD's ImageNet
+setting: T = 80, ten intra-sample negatives, step-wise. `:full` uses all 16,384 codes of
+the tokenizer instead of the 974 that occur. Nobody has trained it to the end with this
+code; docs/scale.md says what a step takes.
+"""
+
+from ml_collections import ConfigDict
+
+from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
+
+FULL = dict(model=dict(num_codes=16384, head_chunk=8))
+VARIANTS = {
+    "": {},
+    "synthetic": SYNTHETIC,
+    "full": FULL,
+    "full_synthetic": {**SYNTHETIC, **FULL},
+}
+
+
+def get_config(name: str = "") -> ConfigDict:
+    """name: '', 'synthetic', 'full' or 'full_synthetic'."""
+    config = experiment(
+        data=dict(batch_size=256, threads=8),
+        tokenizer=dict(kind="none"),
+        model=dict(
+            num_codes=974,
+            grid=(16, 16),
+            width=512,
+            depth=24,
+            heads=8,
+            mlp="conv",
+            mlp_ratio=4,
+            conditions=dict(label=dict(kind="label", num_classes=1000)),
+            scan_layers=True,
+            remat="full",
+            dtype="bfloat16",
+            head_chunk=64,
+        ),
+        diffusion=dict(
+            schedule="vq_diffusion_released", timesteps=80, auxiliary_weight=1e-3
+        ),
+        contrastive=dict(
+            level="step", negatives="intra", form="difference", weight=5e-5
+        ),
+        optim=dict(num_steps=500_000, learning_rate=4.5e-4, warmup_steps=5000),
+        mesh=dict(data=-1, fsdp=1, tensor=-1),
+        sampling=dict(batch_size=64, num_samples=8),
+        report=dict(log_every=100, checkpoint_every=2500),
+    )
+    return ConfigDict(merge(config, variant(name, VARIANTS)))
