@@ -32,6 +32,8 @@ FREE = frozenset(
 )
 FREE_TARGETS = {"AllocateBuffer", "ConcatBitcast"}
 MATMUL_TARGETS = ("gemm", "matmul")  # of cuBLAS custom calls
+# Fused attention on TPUs: how many products of L x S x C each kernel does.
+SPLASH_PRODUCTS = {"splash_mha_fwd": 2, "splash_mha_dq": 3, "splash_mha_dkv": 4}
 KERNEL_TARGETS = ("tpu_custom_call", "fmha", "triton", "mosaic", "conv")
 HOST_MEMORY = 5  # XLA's numbers of memory spaces, S(n) in a layout; 0 is the device's
 
@@ -122,7 +124,7 @@ class _Walker:
         program = self.program
         for i in computation.instructions.values():
             shapes = self._operand_shapes(computation, i)
-            program.flops += times * self._flops(i, shapes)
+            program.flops += times * self._flops(i, shapes, times)
             kind = i.opcode.removesuffix("-start")
             if kind in COLLECTIVES and self._counts(computation, i, fused):
                 program.collectives.append(
@@ -161,7 +163,10 @@ class _Walker:
 
     # -- arithmetic
 
-    def _flops(self, i: Instruction, operands: list[tuple[Shape, ...]]) -> float:
+    def _flops(
+        self, i: Instruction, operands: list[tuple[Shape, ...]], times: int
+    ) -> float:
+        """Of one run; notes kernels that do not say, `times` over."""
         if i.opcode == "dot":
             return 2.0 * i.shapes[0].size * _over(operands, i, "lhs_contracting_dims")
         if i.opcode == "convolution":
@@ -175,11 +180,13 @@ class _Walker:
                     dims = integers(found.group(1).replace('"', ""))
                     lhs = operands[0][0].dims
                     return 2.0 * i.shapes[0].size * math.prod(lhs[d] for d in dims)
+            if any(name in i.op_name for name in SPLASH_PRODUCTS):
+                return _splash_flops(i, operands)
             said = re.search(r'"flops":\s*"?(\d+)', i.attributes)
             if said:
                 return float(said.group(1))
             if any(word in i.target.lower() for word in KERNEL_TARGETS):
-                self.program.kernels[i.target] += 1
+                self.program.kernels[i.target] += times
         return 0.0
 
     # -- collectives
@@ -311,6 +318,13 @@ class _Walker:
         if i.opcode in COLLECTIVES and not _starts(computation):
             return 0 if i.attribute("channel_id") in self.started else whole
         return whole
+
+
+def _splash_flops(i: Instruction, operands: list[tuple[Shape, ...]]) -> float:
+    """Of queries [..., L, C] and keys [..., S, C], the first large operands."""
+    q, k, *_ = (o[0] for o in operands if len(o[0].dims) > 2 and o[0].dims[-1] > 1)
+    products = max(n for name, n in SPLASH_PRODUCTS.items() if name in i.op_name)
+    return 2.0 * products * q.size * k.dims[-2]
 
 
 def _main_memory(shapes: Iterable[Shape]) -> int:

@@ -88,12 +88,12 @@ def parse(text: str) -> tuple[dict[str, Computation], str]:
     computations: dict[str, Computation] = {}
     entry, name, root = "", "", ""
     instructions: dict[str, Instruction] = {}
-    for line in text.splitlines():
+    for line in _whole_lines(text):
         head = _HEAD.match(line)
         if head:
             name, instructions = head.group(2), {}
             entry = name if head.group(1) else entry
-        elif line.startswith("}") and name:
+        elif line == "}" and name:
             computations[name] = Computation(instructions, root)
             name = ""
         elif name and (found := _LINE.match(line)):
@@ -104,6 +104,18 @@ def parse(text: str) -> tuple[dict[str, Computation], str]:
     if entry not in computations:
         raise ValueError("no entry computation: expected the text of a compiled module")
     return computations, entry
+
+
+def _whole_lines(text: str) -> Iterator[str]:
+    """Lines of the text; attributes of kernels that break lines are joined again."""
+    held = ""
+    for line in text.splitlines():
+        if _LINE.match(line) or _HEAD.match(line) or line in ("}", ""):
+            yield held
+            held = line
+        else:
+            held += line
+    yield held
 
 
 def _instruction(name: str, text: str) -> Instruction:

@@ -2,8 +2,8 @@
 
 Compiles the real train step and the real sampler for a topology with libtpu, on a
 machine without a TPU, and reads memory, FLOPs, collectives and memory traffic from the
-compiled programs. The bounds divide them by data-sheet figures (`chips`): no step can be
-faster than the largest of them, and real ones are slower.
+compiled programs. The bounds divide them by data-sheet figures (`chips`): no step can
+be faster than the largest of them, and real ones are slower.
 """
 
 import dataclasses
@@ -34,6 +34,7 @@ def plan(
     topology: str,
     price: float | None = None,
     workdir: pathlib.Path | None = None,
+    programs: Sequence[str] = ("train", "sample"),
 ) -> dict[str, Any]:
     """Prints the report. Call it before anything else uses JAX: see `use_cpu`.
 
@@ -42,9 +43,10 @@ def plan(
         topology: '<family>:<shape>', such as 'v5e:4x4' or 'v5p:2x2x2'.
         price: of a chip for an hour, in any currency; None leaves costs away.
         workdir: where `plan-<topology>.json` goes; None for nowhere.
+        programs: which to compile.
 
     Returns:
-        the figures: of the mesh, and under 'train' and 'sample' those of `measure`.
+        the figures: of the mesh, and under each program's name those of `measure`.
 
     Raises:
         UsageError: unknown topology, libtpu missing, or a mesh that does not fit.
@@ -68,12 +70,13 @@ def plan(
         settings=_settings(config, mesh),
         versions=dict(jax=jax.__version__, libtpu=_version("libtpu")),
     )
-    for name, job in dict(
-        train=_train_job(config, task, optimizer, mesh),
-        sample=_sample_job(config, task, mesh),
-    ).items():
+    jobs = dict(
+        train=lambda: _train_job(config, task, optimizer, mesh),
+        sample=lambda: _sample_job(config, task, mesh),
+    )
+    for name in programs:
         print(f"compiling {name} for {topology}: minutes", file=sys.stderr)
-        figures[name] = measure(job, mesh, chip, price)
+        figures[name] = measure(jobs[name](), mesh, chip, price)
     figures["advice"] = advise(figures, chip.memory)
     print(plan_report.render(figures))
     if workdir is not None:
@@ -311,7 +314,8 @@ def advise(figures: Mapping[str, Any], capacity: int) -> list[str]:
     """What to change where a program does not fit, the most useful first."""
     out = []
     settings, fsdp = figures["settings"], figures["mesh"]["fsdp"]
-    if not figures["train"]["fits"]:
+    fits = lambda name: figures.get(name, {}).get("fits", True)
+    if not fits("train"):
         memory = figures["train"]["memory"]
         rest = memory["total"] - memory["arguments"]
         state = f"mesh.fsdp={_next_fsdp(fsdp, memory['arguments'], capacity)}"
@@ -320,7 +324,7 @@ def advise(figures: Mapping[str, Any], capacity: int) -> list[str]:
         first = memory["arguments"] > min(rest, capacity / 3)
         out += [state, *activations] if first else [*activations, state]
         out.append("more chips")
-    if not figures["sample"]["fits"]:
+    if not fits("sample"):
         out.append(f"sampling.batch_size={max(settings['sample_rows'] // 2, 1)}")
     if settings["sample_rows"] % settings["batch_shards"]:
         out.append(

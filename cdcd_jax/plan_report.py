@@ -15,13 +15,14 @@ def render(figures: Mapping[str, Any]) -> str:
         f"{figures['topology']}: {figures['chips']} chips {figures['chip']}{idle}; "
         f"mesh {axes}",
         f"{figures['parameters'] / 1e6:.1f} M parameters; batch "
-        f"{settings['batch_size']}, {settings['rows_per_chip']} rows a device group "
-        f"at once; remat {settings['remat']}, head_chunk {settings['head_chunk']}, "
-        f"attention {settings['attention']}",
+        f"{settings['batch_size']}, at once {settings['rows_per_chip']} rows on each "
+        f"of {settings['batch_shards']} parts; remat {settings['remat']}, head_chunk "
+        f"{settings['head_chunk']}, attention {settings['attention']}",
         f"jax {versions['jax']}, libtpu {versions['libtpu']}; figures are of one chip",
     ]
     for name, title in TITLES.items():
-        lines += ["", title, *_program(figures[name])]
+        if name in figures:
+            lines += ["", title, *_program(figures[name])]
     lines += ["", _verdict(figures)]
     return "\n".join(lines)
 
@@ -67,7 +68,8 @@ def _program(f: Mapping[str, Any]) -> list[str]:
 
 
 def _verdict(figures: Mapping[str, Any]) -> str:
-    failed = [t for n, t in TITLES.items() if not figures[n]["fits"]]
+    fits = lambda name: figures.get(name, {}).get("fits", True)
+    failed = [title for name, title in TITLES.items() if not fits(name)]
     advice = "; ".join(figures["advice"])
     if failed:
         return f"does not fit: {' and '.join(failed)}. Try, in this order: {advice}"

@@ -50,15 +50,17 @@ PARAMETERS = {
     "modulation/bias": ("modulation",),
     "linear/kernel": ("embed", "modulation"),
     "linear/bias": ("modulation",),
-    "time_1/kernel": (None, "embed"),
-    "time_2/kernel": (None, "embed"),
+    "time_1/kernel": ("embed", None),
+    "time_2/kernel": ("embed", None),
     "logits/kernel": ("embed", None),
-    "tokens/embedding": (None, "embed"),
-    "emb/embedding": (None, "embed"),
-    "table/embedding": (None, "embed"),
     "positions": (None, "embed"),
-    "rows": (None, "embed"),
-    "columns": (None, "embed"),
+    # Whole everywhere: the gradient of a look-up in a table that is split by features
+    # needs the whole batch's features.
+    "tokens/embedding": (None, None),
+    "emb/embedding": (None, None),
+    "table/embedding": (None, None),
+    "rows": (None, None),
+    "columns": (None, None),
 }
 # Parameters that the table does not name: the largest axis is split, if that pays.
 _SMALL = 1 << 16

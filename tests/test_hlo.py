@@ -280,6 +280,29 @@ def test_a_tpu_program():
     assert program.bytes == 2 * q + cut + 24 * 2 * size + size + shard + counters
 
 
+# The attributes of a kernel may break lines.
+KERNELS = """HloModule jit_attention
+
+ENTRY %main (q: bf16[4,8,256,64], k: bf16[4,8,128,64]) -> bf16[4,8,256,64] {
+  %q = bf16[4,8,256,64]{3,2,1,0:T(8,128)(2,1)} parameter(0)
+  %k = bf16[4,8,128,64]{3,2,1,0:T(8,128)(2,1)} parameter(1)
+  %m = s8[1,1,1]{2,1,0:T(4,128)(4,1)} constant({...})
+  %attended.q_ref = bf16[4,8,256,64]{3,2,1,0:T(8,128)(2,1)} custom-call(%m, %q, %k, \
+%k), custom_call_target="tpu_custom_call", frontend_attributes={kernel_metadata={
+"xprof_metadata":"{\\"block_q\\": 256}"
+}}, metadata={op_name="jit(attention)/splash_mha_fwd_residuals/pallas_call"}
+  ROOT %other = bf16[4,8,256,64]{3,2,1,0:T(8,128)(2,1)} custom-call(%attended.q_ref),\
+ custom_call_target="tpu_custom_call", metadata={op_name="jit(attention)/mine"}
+}
+"""
+
+
+def test_fused_kernels():
+    program = hlo.analyse(KERNELS)
+    assert program.flops == 2 * 2 * 4 * 8 * 256 * 128 * 64
+    assert program.kernels == {"tpu_custom_call": 1}  # whose FLOPs nobody knows
+
+
 def test_text_that_is_no_program():
     with pytest.raises(ValueError, match="no entry computation"):
         hlo.analyse("HloModule nothing")

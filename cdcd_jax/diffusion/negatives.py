@@ -109,7 +109,10 @@ def inter(
     flat = identity.reshape(batch // group, group, -1)
     other = jnp.any(flat[:, :, None] != flat[:, None, :], axis=-1)  # [G, g, g]
     noise = jax.random.uniform(key, other.shape)
-    rank, index = jax.lax.top_k(jnp.where(other, noise, -1.0), num_negatives)
+    # sorted, since the partitioner would gather the operand of a top-k
+    noise = jnp.where(other, noise, -1.0)
+    index = jnp.argsort(noise, axis=-1, descending=True)[..., :num_negatives]
+    rank = jnp.take_along_axis(noise, index, axis=-1)
     grouped = tokens.reshape(batch // group, group, length)
     picked = jax.vmap(lambda rows, i: rows[i])(grouped, index)
     return (

@@ -97,12 +97,15 @@ class ModernBlock(nn.Module):
         modulation = nn.Dense(
             3 * branches * width, kernel_init=nn.initializers.zeros, name="modulation"
         )(jax.nn.silu(inputs.vector))
-        parts = iter(jnp.split(modulation[:, None, :], 3 * branches, axis=-1))
+        modulation = constrain(modulation, "batch", "features")[:, None, :]
+        parts = iter(jnp.split(modulation, 3 * branches, axis=-1))
 
         def branch(x: jax.Array, module) -> jax.Array:
             scale, shift, gate = next(parts), next(parts), next(parts)
             y = layers.layer_norm(x) * (1 + scale) + shift
-            return x + (1 + gate) * module(y.astype(self.dtype))
+            y = constrain(y.astype(self.dtype), "batch", "length", "features")
+            y = constrain(module(y), "batch", "length", "features")
+            return x + (1 + gate) * y
 
         attention = lambda name, **kwargs: Attention(
             self.heads,
@@ -180,6 +183,7 @@ class Denoiser(nn.Module):
         x = nn.Embed(
             self.num_codes + 1, self.width, embedding_init=normal_init, name="tokens"
         )(x_t)
+        x = constrain(x, "batch", "length", "features")
         if modern:
             table = self.param(
                 "positions", normal_init, (x_t.shape[1], self.width), jnp.float32
@@ -187,12 +191,14 @@ class Denoiser(nn.Module):
             x, vector = x + table, self._vector(t, encoded)
         else:
             x, vector = x + self._factorised_positions(x_t.shape[1]), None
+        x = constrain(x, "batch", "length", "features")
         x = self._blocks(x, BlockInputs(t - 1, encoded, vector))
         if modern:
             both = nn.Dense(
                 2 * self.width, kernel_init=nn.initializers.zeros, name="modulation"
             )(jax.nn.silu(vector))
-            scale, shift = jnp.split(both[:, None, :], 2, axis=-1)
+            both = constrain(both, "batch", "features")[:, None, :]
+            scale, shift = jnp.split(both, 2, axis=-1)
             x = layers.layer_norm(x) * (1 + scale) + shift
         else:
             x = nn.LayerNorm(epsilon=1e-5, name="norm")(x)
@@ -202,7 +208,9 @@ class Denoiser(nn.Module):
         time = layers.time_embedding(t / self.timesteps, 2 * (self.width // 2))
         dense = lambda name: nn.Dense(self.width, name=name)
         vector = dense("time_2")(jax.nn.silu(dense("time_1")(time)))
-        return vector if encoded.vector is None else vector + encoded.vector
+        if encoded.vector is not None:
+            vector = vector + encoded.vector
+        return constrain(vector, "batch", "features")
 
     def _factorised_positions(self, length: int) -> jax.Array:
         height, width = self.position_grid or self.grid

@@ -232,5 +232,6 @@ class TableNorm(nn.Module):
         table = nn.Embed(self.entries, width, embedding_init=normal_init, name="emb")
         code = jax.nn.silu(table(index))
         both = nn.Dense(2 * width, kernel_init=normal_init, name="linear")(code)
-        scale, shift = jnp.split(both[:, None, :], 2, axis=-1)
+        both = constrain(both, "batch", "features")[:, None, :]
+        scale, shift = jnp.split(both, 2, axis=-1)
         return layer_norm(x) * (1 + scale) + shift

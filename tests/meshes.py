@@ -1,0 +1,82 @@
+"""Trains the tiny digits on meshes of fake CPU devices: a process that tests start.
+
+    python tests/meshes.py losses RECORDS STEPS WORKDIR@STEP|scratch 1,1,1 8,1,1 ...
+    python tests/meshes.py hlo MESH [section.key=value ...]
+
+`losses` prints a JSON line a mesh, from scratch or from a checkpoint; `hlo` prints the
+compiled step.
+"""
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).parent)]
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 8)
+
+import tiny
+
+from cdcd_jax import sharding, train
+from cdcd_jax.checkpoint import Checkpoints
+
+
+def settings(mesh, **changes):
+    """A group of negatives fits an eighth of the batch."""
+    data, fsdp, tensor = map(int, mesh.split(","))
+    return tiny.settings(
+        mesh=dict(data=data, fsdp=fsdp, tensor=tensor),
+        data=dict(batch_size=64),
+        contrastive=dict(group=8),
+        **changes,
+    )
+
+
+def losses(records, steps, start, *meshes):
+    """Prints the losses of each mesh's run up to `steps`."""
+    for mesh in meshes:
+        config = settings(mesh, optim=dict(num_steps=int(steps)))
+        config["data"]["path"] = records
+        task, optimizer = train.build(config)
+        placed = train.place(config, task)
+        size = config["data"]["batch_size"]
+        with sharding.use(placed):
+            if start == "scratch":
+                state = train.new_state(task, optimizer, config["seed"], placed)
+            else:
+                workdir, _, step = start.rpartition("@")
+                with Checkpoints(f"{workdir}/checkpoints") as checkpoints:
+                    abstract = train.abstract_state(task, optimizer, placed)
+                    state = checkpoints.restore(abstract, int(step))[1]
+            step = train.jit_step(task, optimizer, config, placed)
+            rows = sharding.process_rows(placed, size)
+            stream = train.input_stream(config)(int(state.step), rows)
+            found = {}
+            while int(state.step) < int(steps):
+                batch = sharding.put_batch(next(stream), placed, size)
+                state, metrics = step(state, batch)
+                found[int(state.step)] = float(metrics["loss"])
+        print(json.dumps({"mesh": mesh, "losses": found}), flush=True)
+
+
+def hlo(mesh, *changes):
+    """Prints the compiled step."""
+    config = settings(mesh)
+    for change in changes:
+        name, value = change.split("=")
+        section, key = name.split(".")
+        config[section][key] = ast.literal_eval(value)
+    task, optimizer = train.build(config)
+    placed = train.place(config, task)
+    with sharding.use(placed):
+        step = train.jit_step(task, optimizer, config, placed)
+        state = train.abstract_state(task, optimizer, placed)
+        batch = train.abstract_batch(config, task, placed)
+        print(step.lower(state, batch).compile().as_text())
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
