@@ -12,7 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from cdcd_jax.networks.partition import spec
+from cdcd_jax.networks.partition import by_shard
 
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash")
 _BY_PLATFORM = {"tpu": "splash", "gpu": "cudnn", "cuda": "cudnn"}
@@ -61,15 +61,10 @@ def attention(
     name = chosen(implementation, q.dtype, q.shape[-1], k.shape[1])
     if name != "splash":
         return jax.nn.dot_product_attention(q, k, v, implementation=name)
-    run = functools.partial(_splash, interpret=interpret)
-    if jax.sharding.get_abstract_mesh().empty:
-        return run(q, k, v)
     # a kernel is opaque to the partitioner
-    names = ("batch", None, "heads", None)
-    specs = tuple(spec(names, x.shape) for x in (q, k, v))
-    return jax.shard_map(run, in_specs=specs, out_specs=specs[0], check_vma=False)(
-        q, k, v
-    )
+    run = functools.partial(_splash, interpret=interpret)
+    names = ("batch", None, "heads")
+    return by_shard(run, [names] * 3, names, q, k, v)
 
 
 def _splash(q: jax.Array, k: jax.Array, v: jax.Array, *, interpret: bool) -> jax.Array:

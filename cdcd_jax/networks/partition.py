@@ -6,6 +6,8 @@ on a single device, nothing happens.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -46,3 +48,35 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, spec(names, x.shape))
+
+
+def by_shard(
+    function: Callable[..., Any],
+    names: Sequence[tuple[str | None, ...]],
+    out_names: tuple[str | None, ...],
+    *args: Any,
+) -> Any:
+    """function(*args), each device on its own part: no device needs another's.
+
+    What is summed over the devices in the backward pass (the gradient of an argument
+    that they share) is summed once, at the end.
+
+    Args:
+        function: of trees of arrays; its results keep the axes of `out_names`.
+        names: of each argument, the names of the first axes of its arrays; the others
+            are not split.
+        out_names: the same of all results.
+    """
+    if max(jax.sharding.get_abstract_mesh().shape.values(), default=1) == 1:
+        return function(*args)
+
+    def specs(first: tuple[str | None, ...], tree: Any) -> Any:
+        of = lambda a: spec((*first, *[None] * a.ndim)[: a.ndim], a.shape)
+        return jax.tree.map(of, tree)
+
+    return jax.shard_map(
+        function,
+        in_specs=tuple(map(specs, names, args)),
+        out_specs=specs(out_names, jax.eval_shape(function, *args)),
+        check_vma=False,
+    )(*args)

@@ -274,17 +274,11 @@ class ConditionalTask:
             encoded = apply(condition, drop, method="encode")
             return apply(x_t, t, encoded, method="features")
 
-        # whole on every device, once and not anew for each chunk of tokens
-        whole = jax.tree.map(
-            lambda p: constrain(p, *[None] * p.ndim), params["network"]["logits"]
-        )
-        part = {"params": {"network": {"logits": whole}}}
-
-        def head(features: jax.Array) -> jax.Array:
-            features = constrain(features, "batch", "token", "features")
+        def head(head_params, features) -> jax.Array:
+            part = {"params": {"network": {"logits": head_params}}}
             return self.network.apply(part, features, method="head")
 
-        return Network(features, head)
+        return Network(features, head, params["network"]["logits"])
 
     def _draw(
         self,
@@ -344,9 +338,7 @@ class ConditionalTask:
         network = self._bind(params)
         features = network.features(x_t, t, condition, drop)
         tr, z = self.contrast.jumps.at(t - 1), tokens[..., None]
-        score = objective.scores_of_features(
-            network.head, features, x_t, z, tr, self.contrast.chunk
-        )
+        score = self.contrast.scores(network, features, x_t, z, tr)
         kl = objective.posterior_kl(z, x_t, score, tr, self.num_codes)
         return constrain(self.schedule.timesteps * jnp.sum(kl, axis=(1, 2)), None)
 

@@ -3,6 +3,7 @@
 The formulas live in `diffusion/`; here the settings `contrastive.*` choose among them.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,8 +12,9 @@ import jax.numpy as jnp
 
 from cdcd_jax.diffusion import contrastive, negatives, objective
 from cdcd_jax.diffusion.schedule import Schedule
-from cdcd_jax.diffusion.transition import one_step_table, sample_x_t
+from cdcd_jax.diffusion.transition import Transition, one_step_table, sample_x_t
 from cdcd_jax.errors import UsageError
+from cdcd_jax.networks.partition import by_shard, parts
 
 
 class Network(NamedTuple):
@@ -20,7 +22,9 @@ class Network(NamedTuple):
 
     # (x_t [B, L], t [B], condition, drop bool [B]) -> features [B, L, D]
     features: Callable[..., jax.Array]
-    head: Callable[[jax.Array], jax.Array]  # [B, l, D] -> logits [B, l, K]
+    # (head_params, [B, l, D]) -> logits [B, l, K]
+    head: Callable[[Any, jax.Array], jax.Array]
+    head_params: Any
 
 
 class Divergences(NamedTuple):
@@ -138,6 +142,43 @@ class Contrast:
             valid.append(exists)
         return jnp.concatenate(found, axis=1), jnp.concatenate(valid, axis=1)
 
+    def scores(
+        self,
+        network: Network,
+        features: jax.Array,
+        x_t: jax.Array,
+        z: jax.Array,
+        tr: Transition,
+    ) -> objective.Scores:
+        """`objective.scores` of the network's logits, on each device for its tokens.
+
+        Args:
+            features: [B, L, D].
+            x_t: int32 [B, L].
+            z: int32 [B, L, N].
+            tr: arrays [B].
+        """
+
+        def of_shard(head_params, features, x_t, z, tr):
+            head = functools.partial(network.head, head_params)
+            return objective.scores_of_features(head, features, x_t, z, tr, self.chunk)
+
+        # filled up, so that every device has as many tokens
+        length = x_t.shape[1]
+        fill = lambda a: jnp.pad(
+            a, [(0, 0), (0, -length % parts("token")), *[(0, 0)] * (a.ndim - 2)]
+        )
+        token = ("batch", "token")
+        found = by_shard(
+            of_shard,
+            [(), token, token, token, ("batch",)],
+            token,
+            network.head_params,
+            *map(fill, (features, x_t, z)),
+            tr,
+        )
+        return jax.tree.map(lambda a: a[:, :length], found)
+
     def divergences(
         self,
         network: Network,
@@ -154,9 +195,7 @@ class Contrast:
         """
         tr, num_codes = self.jumps.at(t - 1), self.schedule.num_codes
         z = jnp.moveaxis(z, 1, 2)  # [B, L, N]
-        score = objective.scores_of_features(
-            network.head, features, x_t, z, tr, self.chunk
-        )
+        score = self.scores(network, features, x_t, z, tr)
         weight = objective.position_weights(x_t, t, num_codes, self.mask_weight)
         weight = weight[..., None]
         cap = None if self.settings["form"] == "infonce" else self.settings["cap"]
