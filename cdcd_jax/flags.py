@@ -6,6 +6,7 @@ import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from absl import flags
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict, config_flags
 
 from cdcd_jax.config import defaults, merge, unknown_key
 from cdcd_jax.errors import UsageError
+from cdcd_jax.report import as_path
 
 MODES = ("train", "evaluate", "generate", "pretokenize", "plan")
 
@@ -188,7 +190,11 @@ def parse(argv: Sequence[str]) -> Options | None:
     if given is None:
         raise UsageError("no --config: give one, e.g. --config=configs/digits.py")
     config = merge(defaults(), config.to_dict())
-    workdir = pathlib.Path(values.workdir) if values.workdir else default_workdir(given)
+    if (values.workdir or "").startswith("gs://") and not find_spec("gcsfs"):
+        raise UsageError(
+            f"--workdir={values.workdir} needs gcsfs: pip install cdcd_jax[gcs]"
+        )
+    workdir = as_path(values.workdir or default_workdir(given))
     flags.FLAGS.mark_as_parsed()  # grain reads absl flags of its own
     return Options(
         config=config,

@@ -42,7 +42,13 @@ def start() -> None:
     if wish != "auto" and given:
         jax.distributed.initialize(**_explicit(given))
     elif wish == "auto" or slurm:
-        jax.distributed.initialize()
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:  # none found, or one that JAX cannot use
+            raise UsageError(
+                f"found no cluster that JAX knows ({error}): set "
+                f"{', '.join(EXPLICIT)}, or unset CDCD_JAX_HOSTS on a single host"
+            ) from error
 
 
 def _explicit(given: dict[str, str]) -> dict[str, Any]:

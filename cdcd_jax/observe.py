@@ -145,7 +145,7 @@ class Trace:
             return
         first, last = self._steps
         if first <= number <= last and not self._running:
-            jax.profiler.start_trace(self._folder)
+            jax.profiler.start_trace(str(self._folder))
             self._running = True
         with jax.profiler.StepTraceAnnotation("train", step_num=number):
             yield

@@ -92,7 +92,8 @@ def use_cpu() -> None:
     Takes effect only before JAX is first used.
     """
     jax.config.update("jax_platforms", "cpu")
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # no cloud machine to ask
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # no TPU to fight over
     os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")
     os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")
 
@@ -134,7 +135,9 @@ def open_topology(text: str) -> tuple[chips.Chip, Sequence[Any]]:
         devices = topologies.get_topology_desc(
             platform="tpu", topology_name=text, **options
         ).devices
-    except Exception as error:  # libtpu has several kinds
+    except jax.errors.JaxRuntimeError as error:
+        if "INVALID_ARGUMENT" not in str(error):
+            raise
         raise UsageError(
             f"--plan.topology={text}: libtpu does not know this shape ({error}); "
             "choose one that is sold, such as v5e:4x4, v6e:16x16 or v5p:2x2x2"
@@ -280,7 +283,9 @@ def bounds(
 def out_of_memory(message: str) -> int | None:
     """The bytes that XLA wanted of a chip's memory; None for any other error."""
     units = dict(K=2**10, M=2**20, G=2**30, T=2**40)
-    found = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", message)
+    amount = r"([\d.]+)([KMGT]?)"
+    forms = (rf"\({amount}\) exceeds available HBM", rf"Used {amount} of \S+ hbm")
+    found = next(filter(None, (re.search(f, message) for f in forms)), None)
     if found is None:
         return None
     return int(float(found.group(1)) * units.get(found.group(2), 1))

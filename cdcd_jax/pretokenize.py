@@ -15,6 +15,7 @@ from cdcd_jax.data.records import write_split
 from cdcd_jax.data.sources import RawSource, open_source
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.networks.tokenizer import make_tokenizer
+from cdcd_jax.report import is_url
 
 ENCODE_BATCH = 256
 
@@ -45,6 +46,12 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
       InputError: `workdir` holds records of another config, or cannot be made.
     """
     started = time.monotonic()
+    if is_url(workdir):
+        raise UsageError(
+            f"Found {workdir} as the place of records; expected a local directory; "
+            "make them in one with --mode=pretokenize --workdir=DIR and name its "
+            "records in data.path."
+        )
     workdir = Path(workdir)
     config = _check_config(config)
     options = dict(config["data"], seed=config["seed"])

@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,20 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 
 from cdcd_jax.errors import InputError
+
+
+def is_url(path: str | os.PathLike) -> bool:
+    """Whether a path lies in an object store (gs://...)."""
+    return "://" in os.fspath(path)
+
+
+def as_path(path: str | os.PathLike) -> Any:
+    """A local path, or etils' path of a URL, which has the same methods."""
+    if not is_url(path):
+        return Path(path)
+    from etils import epath
+
+    return epath.Path(path)
 
 
 def write_json(path: str | os.PathLike, obj: Any) -> None:
@@ -108,13 +123,19 @@ class MetricsWriter:
         """
         from tensorboardX import SummaryWriter
 
-        folder = Path(workdir)
+        folder = as_path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "metrics.jsonl"
-        _drop_rows_after(path, resume_step)
-        self._rows = path.open("a", encoding="utf-8")
+        self._path = folder / "metrics.jsonl"
+        text = _drop_rows_after(self._path, resume_step)
+        # An object store knows no appending: there the file is written anew.
+        self._kept = text if is_url(workdir) else None
+        self._rows = None if is_url(workdir) else self._path.open("a", encoding="utf-8")
+        self._events_folder, self._uploads = folder / "tensorboard", None
+        if is_url(workdir):
+            self._uploads = tempfile.TemporaryDirectory(prefix="cdcd_jax_events_")
         self._events = SummaryWriter(
-            str(folder / "tensorboard"), purge_step=resume_step + 1
+            self._uploads.name if self._uploads else str(self._events_folder),
+            purge_step=resume_step + 1,
         )
 
     def __enter__(self) -> "MetricsWriter":
@@ -126,9 +147,13 @@ class MetricsWriter:
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Adds one row; values are numbers or arrays of one element."""
         values = {name: float(np.asarray(v).item()) for name, v in metrics.items()}
-        row = _plain({"step": int(step), **values})
-        self._rows.write(json.dumps(row, allow_nan=False) + "\n")
-        self._rows.flush()
+        row = json.dumps(_plain({"step": int(step), **values}), allow_nan=False)
+        if self._rows is None:
+            self._kept += row.encode() + b"\n"
+            self._path.write_bytes(self._kept)
+        else:
+            self._rows.write(row + "\n")
+            self._rows.flush()
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
@@ -137,11 +162,23 @@ class MetricsWriter:
         _check_pictures(image, 3, (1, 3, 4))
         self._events.add_image(name, image, step, dataformats="HWC")
         self._events.flush()
+        self._upload()
+
+    def _upload(self) -> None:
+        if self._uploads is not None:
+            self._events_folder.mkdir(parents=True, exist_ok=True)
+            for file in Path(self._uploads.name).iterdir():
+                (self._events_folder / file.name).write_bytes(file.read_bytes())
 
     def close(self) -> None:
         """Writes out what is pending; calling it twice is fine."""
-        self._rows.close()
+        if self._rows is not None:
+            self._rows.close()
         self._events.close()
+        if self._uploads is not None:
+            self._upload()
+            self._uploads.cleanup()
+            self._uploads = None
 
 
 class Progress:
@@ -230,8 +267,13 @@ def _atomically(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO
 
     `sync` waits for the disk, so that a power cut does not leave an empty file either.
     """
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if is_url(path):  # an object appears whole or not at all
+        buffer = io.BytesIO()
+        yield buffer
+        path.write_bytes(buffer.getvalue())
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -244,10 +286,10 @@ def _atomically(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO
         temporary.unlink(missing_ok=True)
 
 
-def _drop_rows_after(path: Path, step: int) -> None:
-    """Rewrites a metrics file without torn or later rows, if it has any."""
+def _drop_rows_after(path: Any, step: int) -> bytes:
+    """Rewrites a metrics file without torn or later rows, if it has any; returns it."""
     if not path.exists():
-        return
+        return b""
     text = path.read_bytes()
     kept = io.BytesIO()
     lines = text.split(b"\n")
@@ -268,6 +310,7 @@ def _drop_rows_after(path: Path, step: int) -> None:
     if kept.getvalue() != text:
         with _atomically(path) as file:
             file.write(kept.getvalue())
+    return kept.getvalue()
 
 
 def _check_pictures(images: np.ndarray, rank: int, channels: tuple[int, ...]) -> None:

@@ -83,6 +83,12 @@ def make_mesh(
     number = len(devices)
     sizes = _sizes(settings, rows, number)
     used = math.prod(sizes)
+    if settings["data"] == -1 and used < number:
+        raise UsageError(
+            f"mesh data, fsdp, tensor = {sizes} leaves {number - used} of {number} "
+            "devices without work: set mesh.fsdp and mesh.tensor to divisors of their "
+            "number, or mesh.data to use fewer"
+        )
     if used > number or (used < number and jax.process_count() > 1):
         raise UsageError(
             f"mesh data, fsdp, tensor = {sizes} takes {used} devices, but there are "

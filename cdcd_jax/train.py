@@ -331,7 +331,7 @@ def load_params(
     Raises:
         InputError: there is none.
     """
-    with Checkpoints(pathlib.Path(workdir) / "checkpoints") as checkpoints:
+    with Checkpoints(report.as_path(workdir) / "checkpoints") as checkpoints:
         restored = checkpoints.restore(abstract)
     if restored is None:
         raise InputError(

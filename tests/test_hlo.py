@@ -9,8 +9,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+import tiny
 
-from cdcd_jax import hlo
+from cdcd_jax import flops, hlo, train
 
 
 def analyse(fn, *shapes, dtype=jnp.float32):
@@ -61,6 +62,22 @@ def test_a_loop_without_known_end_counts_once_and_says_so():
     program = analyse(grow, (16, 16))
     assert program.unknown_loops == 1
     assert program.flops == 2 * 16**3
+
+
+def test_the_gradient_of_a_loss_has_the_products_that_were_traced():
+    model = dict(depth=3, scan_layers=True, remat="full", head_chunk=20)
+    config = tiny.settings(model=model)
+    task, _ = train.build(config)
+    args = (
+        *jax.eval_shape(task.init, jax.random.key(0)),
+        train.abstract_batch(config, task),
+        jax.random.key(0),
+        jnp.int32(0),
+    )
+    fn = jax.grad(lambda *args: task.loss(*args)[0])
+    program = hlo.analyse(jax.jit(fn).lower(*args).compile().as_text())
+    assert program.flops == flops.matmul_flops(fn, *args)
+    assert program.unknown_loops == 0
 
 
 def convolve(x, w, **kwargs):
@@ -301,6 +318,23 @@ def test_fused_kernels():
     program = hlo.analyse(KERNELS)
     assert program.flops == 2 * 2 * 4 * 8 * 256 * 128 * 64
     assert program.kernels == {"tpu_custom_call": 1}  # whose FLOPs nobody knows
+
+
+GEMM = """HloModule jit_dot
+
+ENTRY %main (a: bf16[32,64], b: bf16[64,48]) -> bf16[32,48] {
+  %a = bf16[32,64]{1,0} parameter(0)
+  %b = bf16[64,48]{1,0} parameter(1)
+  %gemm = (bf16[32,48]{1,0}, s8[4096]{0}) custom-call(%a, %b), \
+custom_call_target="__cublas$gemm", backend_config={"gemm_backend_config":\
+{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"]}}}
+  ROOT %c = bf16[32,48]{1,0} get-tuple-element(%gemm), index=0
+}
+"""
+
+
+def test_a_library_product_of_gpus():
+    assert hlo.analyse(GEMM).flops == 2 * 32 * 64 * 48
 
 
 def test_text_that_is_no_program():

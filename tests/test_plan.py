@@ -120,13 +120,28 @@ def test_a_sampler_that_does_not_fit_or_repeats_rows():
     assert "a multiple of 256" in advice
 
 
-def test_the_number_of_an_out_of_memory_error():
-    message = (
-        "RESOURCE_EXHAUSTED: Compilation failure: Ran out of memory in memory space "
-        "hbm. Used 17.50G of 15.75G hbm. Exceeded hbm capacity by 1.75G."
-    )
-    assert plan.out_of_memory(message) == 17.5 * GIB
-    assert plan.out_of_memory("INTERNAL: something else") is None
+@pytest.mark.parametrize(
+    "message, gib",
+    [
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required "
+            "for HLO temporaries (33.54G) exceeds available HBM (15.75G). HLO module: "
+            "jit_step.",
+            33.54,
+        ),
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 17.50G of "
+            "15.75G hbm. Exceeded hbm capacity by 1.75G.",
+            17.5,
+        ),
+    ],
+)
+def test_the_number_of_an_out_of_memory_error(message, gib):
+    assert plan.out_of_memory(message) == int(gib * GIB)
+
+
+def test_other_errors_are_not_of_memory():
+    assert plan.out_of_memory("INTERNAL: something else (3.00G)") is None
 
 
 def test_bounds():

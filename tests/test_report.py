@@ -188,3 +188,35 @@ def test_importing_needs_numpy_only() -> None:
     subprocess.run(
         [sys.executable, "-c", code], cwd=root, env=dict(os.environ), check=True
     )
+
+
+# -- an object store ------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket():
+    """A bucket in memory under a gs:// name."""
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    for name in ("gs", "gcs"):
+        fsspec.register_implementation(name, MemoryFileSystem, clobber=True)
+    MemoryFileSystem.store.clear()
+    yield "gs://bucket/run"
+    MemoryFileSystem.store.clear()
+
+
+def test_a_bucket_serves_as_work_directory(bucket):
+    folder = report.as_path(bucket)
+    report.write_json(folder / "config.json", {"a": 1})
+    assert json.loads((folder / "config.json").read_text()) == {"a": 1}
+    with report.MetricsWriter(bucket) as writer:
+        for step in range(1, 6):
+            writer.write(step, {"loss": 1.0 / step})
+        writer.image(5, "sheet", np.zeros((4, 4, 1), np.uint8))
+    with report.MetricsWriter(bucket, resume_step=3) as writer:
+        writer.write(4, {"loss": 7.0})
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
+    assert json.loads(lines[-1])["loss"] == 7.0
+    assert len(list((folder / "tensorboard").iterdir())) >= 1
