@@ -1,10 +1,11 @@
-"""Text-to-image on MSCOCO 256 x 256: 32 x 32 tokens of a Gumbel VQGAN, contrast as CDCD.
+"""Text-to-image on MSCOCO 256 x 256: 32 x 32 tokens of a VQGAN, contrast as CDCD.
 
     python -m cdcd_jax.main --config=configs/coco.py --config.data.path=RECORDS
     python -m cdcd_jax.main --config=configs/coco.py:synthetic  # random batches
+    # what a TPU slice makes of it; no TPU is needed
     python -m cdcd_jax.main --config=configs/coco.py --mode=plan --plan.topology=v5e:4x4
 
-19 layers of width 1024, with cross-attention to the 77 x 512 features of a CLIP text
+19 layers of width 1024 (490 M parameters), with cross-attention to the 77 x 512 features of a CLIP text
 tower, which the records bring; CDCD's COCO setting: T = 80, ten intra-sample negatives,
 step-wise. Nobody has trained it to the end with this code; docs/scale.md says what a
 step takes.

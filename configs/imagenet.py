@@ -1,10 +1,12 @@
-"""Class-to-image on ImageNet 256 x 256: 16 x 16 tokens of a VQGAN, contrast as CDCD.
+r"""Class-to-image on ImageNet 256 x 256: 16 x 16 tokens of a VQGAN, contrast as CDCD.
 
     python -m cdcd_jax.main --config=configs/imagenet.py --config.data.path=RECORDS
     python -m cdcd_jax.main --config=configs/imagenet.py:synthetic  # random batches
-    python -m cdcd_jax.main --config=configs/imagenet.py --mode=plan --plan.topology=v5e:4x4
+    # what a TPU slice makes of it; no TPU is needed
+    python -m cdcd_jax.main --mode=plan --plan.topology=v5e:4x4 \
+        --config=configs/imagenet.py
 
-24 layers of width 512 with 3 x 3 convolutions (517 M parameters), CDCD's ImageNet
+24 layers of width 512 with 3 x 3 convolutions (519 M parameters), CDCD's ImageNet
 setting: T = 80, ten intra-sample negatives, step-wise. `:full` uses all 16,384 codes of
 the tokenizer instead of the 974 that occur. Nobody has trained it to the end with this
 code; docs/scale.md says what a step takes.

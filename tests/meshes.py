@@ -12,33 +12,36 @@ import json
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax
+import tiny
+
+from cdcd_jax import flags, sharding, train
+from cdcd_jax.checkpoint import Checkpoints
 
 jax.config.update("jax_num_cpu_devices", 8)
 
-import tiny
 
-from cdcd_jax import sharding, train
-from cdcd_jax.checkpoint import Checkpoints
-
-
-def settings(mesh, **changes):
-    """A group of negatives fits an eighth of the batch."""
+def settings(mesh, steps=6):
+    """As the command line has it; a group of negatives fits an eighth of the batch."""
     data, fsdp, tensor = map(int, mesh.split(","))
-    return tiny.settings(
-        mesh=dict(data=data, fsdp=fsdp, tensor=tensor),
-        data=dict(batch_size=64),
-        contrastive=dict(group=8),
-        **changes,
+    argv = tiny.flags(
+        config__data__batch_size=64,
+        config__contrastive__group=8,
+        config__optim__num_steps=steps,
+        config__mesh__data=data,
+        config__mesh__fsdp=fsdp,
+        config__mesh__tensor=tensor,
     )
+    return flags.parse(["meshes", *argv]).config
 
 
 def losses(records, steps, start, *meshes):
     """Prints the losses of each mesh's run up to `steps`."""
     for mesh in meshes:
-        config = settings(mesh, optim=dict(num_steps=int(steps)))
+        config = settings(mesh, steps)
         config["data"]["path"] = records
         task, optimizer = train.build(config)
         placed = train.place(config, task)

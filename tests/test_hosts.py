@@ -33,11 +33,7 @@ def calls(monkeypatch):
         (dict(CDCD_JAX_HOSTS="auto"), [{}]),
         (
             EXPLICIT,
-            [
-                dict(
-                    coordinator_address="10.0.0.1:1234", num_processes=4, process_id=3
-                )
-            ],
+            [dict(coordinator_address="10.0.0.1:1234", num_processes=4, process_id=3)],
         ),
         (dict(CDCD_JAX_HOSTS="off", **EXPLICIT), []),
         (dict(SLURM_NTASKS="2", SLURM_PROCID="1"), [{}]),

@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +38,7 @@ def test_products_and_convolutions_are_counted():
     assert matmul_flops(kept, shape(3, 5), shape(5, 7)) == 2 * 3 * 5 * 7
 
 
-@pytest.mark.parametrize(
-    ("config", "teraflops"), [("imagenet", 0.744), ("aist", 1.98)]
-)
+@pytest.mark.parametrize(("config", "teraflops"), [("imagenet", 0.744), ("aist", 1.98)])
 def test_flops_of_the_large_configs(config, teraflops):
     # the paper's networks by hand; ours have modulations and a longer condition too
     config = load_config(f"configs/{config}.py").to_dict()
@@ -62,7 +63,8 @@ def test_a_run_tells_its_speed_and_writes_a_trace(tmp_path):
     )
     code, text = tiny.run(*flags, f"--workdir={tmp_path}")
     assert code == 0, text
-    rows = [json.loads(r) for r in (tmp_path / "metrics.jsonl").read_text().split("\n") if r]
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    rows = list(map(json.loads, lines))
     assert rows[0]["compile_seconds"] > 0
     speed = rows[-1]
     assert speed["tokens_per_second"] == pytest.approx(
@@ -117,10 +119,6 @@ with tempfile.TemporaryDirectory() as folder:
     )
     assert code == 0, text
 """
-    import subprocess
-    import sys
-    from pathlib import Path
-
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True

@@ -171,7 +171,7 @@ def test_a_data_parallel_step_only_sums_gradients(negatives):
     found = program("8,1,1", change, "model.head_chunk=16")
     assert {c.kind for c in found.collectives} == {"all-reduce"}
     # gradients, loss and counts; each gradient once, not for each chunk of tokens
-    task, _ = train.build(tiny.settings())
+    task, _ = train.build(tiny.settings())  # the same network
     params = jax.eval_shape(task.init, jax.random.key(0))[0]
     size = sum(4 * np.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     real = [c for c in found.collectives if c.group_size > 1]

@@ -67,7 +67,10 @@ def rows(workdir):
     """metrics.jsonl as {step: row} without what the clock says."""
     text = Path(workdir, "metrics.jsonl").read_text()
     parsed = [json.loads(line) for line in text.splitlines()]
-    return {r["step"]: {k: v for k, v in r.items() if k not in observe.NAMES} for r in parsed}
+    return {
+        r["step"]: {k: v for k, v in r.items() if k not in observe.NAMES}
+        for r in parsed
+    }
 
 
 def max_difference(a, b):

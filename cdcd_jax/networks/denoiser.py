@@ -237,7 +237,9 @@ class Denoiser(nn.Module):
                 form=self.form, timesteps=self.timesteps, num_classes=self.num_classes
             )
         if self.remat != "none":
-            block = nn.remat(block, policy=REMAT[self.remat], prevent_cse=not self.scan_layers)
+            block = nn.remat(
+                block, policy=REMAT[self.remat], prevent_cse=not self.scan_layers
+            )
         if self.scan_layers:
             stack = nn.scan(
                 block,

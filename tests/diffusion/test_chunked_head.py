@@ -39,7 +39,9 @@ def test_chunks_change_nothing(name, chunk):
     parts, part_gradients = both(*args, chunk)
     np.testing.assert_allclose(parts, whole, rtol=1e-6)
     for a, b in zip(part_gradients, gradients, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(jnp.max(jnp.abs(b))))
+        np.testing.assert_allclose(
+            a, b, rtol=1e-4, atol=1e-5 * float(jnp.max(jnp.abs(b)))
+        )
 
 
 @pytest.mark.parametrize("name", ["vq_diffusion_released", "absorbing_linear"])
@@ -68,6 +70,8 @@ def test_the_product_rounds_its_operands_only():
     gradients = jax.grad(lambda x, k: jnp.sum(product(x, k) ** 2), (0, 1))(x, kernel)
     assert [g.dtype for g in gradients] == [jnp.bfloat16] * 2
     np.testing.assert_allclose(
-        gradients[0].astype(jnp.float32), 2 * exact @ kernel.T.astype(jnp.float32),
-        rtol=0.05, atol=2.0,
+        gradients[0].astype(jnp.float32),
+        2 * exact @ kernel.T.astype(jnp.float32),
+        rtol=0.05,
+        atol=2.0,
     )

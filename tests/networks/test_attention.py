@@ -41,9 +41,7 @@ def test_xla_is_attention(dtype):
     out = attention.attention(q, k, v, "xla")
     assert out.dtype == dtype
     tolerance = 1e-5 if dtype == jnp.float32 else 2e-2
-    np.testing.assert_allclose(
-        out.astype(jnp.float32), plain(q, k, v), atol=tolerance
-    )
+    np.testing.assert_allclose(out.astype(jnp.float32), plain(q, k, v), atol=tolerance)
 
 
 @pytest.mark.parametrize(
