@@ -92,10 +92,16 @@ def use_cpu() -> None:
     Takes effect only before JAX is first used.
     """
     jax.config.update("jax_platforms", "cpu")
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # no cloud machine to ask
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # no TPU to fight over
-    os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")
-    os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")
+    for name, value in dict(
+        ALLOW_MULTIPLE_LIBTPU_LOAD="1",  # there is no TPU to fight over
+        TPU_STDERR_LOG_LEVEL="3",
+        TPU_MIN_LOG_LEVEL="3",
+        # what libtpu would otherwise ask a cloud machine, and complain
+        TPU_SKIP_MDS_QUERY="1",
+        TPU_WORKER_HOSTNAMES="localhost",
+        TPU_ACCELERATOR_TYPE="v5litepod-4",
+    ).items():
+        os.environ.setdefault(name, value)
 
 
 def parse_topology(text: str) -> tuple[chips.Chip, tuple[int, ...]]:

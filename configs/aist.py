@@ -5,10 +5,10 @@
     # what a TPU slice makes of it; no TPU is needed
     python -m cdcd_jax.main --mode=plan --config=configs/aist.py --plan.topology=v5e:4x4
 
-19 layers of width 1024 (508 M parameters), with cross-attention to the dance as 90 vectors (15 a second),
-which the records bring; CDCD's music setting: T = 80, ten intra-sample negatives that
-permute 8 chunks of time, step-wise. Nobody has trained it to the end with this code;
-docs/scale.md says what a step takes.
+19 layers of width 1024 (508 M parameters), with cross-attention to the dance as 90
+vectors (15 a second), which the records bring; CDCD's music setting: T = 80, ten
+intra-sample negatives that permute 8 chunks of time, step-wise. Nobody has trained it
+to the end with this code; docs/scale.md says what a step takes.
 """
 
 from ml_collections import ConfigDict

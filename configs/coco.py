@@ -5,10 +5,10 @@
     # what a TPU slice makes of it; no TPU is needed
     python -m cdcd_jax.main --config=configs/coco.py --mode=plan --plan.topology=v5e:4x4
 
-19 layers of width 1024 (490 M parameters), with cross-attention to the 77 x 512 features of a CLIP text
-tower, which the records bring; CDCD's COCO setting: T = 80, ten intra-sample negatives,
-step-wise. Nobody has trained it to the end with this code; docs/scale.md says what a
-step takes.
+19 layers of width 1024 (490 M parameters), with cross-attention to the 77 x 512
+features of a CLIP text tower, which the records bring; CDCD's COCO setting: T = 80, ten
+intra-sample negatives, step-wise. Nobody has trained it to the end with this code;
+docs/scale.md says what a step takes.
 """
 
 from ml_collections import ConfigDict

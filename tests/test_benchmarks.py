@@ -7,16 +7,16 @@ import subprocess
 import sys
 
 import pytest
+import tiny
 
 BENCHMARKS = pathlib.Path(__file__).resolve().parents[1] / "benchmarks"
+MACHINE = {"device", "cpu", "cores", "python", "jax"}
 
 
-@pytest.mark.slow
-def test_loss_benchmark_runs(tmp_path: pathlib.Path) -> None:
-    report = tmp_path / "loss.json"
-    done = subprocess.run(
-        [sys.executable, BENCHMARKS / "loss.py", "--quick", f"--json={report}"],
-        cwd=tmp_path,
+def run(*argv: str | pathlib.Path) -> subprocess.CompletedProcess:
+    """Runs Python on these arguments."""
+    return subprocess.run(
+        [sys.executable, *argv],
         # times do not matter here: compile fast
         env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
         capture_output=True,
@@ -24,15 +24,93 @@ def test_loss_benchmark_runs(tmp_path: pathlib.Path) -> None:
         timeout=240,
         check=False,
     )
+
+
+def figures(name: str, tmp_path: pathlib.Path, *flags: str) -> tuple[str, dict]:
+    """What a benchmark prints and writes with --quick."""
+    report = tmp_path / "report.json"
+    done = run(BENCHMARKS / name, "--quick", f"--json={report}", *flags)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "dense / closed" in done.stdout
-    figures = json.loads(report.read_text())
-    for key in ("device", "cpu", "cores", "python", "jax", "num_codes", "runs"):
-        assert key in figures
+    return done.stdout, json.loads(report.read_text())
+
+
+@pytest.mark.slow
+def test_loss_benchmark_runs(tmp_path: pathlib.Path) -> None:
+    printed, found = figures("loss.py", tmp_path)
+    assert "dense / closed" in printed
+    assert set(found) >= {*MACHINE, "num_codes", "runs"}
     for number in (0, 2):
-        assert figures[f"difference_{number}"] < 1e-4
-        assert figures[f"speedup_{number}"] > 0
-        assert 0 < figures[f"memory_ratio_{number}"] < 1
-        assert figures[f"step_{number}_ms"] > 0
+        assert found[f"difference_{number}"] < 1e-4
+        assert found[f"speedup_{number}"] > 0
+        assert 0 < found[f"memory_ratio_{number}"] < 1
+        assert found[f"step_{number}_ms"] > 0
     for part in ("loss", "step"):
-        assert figures[f"negatives_overhead_of_{part}"] > -1
+        assert found[f"negatives_overhead_of_{part}"] > -1
+
+
+@pytest.mark.slow
+def test_step_benchmark_runs(tmp_path: pathlib.Path) -> None:
+    printed, found = figures(
+        "train_step.py",
+        tmp_path,
+        *tiny.flags(),
+        "--batches=16,32",
+        "--negatives",
+        "--input",
+    )
+    assert "best: batch" in printed
+    assert "10 negatives add" in printed
+    assert set(found["machine"]) >= MACHINE
+    assert "train_step.py" in found["command"]
+    assert [(r["batch"], r["negatives"]) for r in found["rows"]] == [
+        *[(16, 0), (16, 10)],
+        *[(32, 0), (32, 10)],
+    ]
+    for row in found["rows"]:
+        assert 0 < row["ms_min"] <= row["ms"] <= row["ms_max"]
+        # tokens a second, from the time and the shape
+        expected = row["batch"] * 64 / row["ms"] * 1e3
+        assert row["tokens_per_second"] == pytest.approx(expected)
+        flops = row["flops_per_example"] * row["batch"] / row["ms"] * 1e3
+        assert row["tflops_per_device"] == pytest.approx(flops / 1e12)
+    assert found["input"]["tokens_per_second"] > 0
+    assert found["input"]["ratio"] > 0
+
+
+@pytest.mark.slow
+def test_sampler_benchmark_draws_the_same_tokens_both_ways(
+    tmp_path: pathlib.Path,
+) -> None:
+    _, found = figures(
+        "sampler.py",
+        tmp_path,
+        *tiny.flags(sampling__guidance_scale=2.0),
+        "--batches=1,3",
+    )
+    assert [row["batch"] for row in found["rows"]] == [1, 3]
+    for row in found["rows"]:
+        assert row["steps"] == 5
+        assert row["equal_tokens"] > 0.9
+        assert row["ratio"] > 0
+
+
+@pytest.mark.slow
+def test_benchmarks_explain_bad_flags() -> None:
+    done = run(BENCHMARKS / "train_step.py", "--config.model.depht=3", *tiny.flags())
+    assert done.returncode == 2
+    assert "model.depth" in done.stderr
+
+
+@pytest.mark.slow
+def test_torch_comparison_says_what_it_needs() -> None:
+    done = run(BENCHMARKS / "torch_peer.py", "--help")
+    assert done.returncode == 0
+    assert "--shape" in done.stdout
+    code = (
+        f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); "
+        "sys.modules['torch'] = None; import torch_peer; "
+        "sys.exit(torch_peer.main(['--shape=tiny']))"
+    )
+    done = run("-c", code)
+    assert done.returncode == 2
+    assert "pip install torch" in done.stderr

@@ -18,6 +18,7 @@ import tiny
 from cdcd_jax import train
 from cdcd_jax.errors import UsageError
 from cdcd_jax.optimizer import learning_rate, make_optimizer
+from cdcd_jax.step import split_microbatches
 
 
 def make(**changes):
@@ -82,7 +83,7 @@ def test_microbatches_differ_in_noise_and_average():
 
 
 def test_microbatches_are_strided():
-    parts = train.split_microbatches({"a": np.arange(8)}, 2)
+    parts = split_microbatches({"a": np.arange(8)}, 2)
     assert parts["a"].tolist() == [[0, 2, 4, 6], [1, 3, 5, 7]]
 
 
