@@ -84,7 +84,7 @@ def test_sampler_benchmark_draws_the_same_tokens_both_ways(
     _, found = figures(
         "sampler.py",
         tmp_path,
-        *tiny.flags(sampling__guidance_scale=2.0),
+        *tiny.flags(config__sampling__guidance_scale=2.0),
         "--batches=1,3",
     )
     assert [row["batch"] for row in found["rows"]] == [1, 3]

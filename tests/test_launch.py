@@ -332,7 +332,8 @@ def test_a_worker_runs_joins_and_makes_way(repo: Path) -> None:
     wait_until(lambda: log.exists() and "a b" in log.read_text())
     again = start()  # the connection broke: no second run
     setup = [home / "second" / "launch" / "worker.sh", "set-up"]
-    assert subprocess.run(setup, env=env, timeout=60).returncode == 0
+    done = subprocess.run(setup, env=env, cwd=home, timeout=60)
+    assert done.returncode == 0
     out = "hosts auto\n-m\ncdcd_jax.main\n--config=a b\nsaved\n"
     assert (process.communicate(timeout=30)[0], process.returncode) == (out, 143)
     assert (again.communicate(timeout=30)[0], again.returncode) == (out, 143)

@@ -229,3 +229,15 @@ def test_a_truncated_checkpoint_is_skipped_by_name(unbroken, tmp_path, caplog):
     assert [rows[s] for s in range(1, STEPS - 1)] == [
         expected[s] for s in range(1, STEPS - 1)
     ]
+
+
+@pytest.mark.slow
+def test_the_script_that_kills_at_random():
+    done = subprocess.run(
+        [sys.executable, "tests/kills.py", "--kills=2", "--steps=20"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all resumed, all rows equal" in done.stdout
