@@ -75,8 +75,8 @@ def test_make_tokenizer() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"kind": "vq", "levels": 17}, "expected one of palette"),
-        ({"levels": 17}, "expected one of palette"),
+        ({"kind": "vq", "levels": 17}, "expected one of none, palette"),
+        ({"levels": 17}, "expected one of none, palette"),
         ({"kind": "palette"}, "levels"),
         ({"kind": "palette", "levels": 17, "depth": 1}, "depth"),
         ({"kind": "palette", "levels": 1}, "from 2 to 256"),
