@@ -362,7 +362,8 @@ def test_task_loss(golden: Golden, name: str, monkeypatch: pytest.MonkeyPatch) -
     )
     batch = {"tokens": golden.x_0, "condition": {}, **(negative if weight else {})}
     extra = {"time_history": objective.init_time_history(T)}
-    loss, _, _ = task.loss({}, extra, batch, jax.random.key(0), jnp.zeros((), int))
+    params = {"network": {"logits": {}}}
+    loss, _, _ = task.loss(params, extra, batch, jax.random.key(0), jnp.zeros((), int))
     np.testing.assert_allclose(loss, golden[f"loss_{name}/loss"], rtol=1e-5)
 
 

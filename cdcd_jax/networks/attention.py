@@ -2,8 +2,9 @@
 
 'xla' runs anywhere and keeps the [B, H, L, S] weights; 'cudnn' is the fused kernel of
 NVIDIA GPUs (bfloat16 and float16, heads of up to 128 features in multiples of 8);
-'splash' is the fused kernel of TPUs (Pallas), which `interpret` runs on a CPU. Where a
-shape or type does not suit a fused kernel, 'xla' takes over: `chosen` says which runs.
+'splash' is the fused kernel of TPUs (Pallas), which `interpret` runs on a CPU; 'turns'
+takes one head after the other, whose weights a CPU then finds in its cache. Where a
+shape or type does not suit the others, 'xla' takes over: `chosen` says which runs.
 """
 
 import functools
@@ -12,10 +13,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from cdcd_jax.networks.partition import by_shard
+from cdcd_jax.networks.partition import by_shard, is_split
 
-IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash")
-_BY_PLATFORM = {"tpu": "splash", "gpu": "cudnn", "cuda": "cudnn"}
+IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash", "turns")
+_BY_PLATFORM = {"tpu": "splash", "gpu": "cudnn", "cuda": "cudnn", "cpu": "turns"}
 _LANES = 128  # a TPU's registers are this wide: blocks are multiples of it
 
 
@@ -26,12 +27,17 @@ def resolve(implementation: str, platform: str | None = None) -> str:
     return _BY_PLATFORM.get(platform or jax.default_backend(), "xla")
 
 
-def chosen(implementation: str, dtype: jnp.dtype, head_size: int, keys: int) -> str:
-    """What runs for heads of `head_size` features and `keys` keys.
+def chosen(
+    implementation: str, dtype: jnp.dtype, head_size: int, length: int, keys: int
+) -> str:
+    """What runs for heads of `head_size` features, `length` queries and `keys` keys.
 
-    Short key sequences (fewer than a TPU block) gain nothing from 'splash'.
+    Short key sequences (fewer than a TPU block) gain nothing from 'splash', and small
+    weights fit a cache together. 'turns' is for a single device.
     """
     name = resolve(implementation)
+    if name == "turns" and (length * keys < _LANES**2 or is_split()):
+        return "xla"
     half = dtype in (jnp.bfloat16, jnp.float16)
     if name == "cudnn" and not (half and head_size <= 128 and head_size % 8 == 0):
         return "xla"
@@ -58,13 +64,30 @@ def attention(
     Returns:
         [B, L, H, C].
     """
-    name = chosen(implementation, q.dtype, q.shape[-1], k.shape[1])
+    name = chosen(implementation, q.dtype, q.shape[-1], q.shape[1], k.shape[1])
+    if name == "turns":
+        return _in_turns(q, k, v)
     if name != "splash":
         return jax.nn.dot_product_attention(q, k, v, implementation=name)
     # a kernel is opaque to the partitioner
     run = functools.partial(_splash, interpret=interpret)
     names = ("batch", None, "heads")
     return by_shard(run, [names] * 3, names, q, k, v)
+
+
+def _in_turns(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """One head of one example at a time; weights are made again in the backward pass."""
+    batch, length, heads, size = q.shape
+
+    @jax.checkpoint
+    def one(_, head):
+        q, k, v = head
+        logits = jnp.dot(q, k.T, preferred_element_type=jnp.float32)
+        return None, jax.nn.softmax(logits).astype(v.dtype) @ v
+
+    apart = lambda x: jnp.swapaxes(x, 1, 2).reshape(batch * heads, -1, size)
+    out = jax.lax.scan(one, None, tuple(map(apart, (q / math.sqrt(size), k, v))))[1]
+    return jnp.swapaxes(out.reshape(batch, heads, length, size), 1, 2)
 
 
 def _splash(q: jax.Array, k: jax.Array, v: jax.Array, *, interpret: bool) -> jax.Array:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cdcd_jax.networks.attention import attention
-from cdcd_jax.networks.partition import constrain
+from cdcd_jax.networks.partition import constrain, is_split
 
 Dtype = Any
 
@@ -93,7 +93,7 @@ def per_token(module: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Arr
     On CPUs the gradient of a product that sums over two axes takes 2-3 x as long. Over
     several devices the axes stay apart, since each may be split by itself.
     """
-    if max(jax.sharding.get_abstract_mesh().shape.values(), default=1) > 1:
+    if is_split():
         return module(x)
     out = module(x.reshape(-1, x.shape[-1]))
     return out.reshape(*x.shape[:-1], *out.shape[1:])

@@ -43,6 +43,11 @@ def parts(name: str) -> int:
     return math.prod(sizes.get(axis, 1) for axis in _axes(name))
 
 
+def is_split() -> bool:
+    """Whether the mesh in force has more than one device."""
+    return max(jax.sharding.get_abstract_mesh().shape.values(), default=1) > 1
+
+
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     """Splits x over the mesh as the rules say of the named axes; None: not split."""
     if jax.sharding.get_abstract_mesh().empty:
@@ -67,7 +72,7 @@ def by_shard(
             are not split.
         out_names: the same of all results.
     """
-    if max(jax.sharding.get_abstract_mesh().shape.values(), default=1) == 1:
+    if not is_split():
         return function(*args)
 
     def specs(first: tuple[str | None, ...], tree: Any) -> Any:

@@ -35,17 +35,30 @@ def test_splash_is_attention(lengths):
             np.testing.assert_allclose(a, b, atol=5e-5)
 
 
+@pytest.mark.parametrize("lengths", [(128, 128), (150, 200)])
+def test_heads_in_turns_are_attention(lengths):
+    q, k, v, cotangent = arrays(*lengths)
+    assert attention.chosen("turns", q.dtype, 16, *lengths) == "turns"
+    run = lambda *x: attention.attention(*x, "turns")
+    ours, ours_back = jax.vjp(run, q, k, v)
+    expected, back = jax.vjp(plain, q, k, v)
+    np.testing.assert_allclose(ours, expected, atol=2e-5)
+    for a, b in zip(ours_back(cotangent), back(cotangent), strict=True):
+        np.testing.assert_allclose(a, b, atol=5e-5)
+
+
+@pytest.mark.parametrize("name", ["xla", "turns"])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_xla_is_attention(dtype):
-    q, k, v, _ = arrays(40, 30, dtype=dtype)
-    out = attention.attention(q, k, v, "xla")
+def test_softmax_and_types(dtype, name):
+    q, k, v, _ = arrays(140, 130, dtype=dtype)
+    out = attention.attention(q, k, v, name)
     assert out.dtype == dtype
     tolerance = 1e-5 if dtype == jnp.float32 else 2e-2
     np.testing.assert_allclose(out.astype(jnp.float32), plain(q, k, v), atol=tolerance)
 
 
 @pytest.mark.parametrize(
-    ("platform", "name"), [("tpu", "splash"), ("gpu", "cudnn"), ("cpu", "xla")]
+    ("platform", "name"), [("tpu", "splash"), ("gpu", "cudnn"), ("cpu", "turns")]
 )
 def test_auto_is_the_platform_s(platform, name):
     assert attention.resolve("auto", platform) == name
@@ -61,8 +74,9 @@ def test_auto_is_the_platform_s(platform, name):
         ("cudnn", jnp.bfloat16, 136, 1024, "xla"),
         ("splash", jnp.float32, 64, 77, "xla"),  # short
         ("splash", jnp.bfloat16, 64, 1033, "splash"),
-        ("auto", jnp.bfloat16, 64, 1033, "xla"),  # on this CPU
+        ("turns", jnp.float32, 64, 15, "xla"),  # small
+        ("auto", jnp.bfloat16, 64, 1033, "turns"),  # on this CPU
     ],
 )
 def test_what_a_kernel_refuses_falls_back(asked, dtype, size, keys, runs):
-    assert attention.chosen(asked, dtype, size, keys) == runs
+    assert attention.chosen(asked, dtype, size, 1033, keys) == runs
