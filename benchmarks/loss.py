@@ -11,13 +11,9 @@ read the ratios, medians over pairs, rather than the times.
 """
 
 import argparse
-import json
 import math
-import os
 import pathlib
-import platform
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import jax
 import jax.numpy as jnp
+import measure
 import numpy as np
 
 from cdcd_jax import train
@@ -35,7 +32,6 @@ WEIGHT = 0.1  # of the negatives against the bound
 FLOOR = 70.0  # nats, of what is subtracted
 TINY = 1e-30  # for the zeros of a one-hot vector
 TOLERANCE = 1e-3  # relative, of loss and gradient
-MIB = 2.0**20
 
 
 class Inputs(NamedTuple):
@@ -152,24 +148,6 @@ def closed_loss(levels: schedule.Schedule) -> Callable[[Inputs], jax.Array]:
 # -- measuring -------------------------------------------------------------------------
 
 
-def interleaved(
-    calls: Mapping[str, Callable[[], Any]], runs: int
-) -> dict[str, np.ndarray]:
-    """Seconds of each call, arrays [runs], in turns.
-
-    An untimed call goes before each timed one: after a form that takes and returns
-    hundreds of MiB, the first call of the other pays for their page faults.
-    """
-    seconds = {name: np.zeros(runs) for name in calls}
-    for run in range(runs):
-        for name, call in calls.items():
-            jax.block_until_ready(call())
-            began = time.perf_counter()
-            jax.block_until_ready(call())
-            seconds[name][run] = time.perf_counter() - began
-    return seconds
-
-
 def measure_loss(args: argparse.Namespace) -> dict[str, float]:
     """Times, temporary memory and agreement of the four loss functions."""
     levels = schedule.make_schedule(
@@ -188,7 +166,7 @@ def measure_loss(args: argparse.Namespace) -> dict[str, float]:
             of = lambda logits, rest, loss=loss: loss(Inputs(logits, **rest))
             compiled = jax.jit(jax.value_and_grad(of)).lower(logits, rest).compile()
             memory = compiled.memory_analysis().temp_size_in_bytes
-            figures[f"{form}_{number}_temporary_mib"] = memory / MIB
+            figures[f"{form}_{number}_temporary_mib"] = memory / measure.MIB
             call = lambda f=compiled, a=logits, b=rest: f(a, b)
             calls[f"{form}_{number}"], found[form] = call, call()
         (a, grad_a), (b, grad_b) = found["dense"], found["closed"]
@@ -198,7 +176,7 @@ def measure_loss(args: argparse.Namespace) -> dict[str, float]:
     # each comparison by itself: what ran before leaves its traces in the caches
     for number in (0, args.negatives):
         pair = {form: calls[f"{form}_{number}"] for form in losses}
-        seconds = interleaved(pair, args.runs)
+        seconds = measure.interleaved(pair, args.runs)
         for form, values in seconds.items():
             figures[f"{form}_{number}_ms"] = 1e3 * float(np.median(values))
         speedup = np.median(seconds["dense"] / seconds["closed"])
@@ -207,14 +185,9 @@ def measure_loss(args: argparse.Namespace) -> dict[str, float]:
         figures[f"memory_ratio_{number}"] = of_form("closed") / of_form("dense")
     names = ("closed_0", f"closed_{args.negatives}")
     # short, and a small difference: more pairs
-    seconds = interleaved({name: calls[name] for name in names}, 5 * args.runs)
-    figures["negatives_overhead_of_loss"] = overhead(*seconds.values())
+    seconds = measure.interleaved({name: calls[name] for name in names}, 5 * args.runs)
+    figures["negatives_overhead_of_loss"] = measure.overhead(*seconds.values())
     return figures
-
-
-def overhead(without: np.ndarray, negatives: np.ndarray) -> float:
-    """Median over pairs of the share that negatives add."""
-    return float(np.median(negatives / without)) - 1.0
 
 
 def step_config(args: argparse.Namespace, number: int) -> dict[str, Any]:
@@ -269,22 +242,11 @@ def measure_step(args: argparse.Namespace) -> dict[str, float]:
         return call
 
     calls = {f"step_{n}": stepper(n) for n in (0, args.negatives)}
-    seconds = interleaved(calls, args.runs)
+    seconds = measure.interleaved(calls, args.runs)
     figures = {f"{k}_ms": 1e3 * float(np.median(v)) for k, v in seconds.items()}
-    return {**figures, "negatives_overhead_of_step": overhead(*seconds.values())}
-
-
-def machine() -> dict[str, Any]:
-    """What the figures belong to."""
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
     return {
-        "device": jax.devices()[0].device_kind,
-        "cpu": models[0] if models else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
+        **figures,
+        "negatives_overhead_of_step": measure.overhead(*seconds.values()),
     }
 
 
@@ -335,7 +297,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Returns 1 where the two forms disagree, else 0."""
     args = parse(argv)
-    found = machine()
+    found = measure.machine()
     print(", ".join(f"{k} {v}" for k, v in found.items()))
     sizes = {k: v for k, v in vars(args).items() if k not in ("json", "quick")}
     print(", ".join(f"{k} {v}" for k, v in sizes.items()), flush=True)
@@ -346,9 +308,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     figures.update(measure_step(args))
     print(table(figures, args.negatives))
-    if args.json:
-        text = json.dumps({**found, **sizes, **figures}, indent=2)
-        args.json.write_text(text + "\n")
+    measure.write_json(args.json, {**found, **sizes, **figures})
     return 0
 
 

@@ -1,0 +1,170 @@
+"""Sampling: one program for all steps against a Python loop over compiled steps.
+
+    python benchmarks/sampler.py --config=configs/digits.py [--batches=1,64]
+        [--config.sampling.steps=25 ...] [--json=FILE]
+
+Both draw from the same network with the same shapes, settings and number of steps, and
+from one key they draw the same tokens, of which the report counts the equal ones. The
+loop is how public code samples: a call for each time, from Python.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import jax
+import jax.numpy as jnp
+import measure
+import numpy as np
+
+from cdcd_jax import flags, sharding, train
+from cdcd_jax.config import merge
+from cdcd_jax.data.synthetic import synthetic_batches
+from cdcd_jax.diffusion import sampler
+from cdcd_jax.diffusion.transition import log_posterior, sample_prior, transitions
+from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.tasks.conditional import SamplingOptions
+
+
+def make_loop(task: Any, options: SamplingOptions, batch: int) -> Callable:
+    """(params, condition, key) -> tokens, from a Python loop over one jitted step."""
+    guided = options.guidance_scale != 1.0
+    times = sampler.time_grid(options.method, task.schedule.timesteps, options.steps)
+    jumps = transitions(task.schedule, times[:-1], times[1:])
+
+    def apply(params: Any, *args: Any, method: str) -> Any:
+        return task.network.apply({"params": params}, *args, method=method)
+
+    @jax.jit
+    def encode(params: Any, condition: Any) -> Any:
+        encoded = apply(params, condition, jnp.zeros(batch, bool), method="encode")
+        if not guided:
+            return encoded
+        null = apply(params, condition, jnp.ones(batch, bool), method="encode")
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), encoded, null)
+
+    @jax.jit
+    def step(params: Any, encoded: Any, x_t: jax.Array, t, jump, key) -> jax.Array:
+        rows = jnp.concatenate([x_t, x_t]) if guided else x_t
+        time = jnp.full(len(rows), t)
+        logits = apply(params, rows, time, encoded, method="denoise")
+        if guided:
+            logits = sampler.guide(*jnp.split(logits, 2), options.guidance_scale)
+        logits = logits.astype(jnp.float32) / options.temperature
+        logits = sampler.truncate(logits, options.top_p, options.top_k)
+        log_p = log_posterior(logits, x_t, jump)
+        return jax.random.categorical(key, log_p, mode="high").astype(jnp.int32)
+
+    @jax.jit
+    def begin(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        key_start, key_steps = jax.random.split(key)
+        x = sample_prior(key_start, (batch, task.length), task.schedule)
+        return x, jax.random.split(key_steps, options.steps)
+
+    # what a step takes besides tokens, on the device beforehand
+    inputs = [
+        jax.device_put((np.int32(t), jump))
+        for t, jump in (
+            (t, jax.tree.map(lambda a, i=i: a[i], jumps))
+            for i, t in enumerate(times[:-1])
+        )
+    ]
+
+    def loop(params: Any, condition: Any, key: jax.Array) -> jax.Array:
+        x, keys = begin(key)
+        encoded = encode(params, condition)
+        for (t, jump), step_key in zip(inputs, list(keys), strict=True):
+            x = step(params, encoded, x, t, jump, step_key)
+        return x
+
+    return loop
+
+
+def measure_batch(config: Mapping[str, Any], batch: int, runs: int) -> dict[str, Any]:
+    """Times of both forms at one batch size."""
+    # no contrast: its groups would restrict the batch
+    config = merge(
+        config,
+        dict(
+            data=dict(batch_size=batch),
+            optim=dict(accumulate=1),
+            contrastive=dict(num_negatives=0, weight=0.0),
+        ),
+    )
+    task, optimizer = train.build(config)
+    options = SamplingOptions.of(config["sampling"])
+    mesh = train.place(config, task)
+    with sharding.use(mesh):
+        params = train.new_state(task, optimizer, config["seed"], mesh).params
+        drawn = next(synthetic_batches(task.describe(), np.arange(batch)))
+        condition = jax.device_put(drawn["condition"])
+        key, loop = jax.random.key(0), make_loop(task, options, batch)
+        scan = lambda: (
+            task.draw_batch(params, condition, key, batch=batch, options=options).tokens
+        )
+        calls = {"scan": scan, "loop": lambda: loop(params, condition, key)}
+        equal = float(jnp.mean(calls["scan"]() == calls["loop"]()))
+        seconds = measure.interleaved(calls, runs)
+    row: dict[str, Any] = {"batch": batch, "steps": options.steps}
+    for name, values in seconds.items():
+        row.update({f"{name}_{k}": v for k, v in measure.summary(values).items()})
+        row[f"{name}_samples_per_second"] = batch / float(np.median(values))
+    ratio = float(np.median(seconds["loop"] / seconds["scan"]))
+    return {**row, "ratio": ratio, "equal_tokens": equal}
+
+
+COLUMNS = {
+    "steps": "steps",
+    "scan, ms": "scan_ms",
+    "min": "scan_ms_min",
+    "max": "scan_ms_max",
+    "samples/s": "scan_samples_per_second",
+    "loop, ms": "loop_ms",
+    "loop / scan": "ratio",
+    "equal tokens": "equal_tokens",
+}
+
+
+def parse(argv: list[str] | None) -> tuple[argparse.Namespace, Mapping[str, Any]]:
+    """Options and config; what argparse does not know goes to the program's flags."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    integers = lambda text: [int(t) for t in text.split(",")]
+    parser.add_argument("--batches", type=integers, default=[1, 64], help="sizes")
+    parser.add_argument("--runs", type=int, default=11, help="turns")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the figures here")
+    parser.add_argument(
+        "--quick", action="store_true", help="two turns, to see that it runs"
+    )
+    args, rest = parser.parse_known_args(argv)
+    if args.quick:
+        args.runs = 2
+    return args, flags.parse(["", *rest]).config
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns 1 or 2 after an error, else 0."""
+    try:
+        args, config = parse(argv)
+        found = measure.machine()
+        print(", ".join(f"{k} {v}" for k, v in found.items()), flush=True)
+        rows = [measure_batch(config, batch, args.runs) for batch in args.batches]
+    except (UsageError, InputError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    table = [["batch", *COLUMNS]]
+    measure.print_table(
+        table + [[row["batch"], *(row[k] for k in COLUMNS.values())] for row in rows]
+    )
+    report = dict(command=measure.command(), machine=found, config=config, rows=rows)
+    measure.write_json(args.json, report)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
