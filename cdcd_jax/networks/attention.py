@@ -3,7 +3,7 @@
 'xla' runs anywhere and keeps the [B, H, L, S] weights; 'cudnn' is the fused kernel of
 NVIDIA GPUs (bfloat16 and float16, heads of up to 128 features in multiples of 8);
 'splash' is the fused kernel of TPUs (Pallas), which `interpret` runs on a CPU; 'turns'
-takes one head after the other, whose weights a CPU then finds in its cache. Where a
+takes a few heads after the others, whose weights a CPU then finds in its cache. Where a
 shape or type does not suit the others, 'xla' takes over: `chosen` says which runs.
 """
 
@@ -76,17 +76,24 @@ def attention(
 
 
 def _in_turns(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """One head of one example at a time; weights are made again in the backward pass."""
+    """Four heads at a time, for the threads; weights are made again going backward."""
     batch, length, heads, size = q.shape
+    together = math.gcd(batch * heads, 4)
 
     @jax.checkpoint
-    def one(_, head):
-        q, k, v = head
-        logits = jnp.dot(q, k.T, preferred_element_type=jnp.float32)
-        return None, jax.nn.softmax(logits).astype(v.dtype) @ v
+    def some(_, parts):
+        q, k, v = parts
+        logits = jnp.einsum("hlc,hsc->hls", q, k, preferred_element_type=jnp.float32)
+        return None, jnp.einsum(
+            "hls,hsc->hlc", jax.nn.softmax(logits).astype(v.dtype), v
+        )
 
-    apart = lambda x: jnp.swapaxes(x, 1, 2).reshape(batch * heads, -1, size)
-    out = jax.lax.scan(one, None, tuple(map(apart, (q / math.sqrt(size), k, v))))[1]
+    def apart(x: jax.Array) -> jax.Array:
+        x = jnp.swapaxes(x, 1, 2)
+        return x.reshape(batch * heads // together, together, -1, size)
+
+    parts = tuple(map(apart, (q / math.sqrt(size), k, v)))
+    out = jax.lax.scan(some, None, parts)[1]
     return jnp.swapaxes(out.reshape(batch, heads, length, size), 1, 2)
 
 
