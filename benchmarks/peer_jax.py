@@ -15,6 +15,7 @@ from cdcd_jax import sharding, train
 from cdcd_jax.config import experiment, merge
 from cdcd_jax.diffusion import objective
 from cdcd_jax.flops import matmul_flops
+from cdcd_jax.networks import attention
 from cdcd_jax.tasks.conditional import SamplingOptions
 
 
@@ -38,11 +39,14 @@ def random_batch(shape: Shape, batch: int) -> dict[str, Any]:
     return {"tokens": tokens, "condition": condition}
 
 
-def attention_of(compiled: Any) -> str:
-    """Which attention is in the program."""
+def attention_of(compiled: Any, shape: Shape) -> str:
+    """Which attention is in the program; fused kernels leave their mark in its text."""
     marks = {"fmha": "cudnn", "splash": "splash"}
     text = compiled.as_text()
-    return ", ".join(name for mark, name in marks.items() if mark in text) or "xla"
+    fused = ", ".join(name for mark, name in marks.items() if mark in text)
+    dtype, size = jnp.dtype(shape.dtype), shape.width // shape.heads
+    asked = attention.chosen("auto", dtype, size, shape.length, shape.length)
+    return fused or ("turns" if asked == "turns" else "xla")
 
 
 def repeated(call: Callable[[], Any]) -> Callable[[int], None]:
@@ -75,7 +79,7 @@ def step_case(shape: Shape, negatives: int, changes: dict) -> Case:
         state, metrics = step(state, batch)
         return metrics
 
-    return Case(repeated(call), {"attention": attention_of(step)})
+    return Case(repeated(call), {"attention": attention_of(step, shape)})
 
 
 def loss_of_logits(task: Any) -> Callable:
@@ -138,7 +142,7 @@ def sample_case(shape: Shape, batch: int, steps: int, changes: dict) -> Case:
         compiled = task.draw_batch.lower(params, condition, key, **settings).compile()
     return Case(
         repeated(lambda: compiled(params, condition, key)),
-        {"attention": attention_of(compiled)},
+        {"attention": attention_of(compiled, shape)},
     )
 
 
