@@ -3,9 +3,10 @@
 Figures of the time between two reports, in each row of `metrics.jsonl`: `step_seconds`,
 `examples_per_second` and `tokens_per_second` of all devices, `tflops_per_second` a
 device, `mfu` (the same over the chip's bfloat16 peak, where that is known; formula in
-`flops`), `input_wait` (share of the time spent on waiting for the next batch),
-`device_memory_gib` (most that this process's fullest device held, where it tells). The
-first row has `compile_seconds`.
+`flops`), `input_wait` (share of the time in which a batch was fetched while the devices
+had nothing left to do, an upper bound of their waiting), `device_memory_gib` (most that
+this process's fullest device held, where it tells). The first row has
+`compile_seconds`.
 """
 
 import contextlib
@@ -55,10 +56,11 @@ class Clock:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around what fetches a batch."""
+        """Around what fetches a batch; counts if the devices ran out of work."""
         began = time.perf_counter()
         yield
-        self._waited += time.perf_counter() - began
+        if not self._recent or self._recent[-1].is_ready():
+            self._waited += time.perf_counter() - began
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -69,10 +71,9 @@ class Clock:
             self._compile = time.perf_counter() - began
 
     def keep_near(self, result: jax.Array) -> None:
-        """Waits for the step before the last, so that what waits is seen to wait.
+        """Waits for the step before the last.
 
-        A host that runs far ahead would find the next batch missing although the
-        devices have work, and hold many batches in their memory.
+        A host that runs far ahead would hold many batches in the devices' memory.
         """
         self._recent.append(result)
         if len(self._recent) > _AHEAD:
