@@ -74,6 +74,7 @@ MODES = {
 def run(options: flags.Options) -> None:
     """Runs the stages that must exist first, then the mode on the config itself."""
     config, mode = options.config, options.mode
+    observe.parse_range(options.profile)  # refuses a bad one before anything is made
     stages = config["stages"] if mode not in ("generate", "plan") else {}
     if mode == "pretokenize":
         stages = {k: v for k, v in stages.items() if v["mode"] == mode}

@@ -32,7 +32,10 @@ def open_dataset(path: str | Path, model: Mapping[str, Any]) -> Card:
         InputError: missing, damaged or unlike records.
     """
     if not path:
-        raise UsageError("data.path is empty: name a directory of records")
+        raise UsageError(
+            "data.path is empty: name a directory of records, or set "
+            "data.synthetic=True for random batches"
+        )
     card = read_card(path)
     check_shards(card)
     check_matches(card, model["num_codes"], tuple(model["grid"]), model["conditions"])
