@@ -2,8 +2,8 @@
 
 python -m cdcd_jax.main --config=configs/digits.py[:variant] [--workdir=runs/X]
     [--mode=train|evaluate|generate|pretokenize|plan] [--config.section.key=value]
-    [--condition.<modality>=...] [--name=...] [--profile=from:to]
-    [--plan.topology=v5e:4x4] [--plan.price=...] [--list]
+    [--condition.<modality>=...] [--name=...] [--profile=from:to] [--list]
+    [--plan.topology=v5e:4x4] [--plan.price=...]
 """
 
 import pathlib
@@ -18,16 +18,11 @@ from cdcd_jax.errors import InputError, Stopped, UsageError
 def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
     from cdcd_jax.generate import draw_step_samples
 
-    batches = train.input_stream(resolve_stages(config, options.workdir))
-    profile = observe.parse_range(options.profile)
+    resolved = resolve_stages(config, options.workdir)
+    batches, draw = train.input_stream(resolved), draw_step_samples(config, workdir)
     train.claim_workdir(config, workdir)
-    seconds = train.train(
-        resolve_stages(config, options.workdir),
-        workdir,
-        batches,
-        draw_step_samples(config, workdir),
-        profile,
-    )
+    profile = observe.parse_range(options.profile)
+    seconds = train.train(resolved, workdir, batches, draw, profile)
     if hosts.is_main():
         print(f"training {seconds:.1f} s", file=sys.stderr)
     if config["eval"]["at_end"]:
@@ -38,8 +33,8 @@ def run_evaluate(config: Config, workdir: pathlib.Path, options: flags.Options) 
     from cdcd_jax.data.pipeline import open_dataset
     from cdcd_jax.evaluate import evaluate
 
-    path = resolve_stages(config["data"], options.workdir)["path"]
-    evaluate(config, workdir, open_dataset(path, config["model"]))
+    data = resolve_stages(config["data"], options.workdir)
+    evaluate(config, workdir, open_dataset(data["path"], config["model"]))
 
 
 def run_generate(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
@@ -74,7 +69,7 @@ MODES = {
 def run(options: flags.Options) -> None:
     """Runs the stages that must exist first, then the mode on the config itself."""
     config, mode = options.config, options.mode
-    observe.parse_range(options.profile)  # refuses a bad one before anything is made
+    observe.parse_range(options.profile)  # bad settings are refused at the door
     stages = config["stages"] if mode not in ("generate", "plan") else {}
     if mode == "pretokenize":
         stages = {k: v for k, v in stages.items() if v["mode"] == mode}
@@ -83,7 +78,7 @@ def run(options: flags.Options) -> None:
     if mode != "plan":  # which has no device of its own
         hosts.start()
         for settings in (config, *stages.values()):
-            if "task" in settings:  # refuses bad settings before anything is made
+            if "task" in settings:
                 train.place(settings, train.build(settings)[0])
     for name, stage in stages.items():
         MODES[stage["mode"]](stage, options.workdir / name, options)
