@@ -135,9 +135,9 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: str = "") -
         check_type(f"{path}{key}", base[key], value)
         nested = isinstance(value, Mapping) and isinstance(base[key], Mapping)
         # a section of another kind brings keys of its own
-        other_kind = nested and value.get("kind", "") != base[key].get("kind", "")
+        other_kind = nested and value.get("kind") not in (None, base[key].get("kind"))
         # an empty default section (stages, conditions) takes any name
-        if nested and base[key] and not ("kind" in value and other_kind):
+        if nested and base[key] and not other_kind:
             out[key] = merge(base[key], value, f"{path}{key}.")
         else:
             out[key] = copy.deepcopy(value)

@@ -6,7 +6,6 @@ import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from absl import flags
@@ -28,7 +27,7 @@ class Options:
     mode: str
     name: str  # of the samples that generate writes
     conditions: dict[str, str]  # modality -> text of --condition.<modality>
-    profile: str  # "from:to" or ""
+    profile: tuple[int, int] | None  # first and last step of the trace
     plan_topology: str  # such as v5e:4x4
     plan_price: float | None  # of a chip-hour
 
@@ -165,6 +164,22 @@ def _take_file(argv: Sequence[str]) -> tuple[list[str], str | None]:
     return rest, given
 
 
+def parse_range(text: str) -> tuple[int, int] | None:
+    """'from:to' of `--profile`, None for ''.
+
+    Raises:
+        UsageError: not two step numbers in order.
+    """
+    if not text:
+        return None
+    first, _, last = text.partition(":")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise UsageError(
+            f"--profile={text}: expected from:to, two step numbers such as 10:15"
+        )
+    return int(first), int(last)
+
+
 def parse(argv: Sequence[str]) -> Options | None:
     """The options of a command line (program name first); None if it asked for help.
 
@@ -190,7 +205,9 @@ def parse(argv: Sequence[str]) -> Options | None:
     if given is None:
         raise UsageError("no --config: give one, e.g. --config=configs/digits.py")
     config = merge(defaults(), config.to_dict())
-    if (values.workdir or "").startswith("gs://") and not find_spec("gcsfs"):
+    if (values.workdir or "").startswith("gs://") and not importlib.util.find_spec(
+        "gcsfs"
+    ):
         raise UsageError(
             f"--workdir={values.workdir} needs gcsfs: pip install cdcd_jax[gcs]"
         )
@@ -202,7 +219,7 @@ def parse(argv: Sequence[str]) -> Options | None:
         mode=values.mode,
         name=values.name,
         conditions=conditions,
-        profile=values.profile,
+        profile=parse_range(values.profile),
         plan_topology=values["plan.topology"].value,
         plan_price=values["plan.price"].value,
     )

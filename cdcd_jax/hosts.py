@@ -75,12 +75,10 @@ def is_main() -> bool:
     return jax.process_index() == 0
 
 
-def wait_for_all(name: str, hours: float = 24.0) -> None:
+def wait_for_all(name: str) -> None:
     """Returns when every process has come to the point `name`."""
     if jax.process_count() > 1:
-        import orbax.checkpoint as ocp
-
-        ocp.multihost.sync_global_processes(name, timeout=int(3600 * hours))
+        multihost_utils.sync_global_devices(name)
 
 
 class Stop:

@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from cdcd_jax import flags, hosts, observe, train
+from cdcd_jax import flags, hosts, train
 from cdcd_jax.config import Config, resolve_stages
 from cdcd_jax.errors import InputError, Stopped, UsageError
 
@@ -21,8 +21,7 @@ def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> 
     resolved = resolve_stages(config, options.workdir)
     batches, draw = train.input_stream(resolved), draw_step_samples(config, workdir)
     train.claim_workdir(config, workdir)
-    profile = observe.parse_range(options.profile)
-    seconds = train.train(resolved, workdir, batches, draw, profile)
+    seconds = train.train(resolved, workdir, batches, draw, options.profile)
     if hosts.is_main():
         print(f"training {seconds:.1f} s", file=sys.stderr)
     if config["eval"]["at_end"]:
@@ -69,7 +68,6 @@ MODES = {
 def run(options: flags.Options) -> None:
     """Runs the stages that must exist first, then the mode on the config itself."""
     config, mode = options.config, options.mode
-    observe.parse_range(options.profile)  # bad settings are refused at the door
     stages = config["stages"] if mode not in ("generate", "plan") else {}
     if mode == "pretokenize":
         stages = {k: v for k, v in stages.items() if v["mode"] == mode}
@@ -78,7 +76,7 @@ def run(options: flags.Options) -> None:
     if mode != "plan":  # which has no device of its own
         hosts.start()
         for settings in (config, *stages.values()):
-            if "task" in settings:
+            if "task" in settings:  # bad settings are refused at the door
                 train.place(settings, train.build(settings)[0])
     for name, stage in stages.items():
         MODES[stage["mode"]](stage, options.workdir / name, options)

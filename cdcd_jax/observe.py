@@ -19,7 +19,6 @@ import jax
 from jax.sharding import Mesh
 
 from cdcd_jax import chips
-from cdcd_jax.errors import UsageError
 
 # Every name that depends on the clock or the machine.
 NAMES = (
@@ -106,22 +105,6 @@ class Clock:
             row["device_memory_gib"] = peak / 2**30
         self._began, self._step, self._waited = now, step, 0.0
         return row
-
-
-def parse_range(text: str) -> tuple[int, int] | None:
-    """'from:to' of `--profile`, None for ''.
-
-    Raises:
-        UsageError: not two step numbers in order.
-    """
-    if not text:
-        return None
-    first, _, last = text.partition(":")
-    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
-        raise UsageError(
-            f"--profile={text}: expected from:to, two step numbers such as 10:15"
-        )
-    return int(first), int(last)
 
 
 class Trace:

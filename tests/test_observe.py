@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tiny
 
-from cdcd_jax import observe, train
+from cdcd_jax import train
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.errors import UsageError
-from cdcd_jax.flags import load_config
+from cdcd_jax.flags import load_config, parse_range
 from cdcd_jax.flops import matmul_flops
 
 
@@ -82,7 +82,7 @@ def test_a_run_tells_its_speed_and_writes_a_trace(tmp_path):
 @pytest.mark.parametrize("text", ["5", "5:", "0:3", "7:5", "a:b"])
 def test_a_bad_range_of_steps_is_refused(text):
     with pytest.raises(UsageError, match="from:to"):
-        observe.parse_range(text)
+        parse_range(text)
 
 
 def test_random_batches_fit_the_task_and_their_position():

@@ -22,14 +22,14 @@ def spec(names: tuple[str | None, ...], shape: tuple[int, ...]) -> PartitionSpec
     """
     sizes = jax.sharding.get_abstract_mesh().shape
     used: set[str] = set()
-    parts = []
+    found = []
     for name, size in zip(names, shape, strict=True):
         axes = tuple(a for a in _axes(name) if sizes.get(a, 1) > 1 and a not in used)
         while size % math.prod(sizes[a] for a in axes):
             axes = axes[:-1]
         used.update(axes)
-        parts.append(axes if len(axes) > 1 else axes[0] if axes else None)
-    return PartitionSpec(*parts)
+        found.append(axes if len(axes) > 1 else axes[0] if axes else None)
+    return PartitionSpec(*found)
 
 
 def _axes(name: str | None) -> tuple[str, ...]:
