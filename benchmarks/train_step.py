@@ -144,7 +144,7 @@ def measure_batch(
 
 def write_records(folder: pathlib.Path, config: Mapping[str, Any], task: Any) -> Any:
     """Random records of the config's shape; returns their card."""
-    from cdcd_jax.data import card, records
+    from cdcd_jax.data import card, shards
 
     described = task.describe()
     row = next(synthetic_batches(described, np.arange(1)))
@@ -167,8 +167,8 @@ def write_records(folder: pathlib.Path, config: Mapping[str, Any], task: Any) ->
     layout = dict(
         num_codes=model["num_codes"], grid=tuple(model["grid"]), conditions=conditions
     )
-    split = records.write_split(
-        folder, "train", examples(), shard_records=number, **layout
+    split = shards.write_split(
+        folder, "train", examples(), shards.Layout(**layout), number
     )
     made = card.Card(
         directory=folder,
@@ -187,14 +187,14 @@ def measure_input(config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
 
     The records were just written: they come from memory rather than from a disk.
     """
-    from cdcd_jax.data.pipeline import training_batches
+    from cdcd_jax.data.pipeline import RecordExamples, training_batches
 
     task, _ = train.build(config)
     data = config["data"]
     with tempfile.TemporaryDirectory() as folder:
         made = write_records(pathlib.Path(folder), config, task)
         stream = training_batches(
-            made, batch_size=data["batch_size"], seed=0, threads=data["threads"]
+            RecordExamples(made, "train"), batch_size=data["batch_size"], seed=0, threads=data["threads"]
         )
         next(stream)
         number, began = 0, time.perf_counter()

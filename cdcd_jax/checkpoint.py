@@ -8,14 +8,9 @@ the devices that hold the arrays.
 """
 
 import contextlib
-import gc
-import logging
 import math
 import re
 import shutil
-import sys
-import time
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +30,7 @@ from cdcd_jax.leaf_table import (
     sealed,
     unsealed,
 )
+from cdcd_jax.orbax_noise import mute_orbax, silence_of_failed_reads
 
 # TensorStore reports its errors as ValueError with one of these in front.
 _STATUS = re.compile(
@@ -67,7 +63,7 @@ class Checkpoints:
         self._max_to_keep = max_to_keep
         self._manager: ocp.CheckpointManager | None = None
         self._newest_started: int | None = None
-        _mute_orbax()
+        mute_orbax()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -141,7 +137,7 @@ class Checkpoints:
                 self._manager = None
 
     def restore(
-        self, abstract_state: Any, step: int | None = None
+        self, abstract_state: Any, step: int | None = None, part: bool = False
     ) -> tuple[int, Any] | None:
         """Reads the newest checkpoint that is whole, or the one of `step`.
 
@@ -153,6 +149,7 @@ class Checkpoints:
           abstract_state: pytree of arrays or `jax.ShapeDtypeStruct`. Their shardings
             say where the arrays go; a leaf without one goes to the first device.
           step: which checkpoint; the newest if None.
+          part: the checkpoint may hold more than `abstract_state`, which is left.
 
         Returns: (step, state), or None if there is no checkpoint.
         Raises: InputError if `step` is not there, if a checkpoint holds another
@@ -162,11 +159,11 @@ class Checkpoints:
         target = jax.tree.map(_as_target, abstract_state)
         steps = self.steps()
         if step is not None:
-            return step, self._restore_exactly(step, target, steps)
+            return step, self._restore_exactly(step, target, steps, part)
         damaged = []
         for candidate in reversed(steps):
             try:
-                return candidate, self._read(candidate, target)
+                return candidate, self._read(candidate, target, part)
             except _Damage as damage:
                 if not (self._directory / str(candidate)).exists():
                     continue  # the run that writes here has just deleted it
@@ -187,14 +184,16 @@ class Checkpoints:
             )
         return None
 
-    def _restore_exactly(self, step: int, target: Any, steps: list[int]) -> Any:
+    def _restore_exactly(
+        self, step: int, target: Any, steps: list[int], part: bool
+    ) -> Any:
         if step not in steps:
             raise InputError(
                 f"Found checkpoints of steps {steps} in {self._directory}; expected "
                 f"one of step {step}. Choose one of those steps."
             )
         try:
-            return self._read(step, target)
+            return self._read(step, target, part)
         except _Damage as damage:
             raise InputError(
                 f"Found a damaged checkpoint {self._directory / str(step)}: {damage}. "
@@ -210,15 +209,22 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(self._directory, options=options)
         return self._manager
 
-    def _read(self, step: int, target: Any) -> Any:
+    def _read(self, step: int, target: Any, part: bool) -> Any:
         """The state of one checkpoint, verified; raises _Damage or InputError."""
         leaves = self._read_item(step, "leaves", ocp.args.JsonRestore())
         try:
             leaves = unsealed(leaves)
         except (KeyError, TypeError, ValueError) as error:
             raise _Damage(f"its table of leaves is broken ({error})") from error
-        check_same_leaves(leaves, target, self._directory / str(step))
-        args = ocp.args.StandardRestore(_without_empty(target))
+        check_same_leaves(leaves, target, self._directory / str(step), part)
+        wanted = _without_empty(target)
+        args = ocp.args.StandardRestore(wanted)
+        if part:
+            args = ocp.args.PyTreeRestore(
+                wanted,
+                partial_restore=True,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+            )
         state = _with_empty(self._read_item(step, "state", args), target)
         for name, checksum in checksums(state).items():
             if checksum != leaves[name]["checksum"]:
@@ -228,7 +234,7 @@ class Checkpoints:
     def _read_item(self, step: int, name: str, args: Any) -> Any:
         item, reason = None, ""
         try:
-            with _silence_of_failed_reads():
+            with silence_of_failed_reads():
                 args = ocp.args.Composite(**{name: args})
                 item = self._open().restore(step, args=args)[name]
                 if item is None:
@@ -348,39 +354,28 @@ def _all_processes(fine: bool) -> bool:
     return bool(np.all(multihost_utils.process_allgather(np.asarray(fine))))
 
 
-def _mute_orbax() -> None:
-    """Keeps orbax's log to its warnings.
+def load_parts(
+    workdir: str | epath.PathLike, params: Any, extra: Any
+) -> tuple[int, Any, Any]:
+    """Step, averaged parameters and extra of a work directory's newest checkpoint.
 
-    It tells of each save at length, and prints each error many times over with
-    tracebacks; the errors are raised as well, and reported from there.
+    Args:
+      workdir: that a training run or a converter wrote.
+      params, extra: pytrees of `jax.ShapeDtypeStruct`, the wanted parts; of dicts,
+        some of the keys may be left out.
+
+    Raises:
+      InputError: no checkpoint, or one without these parts.
     """
-    logger = absl_logging.get_absl_logger()
-    if _only_warnings_of_orbax not in logger.filters:
-        logger.addFilter(_only_warnings_of_orbax)
-
-
-def _only_warnings_of_orbax(record: logging.LogRecord) -> bool:
-    return record.levelno == logging.WARNING or "orbax" not in record.pathname
-
-
-@contextlib.contextmanager
-def _silence_of_failed_reads() -> Iterator[None]:
-    """Drops the tracebacks that orbax's abandoned reads print after the first error.
-
-    They come from a closed event loop and other threads; the error itself is raised.
-    """
-    hooks = sys.excepthook, sys.unraisablehook
-    logger = logging.getLogger("asyncio")
-    was_disabled = logger.disabled
-    sys.excepthook = sys.unraisablehook = lambda *_: None
-    logger.disabled = True
-    try:
-        yield
-    except Exception:
-        time.sleep(0.1)  # for the other threads to get there
-        raise
-    finally:
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-            gc.collect()  # coroutines that were never awaited
-        sys.excepthook, sys.unraisablehook = hooks
-        logger.disabled = was_disabled
+    directory = epath.Path(workdir) / "checkpoints"
+    with Checkpoints(directory) as checkpoints:
+        wanted = {"ema_params": params, "extra": extra}
+        wanted = {name: tree for name, tree in wanted.items() if jax.tree.leaves(tree)}
+        restored = checkpoints.restore(wanted, part=True)
+    if restored is None:
+        raise InputError(
+            f"no checkpoint in {workdir}: a directory that a training run or a "
+            "converter wrote was expected; train or convert first, or name another one"
+        )
+    step, state = restored
+    return step, state["ema_params"], state.get("extra", extra)

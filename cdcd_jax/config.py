@@ -16,16 +16,60 @@ from cdcd_jax.errors import UsageError
 Config = Mapping[str, Any]
 
 
-def defaults() -> dict[str, Any]:
-    """Settings of a training run. Weights are relative to nats per token."""
+def defaults(task: str = "conditional") -> dict[str, Any]:
+    """Settings of a training run of a task.
+
+    Raises:
+        UsageError: unknown task.
+    """
+    if task not in _SECTIONS:
+        raise UsageError(
+            f"task = {task!r} is unknown: choose one of {', '.join(_SECTIONS)}"
+        )
+    return {**_common(), "task": task, **_SECTIONS[task]()}
+
+
+def _common() -> dict[str, Any]:
     return dict(
         seed=0,
-        task="conditional",
         # name -> settings of what must exist first; each runs under <workdir>/<name>,
-        # and "@<name>" in a path stands for that directory
+        # and "@<name>" in a path stands for that directory. A stage with
+        # on_request=True is only made by its own mode
         stages={},
         # a work directory whose newest averaged parameters to start from, "" for none
         init_from="",
+        # part of the parameters -> the work directory that it comes from
+        init_parts={},
+        optim=dict(
+            num_steps=1000,
+            learning_rate=1e-3,
+            schedule="cosine",  # cosine (to 0), plateau, constant
+            warmup_steps=100,
+            plateau=dict(metric="loss", factor=0.5, patience=1000, threshold=0.1),
+            betas=(0.9, 0.96),
+            weight_decay=0.045,  # on arrays of two or more axes
+            clip_norm=1.0,
+            ema_decay=0.999,
+            accumulate=1,  # microbatches a step
+        ),
+        mesh=dict(
+            data=-1,  # shards of the batch; -1: what the other axes and the batch leave
+            fsdp=1,  # shards of the batch and of every large parameter
+            tensor=1,  # shards of heads, hidden features and codes; -1: all devices
+            # that the rows of a batch leave over
+        ),
+        report=dict(
+            log_every=50,
+            sample_every=0,  # 0 for never
+            checkpoint_every=500,
+            keep_checkpoints=2,
+        ),
+    )
+
+
+def _conditional() -> dict[str, Any]:
+    """Weights are relative to nats per token."""
+    return dict(
         data=dict(
             path="",  # directory of records
             batch_size=64,  # examples a step, over all devices and microbatches
@@ -33,7 +77,9 @@ def defaults() -> dict[str, Any]:
             synthetic=False,  # random batches of the right shape instead of records
             reuse_batch=False,  # the first batch again and again, to time the step
         ),
-        tokenizer=dict(kind="palette", levels=17),  # or dict(kind="none"): tokens only
+        # of the records: dict(kind="palette", levels=..), dict(kind="checkpoint",
+        # path=..), or dict(kind="none") for tokens only; see tokenizers.py
+        tokenizer=dict(kind="palette", levels=17),
         model=dict(
             form="modern",  # modern, or the reference's self, selfcondition, selfcross
             num_codes=17,  # K
@@ -73,27 +119,10 @@ def defaults() -> dict[str, Any]:
             temperature=1.0,  # of infonce, nats a token
             cap=70.0,  # nats a token, bounds what the differences subtract
             ramp="rising",  # over time, of form=difference
-            group=64,  # examples among which inter negatives are found
+            inter_from="batch",  # where they come from: batch, records (their table)
+            group=64,  # examples of a batch among which inter negatives are found
             chunks=(2, 2),  # pieces along H and W that intra negatives permute
             key="label",  # the condition that must differ for inter negatives
-        ),
-        optim=dict(
-            num_steps=1000,
-            learning_rate=1e-3,
-            schedule="cosine",  # cosine (to 0), plateau, constant
-            warmup_steps=100,
-            plateau=dict(metric="bound", factor=0.5, patience=1000, threshold=0.1),
-            betas=(0.9, 0.96),
-            weight_decay=0.045,  # on arrays of two or more axes
-            clip_norm=1.0,
-            ema_decay=0.999,
-            accumulate=1,  # microbatches a step
-        ),
-        mesh=dict(
-            data=-1,  # shards of the batch; -1: what the other axes and the batch leave
-            fsdp=1,  # shards of the batch and of every large parameter
-            tensor=1,  # shards of heads, hidden features and codes; -1: all devices
-            # that the rows of a batch leave over
         ),
         sampling=dict(
             method="strided",  # ancestral, strided
@@ -113,13 +142,68 @@ def defaults() -> dict[str, Any]:
             bound_samples=16,  # times t an example, spread evenly over 1..T
             figures="",  # labelled_pixels, or "" for the bound alone
         ),
-        report=dict(
-            log_every=50,
-            sample_every=0,  # 0 for never
-            checkpoint_every=500,
-            keep_checkpoints=2,
+    )
+
+
+def _tokenizer() -> dict[str, Any]:
+    """A tokenizer of pictures (model.kind vqgan) or of sound (vqvae1d).
+
+    Weights of losses are relative to means over pixels or samples in [-1, 1].
+    """
+    return dict(
+        data=dict(
+            raw="",  # a name of data.sources.SOURCES
+            path="",  # where the source's files lie
+            options={},  # of the source
+            batch_size=64,  # examples a step, over all devices and microbatches
+            threads=2,  # that read and decode
+            augment=True,  # crops, flips, amplitudes as the source's options allow
+            synthetic=False,  # random batches of the right shape instead of files
+            reuse_batch=False,  # the first batch again and again, to time the step
+        ),
+        model=dict(
+            kind="vqgan",
+            resolution=32,  # pixels
+            image_channels=3,
+            channels=64,  # of the first level
+            channel_mult=(1, 2, 2),  # one a level; each but the last halves the size
+            num_res_blocks=2,
+            attention_resolutions=(),  # grid heights
+            latent_channels=128,
+            patch=1,  # pixels a side that are one position from the start
+            dtype="float32",
+        ),
+        quantizer=dict(
+            kind="nearest",  # nearest, gumbel
+            num_codes=1024,  # K
+            dim=64,  # of a code
+            update="ema",  # of a nearest codebook: ema, gradient
+            decay=0.99,  # of the averages
+            revive_below=1.0,  # codes with fewer uses a step begin anew; 0 for never
+            commitment=0.25,
+            temperature=1.0,  # of gumbel
+            remap=0,  # codes that are left after a table that came with the weights
+        ),
+        losses=dict(
+            l1=0.0,
+            l2=1.0,
+            pyramid=0.0,  # l1 of pixels and their gradients at halved sizes (images)
+            perceptual=0.0,  # LPIPS; its weights come by init_parts (images)
+            adversarial=0.0,  # of a patch discriminator, adaptive (images)
+            adversarial_start=0,  # the first step that has it
+            spectral=0.0,  # multi-resolution spectrograms (sound)
+            kl=0.0,  # of gumbel's codes from uniform ones
+        ),
+        eval=dict(
+            at_end=True,
+            split="test",
+            num_samples=1000,  # most examples that are judged
+            shown=32,  # reconstructions in the reports
         ),
     )
+
+
+_SECTIONS = {"conditional": _conditional, "tokenizer": _tokenizer}
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any], path: str = "") -> dict:
@@ -173,12 +257,12 @@ def unknown_key(key: str, known: Mapping[str, Any], path: str = "") -> str:
 
 
 def experiment(**sections: Any) -> dict[str, Any]:
-    """The defaults with `sections` laid over them.
+    """The defaults of `task` (conditional) with `sections` laid over them.
 
     Raises:
         UsageError: an unknown key.
     """
-    return merge(defaults(), sections)
+    return merge(defaults(sections.get("task", "conditional")), sections)
 
 
 # A variant that needs no records: random batches of the right shape, nothing judged.

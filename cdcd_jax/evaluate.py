@@ -7,35 +7,41 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from cdcd_jax import hosts, report, sharding
 from cdcd_jax.data.card import Card
-from cdcd_jax.data.pipeline import one_pass
-from cdcd_jax.generate import draw_key, every_label, write_samples
+from cdcd_jax.data.pipeline import one_pass, open_dataset, open_raw, raw_pass
+from cdcd_jax.generate import default_conditions, draw_key, write_reconstructions
+from cdcd_jax.samples import write_samples
 from cdcd_jax.tasks.conditional import SamplingOptions
+from cdcd_jax.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
 
 
-def evaluate(
-    config: Mapping[str, Any], workdir: pathlib.Path, card: Card
-) -> dict[str, float]:
+def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, float]:
     """Figures of the newest checkpoint; the table of a checkpoint is made once.
 
     Samples are drawn without guidance and with `eval.guidance_scale`, and lie in
-    `<workdir>/samples/unguided` and `.../guided`.
+    `<workdir>/samples/unguided` and `.../guided`. A tokenizer's reconstructions of
+    held-out examples are judged, and some lie in `.../reconstructions`.
 
     Args:
-        config: a whole experiment.
+        config: a whole experiment, its stages resolved.
         workdir: holds the checkpoint, gets evaluation.json.
-        card: the records, for the splits 'train' and `eval.split`.
 
     Raises:
-        InputError: no checkpoint, or unusable records.
+        InputError: no checkpoint, or unusable data.
     """
     task, optimizer = build(config)
     mesh = place(config, task)
+    is_tokenizer = config["task"] == "tokenizer"
+    figures_of = _reconstructed if is_tokenizer else _sampled
+    data = open_data(config, task)
     step, params, extra = load_params(workdir, abstract_state(task, optimizer, mesh))
-    settings, sampling = config["eval"], config["sampling"]
-    asked = {"step": step, "eval": settings, "sampling": sampling}
+    asked = {"step": step, "eval": config["eval"]}
+    if not is_tokenizer:
+        asked["sampling"] = config["sampling"]
     asked = json.loads(json.dumps(asked))
     path, asked_path = workdir / "evaluation.json", workdir / "evaluation_config.json"
     if path.exists() and asked_path.exists():
@@ -45,7 +51,7 @@ def evaluate(
             return figures
 
     with sharding.use(mesh):
-        figures, times = _figures(config, workdir, card, task, params, extra)
+        figures, times = figures_of(config, workdir, data, task, params, extra)
     figures = {"step": step, **figures}
     if hosts.is_main():
         # the settings first: figures without them would be made again, not believed
@@ -57,7 +63,22 @@ def evaluate(
     return figures
 
 
-def _figures(
+def open_data(config: Mapping[str, Any], task: Any) -> Any:
+    """What an evaluation is made on: the records' card, or the raw source.
+
+    Raises:
+        InputError: unusable data, or records of another tokenizer.
+    """
+    if config["task"] == "tokenizer":
+        return open_raw(config, task.describe()["media"])
+    card = open_dataset(config["data"]["path"], config["model"])
+    check_made_with(
+        card, open_tokenizer(config["tokenizer"], config["model"]["grid"])
+    )
+    return card
+
+
+def _sampled(
     config: Mapping[str, Any],
     workdir: pathlib.Path,
     card: Card,
@@ -65,29 +86,53 @@ def _figures(
     params: Any,
     extra: Any,
 ) -> tuple[dict[str, float], str]:
-    """The figures, and what they took."""
+    """The figures of a model of tokens, and what they took."""
     settings, sampling = config["eval"], config["sampling"]
     began = time.perf_counter()
+    tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
     samples, scales = {}, {"unguided": 1.0, "guided": settings["guidance_scale"]}
     for name, scale in scales.items() if settings["figures"] else ():
-        condition = every_label(task.describe()["conditions"], settings["num_samples"])
+        condition = default_conditions(config, task, settings["num_samples"])
         options = SamplingOptions.of(sampling, guidance_scale=scale)
         outputs = task.sample(params, extra, condition, draw_key(config, name), options)
-        write_samples(workdir / "samples" / name, outputs, condition)
+        outputs |= tokenizer.decode(outputs["tokens"])
+        rate = tokenizer.sample_rate
+        write_samples(workdir / "samples" / name, outputs, condition, True, rate)
         samples[name] = {**outputs, "condition": condition}
     sampled = time.perf_counter()
     size = config["data"]["batch_size"]
-    batches: dict[str, Any] = {
-        "train": list(one_pass(card, "train", size)),
-        "test": list(one_pass(card, settings["split"], size)),
-        "samples": samples,
-    }
+    batches: dict[str, Any] = {"samples": samples}
+    for name, split in (("train", "train"), ("test", settings["split"])):
+        batches[name] = list(one_pass(card, split, size))
+        for batch in batches[name] if samples else ():
+            batch |= tokenizer.decode(batch["tokens"])
     figures = task.evaluate(params, extra, batches, draw_key(config, "evaluate"))
     rows = settings["num_samples"] * len(samples)
     return figures, (
         f"sampling {sampled - began:.1f} s ({rows} samples, {sampling['steps']} "
         f"evaluations each), evaluation {time.perf_counter() - sampled:.1f} s"
     )
+
+
+def _reconstructed(
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    source: Any,
+    task: Any,
+    params: Any,
+    extra: Any,
+) -> tuple[dict[str, float], str]:
+    """The figures of a tokenizer, and what they took."""
+    began, settings = time.perf_counter(), config["eval"]
+    kind = task.describe()["media"]["kind"]
+    split = source.split(settings["split"])
+    size = config["data"]["batch_size"]
+    test = raw_pass(split, kind, settings["num_samples"], size)
+    figures = task.evaluate(params, extra, {"test": test}, None)
+    shown = {kind: np.concatenate([b[kind] for b in test])[: settings["shown"]]}
+    directory = workdir / "samples" / "reconstructions"
+    write_reconstructions(directory, task, params, extra, shown)
+    return figures, f"evaluation {time.perf_counter() - began:.1f} s"
 
 
 def _print(figures: Mapping[str, float], title: str) -> None:

@@ -15,18 +15,20 @@ from cdcd_jax.config import defaults, merge, unknown_key
 from cdcd_jax.errors import UsageError
 from cdcd_jax.report import as_path
 
-MODES = ("train", "evaluate", "generate", "pretokenize", "plan")
+MODES = ("train", "evaluate", "generate", "pretokenize", "inspect", "plan")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What a command line says."""
 
+    given: str  # what --config named; "" for none
     config: dict[str, Any]
     workdir: pathlib.Path
     mode: str
     name: str  # of the samples that generate writes
     conditions: dict[str, str]  # modality -> text of --condition.<modality>
+    views: int  # of each example, for records; 0: as the config says
     profile: tuple[int, int] | None  # first and last step of the trace
     plan_topology: str  # such as v5e:4x4
     plan_price: float | None  # of a chip-hour
@@ -69,6 +71,16 @@ def default_workdir(config: str) -> pathlib.Path:
     else:
         path = pathlib.PurePath(path.name)
     return pathlib.Path("runs") / (f"{path}-{variant}" if variant else path)
+
+
+def config_of(workdir: str) -> str | None:
+    """The config whose runs lie in `workdir` by default; None if there is none."""
+    parts = pathlib.PurePath(workdir).parts
+    if len(parts) < 2 or parts[0] != "runs":
+        return None
+    name, _, variant = "/".join(parts[1:]).partition("-")
+    file = f"configs/{name}.py"
+    return None if file not in config_files() else file + (f":{variant}" * bool(variant))
 
 
 def list_configs() -> str:
@@ -137,6 +149,9 @@ def _define(config: ConfigDict, argv: Sequence[str]) -> flags.FlagValues:
     flags.DEFINE_string("workdir", None, "default runs/X[-variant]", flag_values=values)
     flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
     flags.DEFINE_string("name", "user", "of generated samples", flag_values=values)
+    flags.DEFINE_integer(
+        "views", 0, "views of each training example in records", flag_values=values
+    )
     flags.DEFINE_string(
         "profile", "", "from:to, steps to write a trace of", flag_values=values
     )
@@ -188,7 +203,7 @@ def parse(argv: Sequence[str]) -> Options | None:
     """
     words, conditions = _take_conditions(argv)
     words, given = _take_file(words)
-    config = ConfigDict() if given is None else load_config(given)
+    config = ConfigDict(defaults()) if given is None else load_config(given)
     try:
         values = _define(config, words)
         left = values(words)[1:]
@@ -202,23 +217,30 @@ def parse(argv: Sequence[str]) -> Options | None:
         return None
     if left:
         raise UsageError(f"unknown argument {left[0]!r}: flags begin with --")
-    if given is None:
+    if given is None and values.mode != "inspect":
         raise UsageError("no --config: give one, e.g. --config=configs/digits.py")
-    config = merge(defaults(), config.to_dict())
+    if values.views and values.mode != "pretokenize":
+        raise UsageError(f"--views={values.views} is for --mode=pretokenize alone")
+    if values.views < 0:
+        raise UsageError(f"--views={values.views}: expected 1 or more")
+    config = config.to_dict()
+    config = merge(defaults(config.get("task", "conditional")), config)
     if (values.workdir or "").startswith("gs://") and not importlib.util.find_spec(
         "gcsfs"
     ):
         raise UsageError(
             f"--workdir={values.workdir} needs gcsfs: pip install cdcd_jax[gcs]"
         )
-    workdir = as_path(values.workdir or default_workdir(given))
+    workdir = as_path(values.workdir or default_workdir(given or "inspect"))
     flags.FLAGS.mark_as_parsed()  # grain reads absl flags of its own
     return Options(
+        given=given or "",
         config=config,
         workdir=workdir,
         mode=values.mode,
         name=values.name,
         conditions=conditions,
+        views=values.views,
         profile=parse_range(values.profile),
         plan_topology=values["plan.topology"].value,
         plan_price=values["plan.price"].value,

@@ -9,59 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from cdcd_jax import hosts, report, sharding
+from cdcd_jax import hosts, sharding
 from cdcd_jax.errors import UsageError
+from cdcd_jax.samples import compare, write_samples
+from cdcd_jax.tasks import make_task
 from cdcd_jax.tasks.conditional import SamplingOptions
+from cdcd_jax.tokenizers import open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
-
-
-def write_samples(
-    directory: pathlib.Path,
-    outputs: Mapping[str, np.ndarray],
-    condition: Mapping[str, np.ndarray],
-    single_files: bool = True,
-) -> np.ndarray | None:
-    """Writes what a task sampled; returns the contact sheet uint8 [H, W, C], if any.
-
-    Only the main process writes.
-
-    Args:
-        directory: `<workdir>/samples/<name>`; files of these names are replaced.
-        outputs: tokens int32 [N, L], images uint8 [N, H, W, C].
-        condition: modality -> [N, ...].
-        single_files: also one png a sample.
-    """
-    if not hosts.is_main():
-        return None
-    directory.mkdir(parents=True, exist_ok=True)
-    named = {f"condition/{name}": np.asarray(v) for name, v in condition.items()}
-    report.write_npz(directory / "samples.npz", **outputs, **named)
-    images = outputs.get("images")
-    if images is None:  # tokens alone
-        return None
-    if single_files:
-        for old in directory.glob("sample_*.png"):
-            old.unlink()
-        for i, image in enumerate(images):
-            report.write_png(directory / f"sample_{i:05d}.png", image)
-    shown = images[contact_order(condition, len(images))]
-    columns = min(len(shown), 10)
-    scale = max(1, 40 // images.shape[1])
-    sheet = report.image_grid(shown, columns, scale)
-    report.write_png(directory / "contact_sheet.png", sheet)
-    return sheet
-
-
-def contact_order(condition: Mapping[str, np.ndarray], number: int) -> np.ndarray:
-    """Which samples the sheet shows, at most 100: with labels, one class a column."""
-    if "label" not in condition:
-        return np.arange(min(number, 100))
-    labels = np.asarray(condition["label"])
-    by_class = [np.flatnonzero(labels == c) for c in np.unique(labels)][:10]
-    rows = min(10, *(len(c) for c in by_class)) if len(by_class) > 1 else 100
-    if len(by_class) == 1:
-        return by_class[0][:rows]
-    return np.stack([c[:rows] for c in by_class], axis=1).reshape(-1)
 
 
 def every_label(
@@ -134,13 +88,61 @@ def draw_key(config: Mapping[str, Any], name: str) -> jax.Array:
     return jax.random.fold_in(base, int.from_bytes(name.encode(), "little") % 2**31)
 
 
+def default_conditions(
+    config: Mapping[str, Any], task: Any, number: int
+) -> dict[str, np.ndarray]:
+    """`number` rows of conditions to draw samples under.
+
+    Labels go through all classes; other conditions are those of records that training
+    does not see, spread evenly over the split `eval.split`.
+
+    Raises:
+        InputError: unusable records.
+    """
+    conditions = task.describe()["conditions"]
+    if all(spec["kind"] == "label" for spec in conditions.values()):
+        return every_label(conditions, number)
+    from cdcd_jax.data.pipeline import open_dataset
+    from cdcd_jax.data.records import RecordSource
+
+    card = open_dataset(config["data"]["path"], config["model"])
+    records = RecordSource(card, config["eval"]["split"])
+    chosen = np.linspace(0, len(records) - 1, number).astype(int)
+    rows = [records[int(i)]["condition"] for i in chosen]
+    return {name: np.stack([row[name] for row in rows]) for name in conditions}
+
+
 def draw_step_samples(
     config: Mapping[str, Any], workdir: pathlib.Path
 ) -> Callable[[int, Any, Any], dict[str, np.ndarray]]:
-    """What the loop calls every `report.sample_every` steps: a sheet of 100 samples."""
+    """What the loop calls every `report.sample_every` steps: a sheet of samples.
+
+    Of a tokenizer, these are reconstructions of held-out examples.
+
+    Args:
+        config: a whole experiment, its stages resolved.
+
+    Raises:
+        InputError: no such tokenizer, or unusable data.
+    """
+    if not config["report"]["sample_every"]:
+        return lambda step, task, state: {}
+    if config["task"] == "tokenizer":
+        shown = held_out(config, make_task(config), config["eval"]["shown"])
+
+        def rebuild(step: int, task: Any, state: Any) -> dict[str, np.ndarray]:
+            directory = workdir / "samples" / f"step_{step}"
+            return {
+                "reconstructions": write_reconstructions(
+                    directory, task, state.ema_params, state.extra, shown
+                )
+            }
+
+        return rebuild
+    tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
 
     def draw(step: int, task: Any, state: Any) -> dict[str, np.ndarray]:
-        condition = every_label(task.describe()["conditions"], 100)
+        condition = default_conditions(config, task, 100)
         name = f"step_{step}"
         outputs = task.sample(
             state.ema_params,
@@ -149,11 +151,40 @@ def draw_step_samples(
             draw_key(config, name),
             SamplingOptions.of(config["sampling"]),
         )
+        outputs |= tokenizer.decode(outputs["tokens"])
         directory = workdir / "samples" / name
-        sheet = write_samples(directory, outputs, condition, False)
+        rate = tokenizer.sample_rate
+        sheet = write_samples(directory, outputs, condition, False, rate)
         return {} if sheet is None else {"samples": sheet}
 
     return draw
+
+
+def held_out(config: Mapping[str, Any], task: Any, number: int) -> dict[str, np.ndarray]:
+    """At most `number` raw examples that a tokenizer does not train on.
+
+    Raises:
+        InputError: no such source or split.
+    """
+    from cdcd_jax.data.pipeline import open_raw, raw_pass
+
+    media = task.describe()["media"]
+    split = open_raw(config, media).split(config["eval"]["split"])
+    (batch,) = raw_pass(split, media["kind"], number, number)
+    return batch
+
+
+def write_reconstructions(
+    directory: pathlib.Path,
+    task: Any,
+    params: Any,
+    extra: Any,
+    shown: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """Reconstructs raw examples into a directory; returns the sheet, uint8."""
+    outputs = task.sample(params, extra, shown, None, None)
+    rate = task.describe()["media"].get("sample_rate")
+    return compare(directory, shown, outputs, rate)
 
 
 def generate(
@@ -164,30 +195,47 @@ def generate(
 ) -> pathlib.Path:
     """Samples from the newest checkpoint into `<workdir>/samples/<name>`.
 
-    `sampling.num_samples` of each condition given; of every class where none is.
+    `sampling.num_samples` of each condition given; of every class where none is. Of a
+    tokenizer, reconstructions of `eval.shown` held-out examples.
+
+    Args:
+        config: a whole experiment, its stages resolved.
 
     Raises:
         InputError: no checkpoint, or conditions that the model does not take.
     """
     task, optimizer = build(config)
-    sampling = config["sampling"]
-    condition = parse_conditions(
-        given, task.describe()["conditions"], sampling["num_samples"]
-    )
     mesh = place(config, task)
-    step, params, extra = load_params(workdir, abstract_state(task, optimizer, mesh))
-    began, options = time.perf_counter(), SamplingOptions.of(sampling)
-    with sharding.use(mesh):
-        outputs = task.sample(params, extra, condition, draw_key(config, name), options)
+    abstract = abstract_state(task, optimizer, mesh)
     directory = workdir / "samples" / name
-    write_samples(directory, outputs, condition)
-    guided = sampling["guidance_scale"] != 1.0
-    if not hosts.is_main():
-        return directory
-    print(
-        f"{len(outputs['tokens'])} samples of step {step} in "
-        f"{time.perf_counter() - began:.1f} s, {sampling['steps']} network evaluations "
-        f"of {'2 rows' if guided else '1 row'} a sample: {directory}",
-        file=sys.stderr,
-    )
+    began = time.perf_counter()
+    if config["task"] == "tokenizer":
+        shown = held_out(config, task, config["eval"]["shown"])
+        step, params, extra = load_params(workdir, abstract)
+        with sharding.use(mesh):
+            write_reconstructions(directory, task, params, extra, shown)
+        number, cost = len(next(iter(shown.values()))), "reconstructions"
+    else:
+        sampling = config["sampling"]
+        condition = parse_conditions(
+            given, task.describe()["conditions"], sampling["num_samples"]
+        )
+        tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
+        step, params, extra = load_params(workdir, abstract)
+        key, options = draw_key(config, name), SamplingOptions.of(sampling)
+        began = time.perf_counter()
+        with sharding.use(mesh):
+            outputs = task.sample(params, extra, condition, key, options)
+        outputs |= tokenizer.decode(outputs["tokens"])
+        rate = tokenizer.sample_rate
+        write_samples(directory, outputs, condition, True, rate)
+        rows = "2 rows" if sampling["guidance_scale"] != 1.0 else "1 row"
+        cost = f"{sampling['steps']} network evaluations of {rows} a sample"
+        number = len(outputs["tokens"])
+    if hosts.is_main():
+        print(
+            f"{number} samples of step {step} in {time.perf_counter() - began:.1f} s, "
+            f"{cost}: {directory}",
+            file=sys.stderr,
+        )
     return directory

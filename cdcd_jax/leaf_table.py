@@ -38,11 +38,15 @@ def describe(state: Any) -> dict[str, dict[str, Any]]:
 
 
 def check_same_leaves(
-    leaves: dict[str, dict[str, Any]], target: Any, path: epath.Path
+    leaves: dict[str, dict[str, Any]], target: Any, path: epath.Path, part: bool = False
 ) -> None:
-    """Raises InputError for the first leaf that differs from the table."""
+    """Raises InputError for the first leaf that differs from the table.
+
+    `part`: the table may have more leaves than the target.
+    """
     wanted = named_leaves(target)
-    for name in [*wanted, *(name for name in leaves if name not in wanted)]:
+    others = () if part else (name for name in leaves if name not in wanted)
+    for name in [*wanted, *others]:
         found = expected = "nothing"
         if name in leaves:
             found = f"{leaves[name]['dtype']}{leaves[name]['shape']}"

@@ -1,25 +1,30 @@
 """The command line: reads flags and config, picks the mode, runs the stages.
 
 python -m cdcd_jax.main --config=configs/digits.py[:variant] [--workdir=runs/X]
-    [--mode=train|evaluate|generate|pretokenize|plan] [--config.section.key=value]
-    [--condition.<modality>=...] [--name=...] [--profile=from:to] [--list]
-    [--plan.topology=v5e:4x4] [--plan.price=...]
+    [--mode=train|evaluate|generate|pretokenize|inspect|plan]
+    [--config.section.key=value] [--condition.<modality>=...] [--name=...]
+    [--views=N] [--profile=from:to] [--list] [--plan.topology=v5e:4x4]
+    [--plan.price=...]
 """
 
 import pathlib
 import sys
 from collections.abc import Sequence
 
-from cdcd_jax import flags, hosts, train
+from cdcd_jax import flags, hosts, stages, train
 from cdcd_jax.config import Config, resolve_stages
 from cdcd_jax.errors import InputError, Stopped, UsageError
 
 
 def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
+    from cdcd_jax.evaluate import open_data
     from cdcd_jax.generate import draw_step_samples
 
     resolved = resolve_stages(config, options.workdir)
-    batches, draw = train.input_stream(resolved), draw_step_samples(config, workdir)
+    batches = train.input_stream(resolved)
+    if config["eval"]["at_end"]:  # what it needs is missed now, not at the end
+        open_data(resolved, train.build(resolved)[0])
+    draw = draw_step_samples(resolved, workdir)
     train.claim_workdir(config, workdir)
     seconds = train.train(resolved, workdir, batches, draw, options.profile)
     if hosts.is_main():
@@ -29,25 +34,30 @@ def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> 
 
 
 def run_evaluate(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
-    from cdcd_jax.data.pipeline import open_dataset
     from cdcd_jax.evaluate import evaluate
 
-    data = resolve_stages(config["data"], options.workdir)
-    evaluate(config, workdir, open_dataset(data["path"], config["model"]))
+    evaluate(resolve_stages(config, options.workdir), workdir)
 
 
 def run_generate(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
     from cdcd_jax.generate import generate
 
-    generate(config, workdir, options.conditions, options.name)
+    resolved = resolve_stages(config, options.workdir)
+    generate(resolved, workdir, options.conditions, options.name)
 
 
-def run_pretokenize(config: Config, workdir: pathlib.Path, _: flags.Options) -> None:
+def run_pretokenize(
+    config: Config, workdir: pathlib.Path, options: flags.Options
+) -> None:
     from cdcd_jax.pretokenize import pretokenize
 
-    if hosts.is_main():
-        pretokenize({k: v for k, v in config.items() if k != "mode"}, workdir)
-    hosts.wait_for_all(f"records of {workdir.name}")
+    pretokenize(stages.settings(config, options.workdir, options.views), workdir)
+
+
+def run_inspect(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
+    from cdcd_jax.inspect_data import inspect
+
+    inspect(resolve_stages(config["data"], options.workdir)["path"], workdir)
 
 
 def run_plan(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
@@ -61,6 +71,7 @@ MODES = {
     "evaluate": run_evaluate,
     "generate": run_generate,
     "pretokenize": run_pretokenize,
+    "inspect": run_inspect,
     "plan": run_plan,
 }
 
@@ -68,17 +79,15 @@ MODES = {
 def run(options: flags.Options) -> None:
     """Runs the stages that must exist first, then the mode on the config itself."""
     config, mode = options.config, options.mode
-    stages = config["stages"] if mode not in ("generate", "plan") else {}
-    if mode == "pretokenize":
-        stages = {k: v for k, v in stages.items() if v["mode"] == mode}
-        if not stages:
-            raise UsageError("this config has no stage that makes records: add one")
-    if mode != "plan":  # which has no device of its own
+    todo = stages.todo(config, mode, options.workdir, options.given)
+    if mode not in ("plan", "inspect"):  # which have no device of their own
         hosts.start()
-        for settings in (config, *stages.values()):
+        for settings in (config, *todo.values()):
             if "task" in settings:  # bad settings are refused at the door
                 train.place(settings, train.build(settings)[0])
-    for name, stage in stages.items():
+            if settings.get("tokenizer"):
+                stages.check_tokenizer(settings)
+    for name, stage in todo.items():
         MODES[stage["mode"]](stage, options.workdir / name, options)
     if mode != "pretokenize":
         MODES[mode](config, options.workdir, options)

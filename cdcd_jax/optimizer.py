@@ -32,7 +32,10 @@ def learning_rate(optim: Mapping[str, Any]) -> optax.Schedule:
 def make_optimizer(
     optim: Mapping[str, Any], labels: Any
 ) -> optax.GradientTransformationExtraArgs:
-    """AdamW with clipping for what is labelled 'train'; 'frozen' stays as it is."""
+    """AdamW with clipping for what is labelled 'train'; 'frozen' stays as it is.
+
+    A 'discriminator' gets the same with statistics and a norm of its own.
+    """
     parts = [
         optax.clip_by_global_norm(optim["clip_norm"]),
         optax.adamw(
@@ -50,8 +53,7 @@ def make_optimizer(
             rtol=plateau["threshold"],
         )
         parts.append(rule)
-    return optax.with_extra_args_support(
-        optax.multi_transform(
-            {"train": optax.chain(*parts), "frozen": optax.set_to_zero()}, labels
-        )
-    )
+    rules = {"train": optax.chain(*parts), "frozen": optax.set_to_zero()}
+    if "discriminator" in jax.tree.leaves(labels):
+        rules["discriminator"] = optax.chain(*parts)
+    return optax.with_extra_args_support(optax.multi_transform(rules, labels))

@@ -1,49 +1,79 @@
-"""The mode that makes token records: raw source -> tokenizer -> records, once."""
+"""The mode that makes token records: raw source -> tokenizer -> records, once.
 
+Shards are shared out among processes and written one by one; a killed job goes on with
+the shards that are missing. What a shard holds depends on the config alone, not on the
+number of processes or devices: every device encodes batches of one size.
+"""
+
+import functools
 import itertools
 import json
-import re
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import grain
 import numpy as np
 
+from cdcd_jax import hosts
+from cdcd_jax.config import merge
 from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
-from cdcd_jax.data.records import write_split
-from cdcd_jax.data.sources import RawSource, open_source
+from cdcd_jax.data.shards import (
+    Layout,
+    join,
+    note_path,
+    read_note,
+    shard_path,
+    write_shard,
+)
+from cdcd_jax.data.sources import RawSplit, Unreadable, UnreadableFiles, open_source
+from cdcd_jax.texts import TextEncoder
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.networks.tokenizer import make_tokenizer
-from cdcd_jax.report import is_url
+from cdcd_jax.report import Progress, is_url
+from cdcd_jax.tokenizers import open_tokenizer
 
-ENCODE_BATCH = 256
+JOB_NAME = "pretokenize.json"  # while the records are being made
 
 
 def default_config() -> dict[str, Any]:
-    """Returns the config for the embedded digits.
+    """The config for the embedded digits, with the meaning of every key."""
+    return dict(
+        seed=0,  # of the source's split, the views and the negatives
+        data=dict(
+            raw="digits",  # a name of data.sources.SOURCES
+            path="",  # where the source's files lie
+            options={},  # of the source
+            views=1,  # of each training example: itself, then augmented ones
+            shard_records=4096,  # most records in a shard
+            threads=2,  # that read and decode
+        ),
+        tokenizer=dict(kind="palette", levels=17),  # see tokenizers.open_tokenizer
+        grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
+        batch_size=64,  # examples that a device encodes at once
+        # texts become CLIP's byte pairs; with `features`, a converted CLIP text tower,
+        # its features [length, D] too
+        text=dict(length=77, truncate=False, features=""),
+        # others of each record, for the contrast; 0 for no table. `rule`: what must
+        # differ, a condition or a group of the source
+        negatives=dict(number=0, rule="label"),
+    )
 
-    `seed` fixes the split into train and test (and what a source draws). `data.raw`
-    names the source, `data.shard_records` is the most records in a shard, and any other
-    key of `data` is an option of the source. `grid` is the shape of the tokens.
-    """
-    return {
-        "seed": 0,
-        "data": {"raw": "digits", "shard_records": 4096},
-        "tokenizer": {"kind": "palette", "levels": 17},
-        "grid": [8, 8],
-    }
+
+# What a second run may change without making other records.
+_FREE = ("data.threads",)
 
 
 def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
     """Makes the records of `config` in `workdir`, unless they are there; returns it.
 
-    Same config, same bytes. A killed run leaves no `dataset.json`; the next one clears
-    its shards and starts again.
+    Same config, same bytes. Every process of a run calls it; they must share a disk.
 
     Raises:
       UsageError: a missing, unknown or bad key of the config.
-      InputError: `workdir` holds records of another config, or cannot be made.
+      InputError: `workdir` holds records of another config, or cannot be made; more
+        than one in a hundred raw examples are unreadable.
     """
     started = time.monotonic()
     if is_url(workdir):
@@ -54,65 +84,233 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
         )
     workdir = Path(workdir)
     config = _check_config(config)
-    options = dict(config["data"], seed=config["seed"])
-    shard_records = options.pop("shard_records")
-    source = open_source(options.pop("raw"), options)
-    tokenizer = make_tokenizer(config["tokenizer"], tuple(config["grid"]))
+    data = config["data"]
+    source = open_source(data["raw"], data["path"], data["options"], config["seed"])
+    tokenizer = open_tokenizer(config["tokenizer"], tuple(config["grid"]))
+    raw = source.card()
+    _check_media(raw["media"], tokenizer.media)
+    texts = TextEncoder(config["text"], raw["conditions"])
+    job = {"config": config, "fingerprint": tokenizer.fingerprint}
     if (workdir / CARD_NAME).exists():
-        _check_same(read_card(workdir), config, tokenizer.fingerprint)
+        card = read_card(workdir)
+        found = card.tokenizer.get("fingerprint")
+        _check_same({"config": card.config, "fingerprint": found}, job, workdir)
+        if hosts.is_main():
+            _tidy(workdir)
         return workdir
 
-    raw = source.card()
-    _prepare(workdir, raw["splits"])
-    splits = {}
-    for split in raw["splits"]:
-        splits[split] = write_split(
-            workdir,
-            split,
-            _encoded(source, split, tokenizer),
-            num_codes=tokenizer.num_codes,
-            grid=tokenizer.grid,
-            conditions=raw["conditions"],
-            shard_records=shard_records,
+    _claim(workdir, job)
+    layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
+    sizes = {name: _Shards(config, source.split(name), name) for name in raw["splits"]}
+    for shards in sizes.values():
+        _make_shards(workdir, shards, layout, tokenizer, texts)
+    hosts.wait_for_all("shards")
+    if hosts.is_main():
+        _finish(workdir, raw["name"], config, sizes, layout, tokenizer, started)
+    hosts.wait_for_all("card")
+    return workdir
+
+
+class _Shards:
+    """The shards of a split: which example, in which view, goes where."""
+
+    def __init__(self, config: Mapping[str, Any], split: RawSplit, name: str) -> None:
+        self.config, self.split, self.name = config, split, name
+        self.views = config["data"]["views"] if name == "train" else 1
+        self.size = config["data"]["shard_records"]
+        self.rows = len(split) * self.views
+        self.total = max(-(-self.rows // self.size), 1)
+
+    def paths(self, workdir: Path) -> list[Path]:
+        return [shard_path(workdir, self.name, i, self.total) for i in range(self.total)]
+
+    def range(self, shard: int) -> range:
+        """The rows of a shard; row r is view r % views of example r // views."""
+        return range(shard * self.size, min((shard + 1) * self.size, self.rows))
+
+    def load(self, row: int) -> dict[str, Any]:
+        """The example of a row; {"unreadable": (name, reason)} for a bad file."""
+        index, view = divmod(row, self.views)
+        rng = None
+        if view:
+            split = list(self.name.encode())
+            rng = np.random.default_rng([self.config["seed"], *split, index, view])
+        try:
+            example = dict(self.split.example(index, rng))
+        except Unreadable as error:
+            return {"unreadable": (error.name, error.reason)}
+        if view:
+            example["key"] += f"#{view}"
+        negatives = self.config["negatives"]
+        if negatives["number"]:
+            example["group"] = _group(example, negatives["rule"])
+        return example
+
+
+def _group(example: Mapping[str, Any], rule: str) -> str:
+    if rule in example["groups"]:
+        return str(example["groups"][rule])
+    if rule in example["condition"]:
+        return str(np.asarray(example["condition"][rule]).tolist())
+    raise UsageError(
+        f"Found negatives.rule = {rule!r}; expected one of "
+        f"{', '.join(sorted({*example['groups'], *example['condition']}))}, which this "
+        "source tells of its examples; correct it."
+    )
+
+
+def _make_shards(
+    workdir: Path, shards: _Shards, layout: Layout, tokenizer: Any, texts: TextEncoder
+) -> None:
+    """Writes this process's missing shards of a split."""
+    import jax
+
+    mine = list(enumerate(shards.paths(workdir)))
+    mine = mine[jax.process_index() :: jax.process_count()]
+    todo = [(number, path) for number, path in mine if read_note(path) is None]
+    if not todo:
+        return
+    rows = [row for number, _ in todo for row in shards.range(number)]
+    stream = iter(_read_ahead(shards, rows))
+    unreadable = UnreadableFiles(shards.rows)
+    for _, path in mine:
+        note = read_note(path)
+        for name, reason in (note.unreadable if note else {}).items():
+            unreadable.add(name, reason)
+    progress = Progress(len(rows))
+    done = 0
+    for number, path in todo:
+        part = itertools.islice(stream, len(shards.range(number)))
+        encoded = _encoded(part, shards.range(number).start, tokenizer, texts)
+        note = write_shard(path, _noted(encoded, unreadable), layout)
+        done += len(shards.range(number))
+        used = np.count_nonzero(note.counts) / layout.num_codes
+        progress.update(
+            done, {"split": shards.name, "codes used": used, "left out": len(unreadable)}
         )
+    progress.close()
+
+
+def _read_ahead(shards: _Shards, rows: list[int]) -> Iterator[dict[str, Any]]:
+    """The examples of `rows` in order, read by several threads."""
+    config = shards.config
+    threads = config["data"]["threads"]
+    stream = grain.MapDataset.source(rows).map(shards.load)
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=16 * threads)
+    return iter(stream.to_iter_dataset(ahead))
+
+
+def _encoded(
+    examples: Iterator[dict[str, Any]], first: int, tokenizer: Any, texts: TextEncoder
+) -> Iterator[dict[str, Any]]:
+    """What `write_shard` takes, in order; two batches are under way at a time."""
+    kind = tokenizer.media["kind"]
+
+    def finish(batch: list[dict], sound: list[dict], pending: Callable) -> Iterator:
+        tokens = iter(pending())
+        conditions = iter(texts.encode([e["condition"] for e in sound]))
+        for example in batch:
+            if "unreadable" not in example:
+                example = {**example, "condition": next(conditions)}
+                example["tokens"] = next(tokens)
+            yield example
+
+    waiting = None
+    for batch in _batches(examples, tokenizer.rows_at_once):
+        sound = [e for e in batch if "unreadable" not in e]
+        pending = lambda: ()
+        if sound:
+            media = np.stack([e[kind] for e in sound])
+            numbers = [first + i for i, e in enumerate(batch) if "unreadable" not in e]
+            pending = tokenizer.start_encoding(media, np.array(numbers))
+        first += len(batch)
+        if waiting is not None:
+            yield from finish(*waiting)
+        waiting = batch, sound, pending
+    if waiting is not None:
+        yield from finish(*waiting)
+
+
+def _batches(examples: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while batch := list(itertools.islice(examples, size)):
+        yield batch
+
+
+def _noted(examples: Iterator[dict], unreadable: UnreadableFiles) -> Iterator[dict]:
+    """Passes examples on and counts the unreadable ones among them."""
+    for example in examples:
+        if "unreadable" in example:
+            unreadable.add(*example["unreadable"])
+        yield example
+
+
+def _finish(
+    workdir: Path,
+    name: str,
+    config: Mapping[str, Any],
+    sizes: Mapping[str, _Shards],
+    layout: Layout,
+    tokenizer: Any,
+    started: float,
+) -> None:
+    """Draws the negatives, writes the card and says what was made."""
+    splits, table = {}, config["negatives"]
+    for split, shards in sizes.items():
+        notes = [read_note(path) for path in shards.paths(workdir)]
+        if None in notes:
+            raise InputError(
+                f"Found no shard {shards.paths(workdir)[notes.index(None)]}; expected "
+                "it from another process; let all processes write to one shared disk."
+            )
+        unreadable = UnreadableFiles(shards.rows)
+        for note in notes:
+            for file, reason in note.unreadable.items():
+                unreadable.add(file, reason)
+        splits[split] = join(
+            workdir, split, notes, table["number"], table["rule"], config["seed"]
+        )
+        unreadable.report()
     card = Card(
         directory=workdir,
-        name=raw["name"],
-        num_codes=tokenizer.num_codes,
-        grid=tokenizer.grid,
-        conditions=raw["conditions"],
+        name=name,
+        num_codes=layout.num_codes,
+        grid=layout.grid,
+        conditions=layout.conditions,
         tokenizer={**tokenizer.settings, "fingerprint": tokenizer.fingerprint},
         splits=splits,
         config=config,
     )
     write_card(card)
+    _tidy(workdir)
     counts = ", ".join(f"{n} {s.num_records}" for n, s in splits.items())
+    used = max(s.codes_used for s in splits.values())
     seconds = time.monotonic() - started
-    print(f"Wrote token records of {card.name} to {workdir}: {counts}; {seconds:.1f} s")
-    return workdir
+    print(
+        f"Wrote token records of {name} to {workdir}: {counts}; {used} of "
+        f"{layout.num_codes} codes used; {seconds:.1f} s"
+    )
 
 
 def _check_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the config as plain dicts, lists and scalars, as JSON would give it."""
-    config = json.loads(json.dumps(config, default=_to_plain))
-    default = default_config()
-    if set(config) != set(default):
-        raise UsageError(
-            f"Found the keys {sorted(config)} in the config of the records; expected "
-            f"{sorted(default)}; add or remove keys."
-        )
-    missing = set(default["data"]) - set(config["data"])
-    if missing:
-        raise UsageError(
-            f"Found the keys {sorted(config['data'])} in `data`; expected "
-            f"{sorted(missing)} too; add them."
-        )
-    size = config["data"]["shard_records"]
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise UsageError(
-            f"Found data.shard_records = {size!r}; expected a whole number, 1 or more; "
-            "correct it."
-        )
+    """The whole config as JSON would give it."""
+    plain = json.loads(json.dumps(config, default=_to_plain))
+    config = json.loads(json.dumps(merge(default_config(), plain)))
+    at_least = {
+        "data.shard_records": (config["data"]["shard_records"], 1),
+        "data.views": (config["data"]["views"], 1),
+        "data.threads": (config["data"]["threads"], 1),
+        "batch_size": (config["batch_size"], 1),
+        "negatives.number": (config["negatives"]["number"], 0),
+    }
+    for key, (value, least) in at_least.items():
+        if value < least:
+            raise UsageError(
+                f"Found {key} = {value!r}; expected a whole number, {least} or more; "
+                "correct it."
+            )
+    tokenizer = config["tokenizer"]
+    if tokenizer.get("kind") == "checkpoint":
+        tokenizer.setdefault("batch_size", config["batch_size"])
     return config
 
 
@@ -130,26 +328,30 @@ def _to_plain(value: Any) -> Any:
     )
 
 
-def _check_same(card: Card, config: Mapping[str, Any], fingerprint: str) -> None:
-    found = card.config
-    keys = sorted(key for key in {*found, *config} if found.get(key) != config.get(key))
-    if keys:
+def _check_media(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """The source gives what the tokenizer takes."""
+    found = {key: raw.get(key) for key in wanted}
+    if json.dumps(found) != json.dumps(dict(wanted)):
         raise InputError(
-            f"Found records in {card.directory} made with "
-            f"{ {key: found.get(key) for key in keys} }; expected "
-            f"{ {key: config.get(key) for key in keys} }, as this config says; choose "
-            "another work directory, or delete that one."
-        )
-    if card.tokenizer.get("fingerprint") != fingerprint:
-        raise InputError(
-            f"Found records in {card.directory} made with the tokenizer "
-            f"{card.tokenizer}; expected the fingerprint {fingerprint}; choose another "
-            "work directory, or delete that one."
+            f"Found {dict(raw)} from the source; expected {dict(wanted)}, as the "
+            "tokenizer and the grid of its tokens take it; set data.options to fit, or "
+            "choose another tokenizer or grid."
         )
 
 
-def _prepare(workdir: Path, splits: tuple[str, ...]) -> None:
-    """Makes the directory and removes the shards that a killed run left there."""
+def _claim(workdir: Path, job: Mapping[str, Any]) -> None:
+    """Makes the directory, or checks that what was begun there is this job."""
+    path = workdir / JOB_NAME
+    if path.exists():
+        try:
+            begun = json.loads(path.read_text())
+        except ValueError:
+            begun = {}  # torn; what is there is checked shard by shard
+        if begun:
+            _check_same(begun, job, workdir)
+    hosts.wait_for_all("job")
+    if not hosts.is_main():
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -157,23 +359,51 @@ def _prepare(workdir: Path, splits: tuple[str, ...]) -> None:
             f"Found {workdir}, which cannot be made a directory ({error}); expected a "
             "place to write records to; choose another work directory."
         ) from error
-    names = "|".join(re.escape(split) for split in splits)
-    ours = re.compile(
-        rf"({names})-\d{{5}}(-of-\d{{5}}\.arrayrecord|\.arrayrecord\.tmp)"
-    )
-    for path in workdir.iterdir():
-        if ours.fullmatch(path.name):
-            path.unlink()
+    if not path.exists():
+        for old in _leftovers(workdir):  # of a job that left no description
+            old.unlink()
+        path.write_text(json.dumps(job))
 
 
-def _encoded(source: RawSource, split: str, tokenizer: Any) -> Iterator[dict[str, Any]]:
-    """Yields {"key", "tokens" [L] int32, "condition"} of each raw example, in order."""
-    examples = source.examples(split)
-    while chunk := list(itertools.islice(examples, ENCODE_BATCH)):
-        tokens = tokenizer.encode(np.stack([example["image"] for example in chunk]))
-        for example, row in zip(chunk, tokens, strict=True):
-            yield {
-                "key": example["key"],
-                "tokens": row,
-                "condition": example["condition"],
-            }
+def _leftovers(workdir: Path) -> list[Path]:
+    """Files that an unfinished job may leave."""
+    patterns = ("*.arrayrecord", "*.arrayrecord.json", "*.arrayrecord.tmp", "*.npy.tmp")
+    return [path for pattern in patterns for path in workdir.glob(pattern)]
+
+
+def _tidy(workdir: Path) -> None:
+    """Removes what only unfinished records need."""
+    for path in (*workdir.glob("*.arrayrecord.json"), workdir / JOB_NAME):
+        path.unlink(missing_ok=True)
+
+
+def _check_same(found: Mapping, wanted: Mapping, workdir: Path) -> None:
+    """Raises InputError unless both describe the same records."""
+    old, new = (_comparable(job["config"]) for job in (found, wanted))
+    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    if keys:
+        raise InputError(
+            f"Found records in {workdir} made with "
+            f"{ {key: old.get(key) for key in keys} }; expected "
+            f"{ {key: new.get(key) for key in keys} }, as this config says; choose "
+            "another work directory, or delete that one."
+        )
+    if found["fingerprint"] != wanted["fingerprint"]:
+        raise InputError(
+            f"Found records in {workdir} made with the tokenizer "
+            f"{found['fingerprint']}; expected the fingerprint "
+            f"{wanted['fingerprint']}; choose another work directory, or delete that "
+            "one."
+        )
+
+
+def _comparable(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Dotted keys -> values, without what may change."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{path}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= _comparable(value, f"{name}.")
+        elif name not in _FREE and name != "tokenizer.path":  # the fingerprint tells
+            flat[name] = value
+    return flat

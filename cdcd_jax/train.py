@@ -21,7 +21,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from cdcd_jax import flops, hosts, observe, report, sharding
-from cdcd_jax.checkpoint import Checkpoints
+from cdcd_jax.checkpoint import Checkpoints, load_parts
 from cdcd_jax.config import differences, merge
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.errors import InputError, Stopped, UsageError
@@ -80,8 +80,9 @@ def jit_step(
 
 def model_flops(config: Mapping[str, Any]) -> float:
     """FLOPs of the matrix products of one example's training: see `flops`."""
-    # fused kernels are opaque to the count
-    task = make_task(merge(config, {"model": {"attention": "xla"}}))
+    if "attention" in config["model"]:  # fused kernels are opaque to the count
+        config = merge(config, {"model": {"attention": "xla"}})
+    task = make_task(config)
     size = config["data"]["batch_size"] // config["optim"]["accumulate"]
     small = merge(config, {"data": {"batch_size": size}})
     params, extra = jax.eval_shape(task.init, jax.random.key(0))
@@ -138,26 +139,26 @@ def check_groups(config: Mapping[str, Any], task: Any, mesh: Mesh) -> None:
 def input_stream(
     config: Mapping[str, Any],
 ) -> Callable[[int, np.ndarray], Iterator[Any]]:
-    """(start step, rows) -> batches of the config's records, or of random numbers.
+    """(start step, rows) -> batches of the config's data, or of random numbers.
 
     Raises:
-        InputError: missing, damaged or unlike records.
+        InputError: missing, damaged or unlike data.
     """
     data, seed = config["data"], config["seed"]
+    description = make_task(config).describe()
     if data["synthetic"]:
-        description = make_task(config).describe()
 
         def batches(step: int, rows: np.ndarray) -> Iterator[Any]:
             return synthetic_batches(description, rows, seed, step)
     else:
         # here, so that random batches need no grain
-        from cdcd_jax.data.pipeline import open_dataset, training_batches
+        from cdcd_jax.data import pipeline
 
-        card = open_dataset(data["path"], config["model"])
+        examples = pipeline.open_training(config, description)
 
         def batches(step: int, rows: np.ndarray) -> Iterator[Any]:
-            return training_batches(
-                card,
+            return pipeline.training_batches(
+                examples,
                 batch_size=data["batch_size"],
                 seed=seed,
                 start_step=step,
@@ -167,7 +168,7 @@ def input_stream(
 
     if not data["reuse_batch"]:
         return batches
-    return lambda step, rows: itertools.repeat(next(batches(0, rows)))
+    return lambda step, rows: (b for b in itertools.repeat(next(batches(0, rows))))
 
 
 def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
@@ -206,10 +207,20 @@ def start(
     if restored is not None:
         return restored[1]
     state = new_state(task, optimizer, config["seed"], mesh)
+    params = state.params
     if config["init_from"]:
-        params = load_params(config["init_from"], abstract)[1]
-        state = state.replace(params=params, ema_params=jax.tree.map(jnp.copy, params))
-    return state
+        params = load_parts(config["init_from"], abstract.params, {})[1]
+    for name, source in config["init_parts"].items():
+        if name not in params:
+            raise UsageError(
+                f"config.init_parts names {name!r}, which is no part of this model: "
+                f"expected some of {', '.join(params)}"
+            )
+        part = {name: abstract.params[name]}
+        params = {**params, **load_parts(source, part, {})[1]}
+    if params is state.params:
+        return state
+    return state.replace(params=params, ema_params=jax.tree.map(jnp.copy, params))
 
 
 def load_params(
@@ -220,15 +231,7 @@ def load_params(
     Raises:
         InputError: there is none.
     """
-    with Checkpoints(report.as_path(workdir) / "checkpoints") as checkpoints:
-        restored = checkpoints.restore(abstract)
-    if restored is None:
-        raise InputError(
-            f"no checkpoint in {workdir}: a directory that a training run wrote was "
-            "expected; train first, or name another --workdir"
-        )
-    step, state = restored
-    return step, state.ema_params, state.extra
+    return load_parts(workdir, abstract.ema_params, abstract.extra)
 
 
 def due(every: int, step: int, total: int) -> bool:
@@ -301,6 +304,7 @@ def train(
         update = jit_step(task, optimizer, config, mesh)
         size = config["data"]["batch_size"]
         stream = batches(step, sharding.process_rows(mesh, size))
+        stack.callback(stream.close)
         clock = observe.Clock(config, task, mesh, model_flops(config))
         reports = report.Reports(workdir, total, step, enabled=hosts.is_main())
         stack.enter_context(contextlib.closing(reports))

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,38 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Negatives:
+    """A file uint32 [N, number] (.npy): for each record, others of another group.
+
+    Attributes:
+      rule: the groups that must differ, such as label, caption, genre, track.
+    """
+
+    file: str
+    number: int
+    rule: str
+    seed: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Split:
-    """The shards of a split in the order of their records."""
+    """The shards of a split in the order of their records, and what they hold.
+
+    Attributes:
+      codes_used: how many of the K codes occur; 0 where unknown.
+      perplexity: of the codes' frequencies, 1 to K; 0 where unknown.
+      negatives: the table of inter-sample negatives, if there is one.
+      unreadable: raw examples that were left out, name -> reason.
+    """
 
     num_records: int
     shards: tuple[Shard, ...]
+    codes_used: int = 0
+    perplexity: float = 0.0
+    negatives: Negatives | None = None
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +76,8 @@ class Card:
       name: of the raw source.
       num_codes: K; tokens lie in [0, K).
       grid: shape of the tokens before they are flattened; L is its product.
-      conditions: name -> {"shape", "dtype"} and, for labels, "num_classes".
+      conditions: name -> {"shape", "dtype"} and, for labels, "num_classes"; perhaps
+        "kind" and "names".
       tokenizer: settings of the tokenizer, with `kind` and `fingerprint`.
       splits: name -> Split.
       config: the settings that the records were made with; {} where unknown.
@@ -119,12 +147,7 @@ def read_card(directory: str | Path) -> Card:
 def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
     splits = {}
     for name, split in content["splits"].items():
-        shards = tuple(Shard(**shard) for shard in split["shards"])
-        if any(Path(shard.file).name != shard.file for shard in shards):
-            raise ValueError(f"a shard of {name} lies outside of the directory")
-        if sum(shard.num_records for shard in shards) != split["num_records"]:
-            raise ValueError(f"the shards of {name} do not add up to its num_records")
-        splits[name] = Split(split["num_records"], shards)
+        splits[name] = _parse_split(name, split)
     for name, spec in content["conditions"].items():
         if not {"shape", "dtype"} <= set(spec):
             raise ValueError(f"condition {name} lacks its shape or dtype")
@@ -138,6 +161,18 @@ def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
         splits=splits,
         config=dict(content.get("config", {})),
     )
+
+
+def _parse_split(name: str, content: Mapping[str, Any]) -> Split:
+    shards = tuple(Shard(**shard) for shard in content["shards"])
+    negatives = content.get("negatives")
+    negatives = Negatives(**negatives) if negatives else None
+    files = [*shards, *([negatives] if negatives else [])]
+    if any(Path(part.file).name != part.file for part in files):
+        raise ValueError(f"a file of {name} lies outside of the directory")
+    if sum(shard.num_records for shard in shards) != content["num_records"]:
+        raise ValueError(f"the shards of {name} do not add up to its num_records")
+    return Split(**{**content, "shards": shards, "negatives": negatives})
 
 
 def _bad_card(path: Path, what: str) -> InputError:

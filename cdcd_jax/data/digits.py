@@ -3,14 +3,16 @@
 They are 8x8 pixels with grey levels 0 to 16, here scaled to uint8. No download.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from cdcd_jax.data.sources import Example, known_split
 from cdcd_jax.errors import UsageError
 
+OPTIONS: dict[str, Any] = {}
 SPLITS = ("train", "test")
 TRAIN_FRACTION = 0.8
 
@@ -22,56 +24,62 @@ class DigitsSource:
     seed: int
 
     def card(self) -> dict[str, Any]:
-        """Returns name, splits (names) and the specification of the conditions."""
-        label = {"shape": [], "dtype": "int32", "num_classes": 10}
-        return {"name": "digits", "splits": SPLITS, "conditions": {"label": label}}
+        """See `sources.RawSource`."""
+        label = {"kind": "label", "shape": [], "dtype": "int32", "num_classes": 10}
+        return {
+            "name": "digits",
+            "splits": SPLITS,
+            "conditions": {"label": label},
+            "media": {"kind": "image", "shape": [8, 8, 1]},
+        }
 
-    def examples(self, split: str) -> Iterator[dict[str, Any]]:
-        """Returns an iterator of dicts `key`, `image` uint8 [8, 8, 1], `condition`.
-
-        The key holds the position of the digit in scikit-learn's array; the condition
-        is `label`, the digit as int32 [].
-
-        Raises:
-          UsageError: there is no such split.
-        """
-        if split not in SPLITS:
-            raise UsageError(
-                f"Found the split {split!r} of digits; expected one of "
-                f"{', '.join(SPLITS)}; name one of these."
-            )
-        return self._read(split)
-
-    def _read(self, split: str) -> Iterator[dict[str, Any]]:
+    def split(self, name: str) -> "DigitsSplit":
+        """One of 'train' and 'test'."""
+        known_split(name, SPLITS, "digits")
         from sklearn.datasets import load_digits  # slow to import
 
         digits = load_digits()
+        order = np.random.default_rng(self.seed).permutation(len(digits.images))
+        num_train = int(TRAIN_FRACTION * len(order))
+        chosen = order[:num_train] if name == "train" else order[num_train:]
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-        order = np.random.default_rng(self.seed).permutation(len(images))
-        num_train = int(TRAIN_FRACTION * len(images))
-        chosen = order[:num_train] if split == "train" else order[num_train:]
-        for index in chosen:
-            yield {
-                "key": f"digits/{index:04d}",
-                "image": images[index],
-                "condition": {"label": np.int32(digits.target[index])},
-            }
+        return DigitsSplit(chosen, images, digits.target)
 
 
-def open_source(options: Mapping[str, Any]) -> DigitsSource:
-    """Returns the source for `options`, which must hold just `seed`, 0 or more.
+@dataclass(frozen=True)
+class DigitsSplit:
+    """`chosen` are positions in scikit-learn's arrays, which the keys hold."""
+
+    chosen: np.ndarray
+    images: np.ndarray  # uint8 [1797, 8, 8, 1]
+    target: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
+        """`image` uint8 [8, 8, 1] and its label; a digit has no other view."""
+        del rng
+        position = self.chosen[index]
+        label = np.int32(self.target[position])
+        return {
+            "key": f"digits/{position:04d}",
+            "image": self.images[position],
+            "condition": {"label": label},
+            "groups": {"label": str(label)},
+        }
+
+
+def open_source(path: str, options: Mapping[str, Any], seed: int) -> DigitsSource:
+    """The source; it has no files and no options.
 
     Raises:
-      UsageError: another key, or a bad seed.
+      UsageError: a path.
     """
-    if set(options) != {"seed"}:
+    del options
+    if path:
         raise UsageError(
-            f"Found the options {sorted(options)} for the source digits; expected "
-            "['seed']; remove the other keys of `data`."
-        )
-    seed = options["seed"]
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise UsageError(
-            f"Found seed = {seed!r}; expected a whole number, 0 or more; correct it."
+            f"Found data.path = {path!r} with data.raw = 'digits'; expected none, since "
+            "scikit-learn carries them; leave it away."
         )
     return DigitsSource(seed=seed)

@@ -1,4 +1,4 @@
-"""From token records to batches: the check against the config, training, one pass.
+"""From records or raw files to batches: checks against the config, training, one pass.
 
 The training stream is shuffled and repeated before each process takes its rows, so that
 the global batches do not depend on the number of processes, and its position is one
@@ -15,9 +15,63 @@ import numpy as np
 
 from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.records import RecordSource, check_shards
+from cdcd_jax.data.sources import (
+    RawSource,
+    RawSplit,
+    Unreadable,
+    UnreadableFiles,
+    open_source,
+)
 from cdcd_jax.errors import InputError, UsageError
 
 Batch = dict[str, Any]
+
+
+def open_training(config: Mapping[str, Any], description: Mapping[str, Any]) -> Any:
+    """What a config trains on: the split `train` of its records or its raw source.
+
+    Args:
+        config: a whole experiment.
+        description: the task's `describe()`; `media` asks for a raw source.
+
+    Raises:
+        UsageError: no path, no source, or a source that gives something else.
+        InputError: missing, damaged or unlike data.
+    """
+    if "media" in description:
+        source = open_raw(config, description["media"])
+        return RawExamples(source, "train", config["data"]["augment"])
+    card = open_dataset(config["data"]["path"], config["model"])
+    return RecordExamples(card, "train", description["negatives"])
+
+
+def open_raw(config: Mapping[str, Any], media: Mapping[str, Any]) -> RawSource:
+    """The raw source of `config["data"]`, whose examples must be as `media` says.
+
+    Raises:
+        UsageError: no source, or one whose examples differ.
+        InputError: its folder is not as it expects it.
+    """
+    data = config["data"]
+    if not data["raw"]:
+        raise UsageError(
+            "data.raw is empty: name a source of pictures or sound (see docs/data.md) "
+            "and its data.path, or set data.synthetic=True for random batches"
+        )
+    source = open_source(data["raw"], data["path"], data["options"], config["seed"])
+    found = source.card()["media"]
+    differing = [key for key in media if list_or_value(found.get(key)) != media[key]]
+    if differing:
+        raise UsageError(
+            f"Found examples {found} of {data['raw']}; expected {dict(media)}, as "
+            "`model` takes them; set data.options or `model` to fit."
+        )
+    return source
+
+
+def list_or_value(value: Any) -> Any:
+    """Tuples as lists, to compare shapes."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def open_dataset(path: str | Path, model: Mapping[str, Any]) -> Card:
@@ -88,10 +142,77 @@ def _mismatch(card: Card, key: str, found: Any, wanted: Any) -> InputError:
     )
 
 
+class RecordExamples:
+    """Records of a split, with tokens of negatives where these are asked for."""
+
+    unreadable = None  # a record that cannot be read is an error
+
+    def __init__(self, card: Card, split: str, negatives: int = 0) -> None:
+        """Args: negatives: of each example, of those that the records' table has.
+
+        Raises:
+          InputError: no such split or table, or a table with fewer.
+        """
+        self._records, self._wanted = RecordSource(card, split), negatives
+        self._table = self._records.negatives() if negatives else None
+        if negatives and negatives > self._table.shape[1]:
+            raise InputError(
+                f"Found {self._table.shape[1]} negatives a record in {card.directory}; "
+                f"expected {negatives} or more, as contrastive.num_negatives says; "
+                "lower it, or make the records again with more."
+            )
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def example(self, index: int, rng: np.random.Generator) -> Batch:
+        """Record `index`; which negatives of its row of the table, `rng` says."""
+        item = self._records[index]
+        if self._wanted:
+            row = self._table[index]
+            if self._wanted < len(row):
+                row = rng.choice(row, self._wanted, replace=False)
+            tokens = [self._records[int(other)]["tokens"] for other in row]
+            item["negatives"] = np.stack(tokens)
+        return item
+
+
+class RawExamples:
+    """Pictures or sound of a raw source, augmented if asked for.
+
+    Unreadable files are replaced by the next ones, and named when the stream ends.
+    """
+
+    def __init__(self, source: RawSource, split: str, augment: bool) -> None:
+        """Raises: UsageError: no such split."""
+        self._split, self._augment = source.split(split), augment
+        self._kind = source.card()["media"]["kind"]
+        self.unreadable = UnreadableFiles(len(self._split))
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def example(self, index: int, rng: np.random.Generator) -> Batch:
+        """{"image": ...} or {"audio": ...} of example `index`.
+
+        Raises:
+          InputError: too many unreadable files.
+        """
+        for other in range(index, index + len(self)):
+            try:
+                item = self._split.example(
+                    other % len(self), rng if self._augment else None
+                )
+            except Unreadable as error:
+                self.unreadable.add(error.name, error.reason)
+            else:
+                return {self._kind: item[self._kind]}
+        raise AssertionError("unreadable.add stops before all are unreadable")
+
+
 def training_batches(
-    card: Card,
+    examples: RecordExamples | RawExamples,
     *,
-    split: str = "train",
     batch_size: int,
     seed: int,
     start_step: int = 0,
@@ -100,13 +221,12 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Returns the endless stream of shuffled batches, or some rows of each.
 
-    Every epoch holds each record once, in an order of its own; batches run across the
-    border of epochs. Batch k of the stream depends on nothing but the records, `seed`,
+    Every epoch holds each example once, in an order of its own; batches run across the
+    border of epochs. Batch k of the stream depends on nothing but the examples, `seed`,
     `batch_size` and k.
 
     Args:
-      card: of the records.
-      split: which records.
+      examples: of records or of a raw source.
       batch_size: of all processes together.
       seed: 0 <= seed < 2**32.
       start_step: number of batches that were taken before; the first one is 0.
@@ -114,11 +234,13 @@ def training_batches(
       rows: which rows of each batch this process needs; None for all.
 
     Yields:
-      {"tokens": int32 [B, L], "condition": {name: [B, ...]}} with B the number of rows.
+      what the examples give, stacked: {"tokens": int32 [B, L], "condition": {name:
+      [B, ...]}} and perhaps "negatives" int32 [B, N, L], or {"image": uint8
+      [B, H, W, C]}, or {"audio": float32 [B, S]}, with B the number of rows.
 
     Raises:
       UsageError: arguments that cannot be.
-      InputError: unknown split; from `next`, a corrupt record.
+      InputError: from `next`, a corrupt record or too many unreadable files.
     """
     _check_positive("batch_size", batch_size)
     rows = np.arange(batch_size) if rows is None else np.asarray(rows)
@@ -132,8 +254,8 @@ def training_batches(
             f"Found start_step = {start_step}, threads = {threads}, seed = {seed}; "
             "expected none below 0 and seed < 2**32; correct them."
         )
-    stream = grain.MapDataset.source(RecordSource(card, split))
-    stream = stream.seed(seed).shuffle().repeat()
+    stream = grain.MapDataset.range(len(examples)).seed(seed).shuffle().repeat()
+    stream = stream.random_map(examples.example)
     wanted = len(rows)
 
     def example(index: int) -> Batch:
@@ -148,7 +270,7 @@ def training_batches(
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
     iterator = iter(dataset.to_iter_dataset(options))
     iterator.set_state({"next_index": start_step})
-    return _with_own_errors(iterator)
+    return _with_own_errors(iterator, examples.unreadable)
 
 
 def one_pass(card: Card, split: str, batch_size: int) -> Iterator[Batch]:
@@ -165,13 +287,40 @@ def one_pass(card: Card, split: str, batch_size: int) -> Iterator[Batch]:
     return _with_own_errors(dataset[index] for index in range(len(dataset)))
 
 
+def raw_pass(split: RawSplit, kind: str, number: int, batch_size: int) -> list[Batch]:
+    """At most `number` examples of a raw split, spread evenly over it, as batches.
+
+    Args:
+      kind: image or audio.
+
+    Raises:
+      InputError: too many unreadable files, which are left out and named otherwise.
+    """
+    _check_positive("number", number)
+    chosen = np.linspace(0, len(split) - 1, min(number, len(split))).astype(int)
+    unreadable, found = UnreadableFiles(len(split)), []
+    for index in chosen:
+        try:
+            found.append(split.example(int(index))[kind])
+        except Unreadable as error:
+            unreadable.add(error.name, error.reason)
+    unreadable.report()
+    starts = range(0, len(found), batch_size)
+    return [{kind: np.stack(found[i : i + batch_size])} for i in starts]
+
+
 def _check_positive(name: str, value: int) -> None:
     if value < 1:
         raise UsageError(f"Found {name} = {value}; expected 1 or more; correct it.")
 
 
-def _with_own_errors(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Passes batches on; an InputError that grain wrapped comes out as itself."""
+def _with_own_errors(
+    batches: Iterator[Batch], unreadable: UnreadableFiles | None = None
+) -> Iterator[Batch]:
+    """Passes batches on; an InputError that grain wrapped comes out as itself.
+
+    When the reader is done, unreadable files are named.
+    """
     try:
         yield from batches
     except InputError:
@@ -183,3 +332,6 @@ def _with_own_errors(batches: Iterator[Batch]) -> Iterator[Batch]:
         if cause is None:
             raise
         raise cause from None
+    finally:
+        if unreadable:
+            unreadable.report()

@@ -1,18 +1,15 @@
 """The one record format of token datasets: ArrayRecord shards beside `dataset.json`.
 
 A record is a dict of arrays as safetensors bytes: `tokens` [L] in the smallest unsigned
-type that holds K - 1, `key` (utf-8 bytes) and `condition/<name>`. The card
-(`card.py`) is written last. The file reads in this order: writing, checking, random
-access.
+type that holds K - 1, `key` (utf-8 bytes) and `condition/<name>`. `shards.py` writes
+them, the card (`card.py`) comes last. Here: checking, random access.
 """
 
 import hashlib
 import itertools
-import math
-import os
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +17,8 @@ import numpy as np
 from array_record.python import array_record_module
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
 
-from cdcd_jax.data.card import CARD_NAME, MAKE_AGAIN, Card, Shard, Split
+from cdcd_jax.data.card import CARD_NAME, MAKE_AGAIN, Card, Negatives, Shard
 from cdcd_jax.errors import InputError
 
 # One record a group: random access reads and decompresses no neighbours.
@@ -32,95 +28,7 @@ READER_OPTIONS = "readahead_buffer_size:0"
 MAX_HASHED_BYTES = 2**30
 
 
-def write_split(
-    directory: Path,
-    split: str,
-    examples: Iterable[Mapping[str, Any]],
-    *,
-    num_codes: int,
-    grid: tuple[int, ...],
-    conditions: Mapping[str, Mapping[str, Any]],
-    shard_records: int,
-) -> Split:
-    """Writes the shards of one split and returns what the card must say of them.
-
-    Same examples, same bytes. Shards get their names when the last one is finished;
-    until then they end in `.tmp`.
-
-    Args:
-      directory: exists.
-      split: its name, the first part of the names of the files.
-      examples: dicts with `key` (str), `tokens` [L] of whole numbers in [0, num_codes)
-        and `condition` {name: array} as `conditions` says.
-      num_codes: K.
-      grid: shape of the tokens before they are flattened.
-      conditions: name -> {"shape", "dtype"} and, for labels, "num_classes".
-      shard_records: most records in a shard.
-
-    Raises:
-      InputError: an example is unlike its specification, or there is none.
-    """
-    length = math.prod(grid)
-    token_type = np.min_scalar_type(num_codes - 1)
-    shards: list[tuple[Path, int]] = []
-    for chunk in _chunks(examples, shard_records):
-        path = directory / f"{split}-{len(shards):05d}.arrayrecord.tmp"
-        writer = array_record_module.ArrayRecordWriter(str(path), WRITER_OPTIONS)
-        try:
-            for example in chunk:
-                problem = _find_problem(example, num_codes, length, conditions)
-                if problem:
-                    raise InputError(
-                        f"Found a raw example {example['key']!r} whose {problem}; "
-                        "correct the source or the tokenizer."
-                    )
-                writer.write(_to_bytes(example, token_type))
-        finally:
-            writer.close()
-        shards.append((path, len(chunk)))
-    if not shards:
-        raise InputError(
-            f"Found no example in the split {split!r}; expected one or more; check "
-            "the raw data."
-        )
-    return _rename_shards(split, shards)
-
-
-def _chunks(examples: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(examples)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
-
-
-def _to_bytes(example: Mapping[str, Any], token_type: np.dtype) -> bytes:
-    arrays = {
-        "tokens": np.asarray(example["tokens"]).astype(token_type),
-        "key": np.frombuffer(example["key"].encode(), np.uint8),
-    }
-    for name, value in example["condition"].items():
-        arrays[f"condition/{name}"] = np.ascontiguousarray(value).reshape(
-            np.shape(value)  # ascontiguousarray makes [] to [1]
-        )
-    return save_arrays(arrays)
-
-
-def _rename_shards(split: str, shards: list[tuple[Path, int]]) -> Split:
-    done = []
-    for index, (temporary, num_records) in enumerate(shards):
-        name = f"{split}-{index:05d}-of-{len(shards):05d}.arrayrecord"
-        path = temporary.with_name(name)
-        os.replace(temporary, path)
-        shard = Shard(name, num_records, path.stat().st_size, _sha256(path))
-        done.append(shard)
-    return Split(sum(shard.num_records for shard in done), tuple(done))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _find_problem(
+def find_problem(
     example: Mapping[str, Any],
     num_codes: int,
     length: int,
@@ -155,39 +63,47 @@ def _find_problem(
 
 
 def check_shards(card: Card) -> None:
-    """Checks that every shard is there, with its size and, if feasible, its sha256.
+    """Checks that every file is there, with its size and, if feasible, its sha256.
 
     The hashes are compared where the whole dataset has at most 1 GiB.
 
     Raises:
-      InputError: names the first bad shard.
+      InputError: names the first bad shard or table.
     """
-    shards = [shard for split in card.splits.values() for shard in split.shards]
-    for shard in shards:
-        _check_size(card.directory, shard)
-    if sum(shard.num_bytes for shard in shards) > MAX_HASHED_BYTES:
+    splits = card.splits.values()
+    files = [shard for split in splits for shard in split.shards]
+    files += [split.negatives for split in splits if split.negatives]
+    for part in files:
+        _check_size(card.directory, part)
+    if sum(part.num_bytes for part in files) > MAX_HASHED_BYTES:
         return
-    for shard in shards:
-        found = _sha256(card.directory / shard.file)
-        if found != shard.sha256:
+    for part in files:
+        found = sha256(card.directory / part.file)
+        if found != part.sha256:
             raise InputError(
-                f"Found sha256 {found} for {card.directory / shard.file}; expected "
-                f"{shard.sha256}, as {CARD_NAME} says; "
+                f"Found sha256 {found} for {card.directory / part.file}; expected "
+                f"{part.sha256}, as {CARD_NAME} says; "
                 f"{MAKE_AGAIN.format(directory=card.directory)}."
             )
 
 
-def _check_size(directory: Path, shard: Shard) -> None:
-    path = directory / shard.file
+def sha256(path: Path) -> str:
+    """Of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_size(directory: Path, part: Shard | Negatives) -> None:
+    path = directory / part.file
     advice = MAKE_AGAIN.format(directory=directory)
     if not path.is_file():
         raise InputError(
-            f"Found no shard {path}; expected it, as {CARD_NAME} names it; {advice}."
+            f"Found no {path}; expected it, as {CARD_NAME} names it; {advice}."
         )
     found = path.stat().st_size
-    if found != shard.num_bytes:
+    if found != part.num_bytes:
         raise InputError(
-            f"Found {found} bytes in {path}; expected {shard.num_bytes}, as "
+            f"Found {found} bytes in {path}; expected {part.num_bytes}, as "
             f"{CARD_NAME} says; {advice}."
         )
 
@@ -251,13 +167,44 @@ class RecordSource:
         }
         example = {"tokens": arrays["tokens"], "condition": condition}
         card = self._card
-        problem = _find_problem(
+        problem = find_problem(
             example, card.num_codes, card.num_tokens, card.conditions
         )
         if problem:
             raise self._corrupt(index, f"whose {problem}")
         example["tokens"] = example["tokens"].astype(np.int32)
         return example
+
+    def negatives(self) -> np.ndarray:
+        """The table of negatives, uint32 [N, number], left on the disk.
+
+        Raises:
+          InputError: there is none, or not for these records.
+        """
+        table = self._card.splits[self._split].negatives
+        if table is None:
+            raise InputError(
+                f"Found no table of negatives for {self._split} in "
+                f"{self._card.directory}; expected one, since contrastive.inter_from = "
+                "'records'; make the records with negatives.number set, or set "
+                "contrastive.inter_from = 'batch'."
+            )
+        _check_size(self._card.directory, table)
+        path = self._card.directory / table.file
+        try:
+            found = np.load(path, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise self._bad_table(path, f"cannot be read ({error})") from error
+        if found.shape != (len(self), table.number) or found.dtype != np.uint32:
+            raise self._bad_table(path, f"is {found.dtype} {list(found.shape)}")
+        return found
+
+    def _bad_table(self, path: Path, what: str) -> InputError:
+        advice = MAKE_AGAIN.format(directory=self._card.directory)
+        return InputError(
+            f"Found a table of negatives {path} that {what}; expected a row of uint32 "
+            f"for each of {len(self)} records; {advice}."
+        )
 
     def key(self, index: int) -> str:
         """Returns the raw source's key of record `index`; raises as indexing does."""

@@ -1,36 +1,158 @@
-"""The table of raw sources: name in the config -> module that opens it.
+"""Raw sources: the table of their names, what each one offers, and unreadable files.
 
-A source has `card()`, a dict with `name`, `splits` (names) and `conditions` (name ->
-`shape`, `dtype` and, for labels, `num_classes`), and `examples(split)`, an iterator of
-dicts with a stable `key`, the raw data and `condition`. The order never changes.
+A source is a module of this folder with `OPTIONS` (option -> default) and
+`open_source(path, options, seed)`. Its examples have an order that never changes and are
+reached by number, so that any process can make any part of the records.
 """
 
-from collections.abc import Iterator, Mapping
+import importlib
+import sys
+import threading
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from cdcd_jax.data import digits
-from cdcd_jax.errors import UsageError
+import numpy as np
 
-SOURCES = {"digits": digits}
+from cdcd_jax.config import merge
+from cdcd_jax.errors import InputError, UsageError
+
+# name in the config -> module
+SOURCES = {
+    "aist": "aist",
+    "audio_folder": "audio_folder",
+    "captioned_digits": "captioned_digits",
+    "captions": "captions",
+    "digits": "digits",
+    "image_folder": "image_folder",
+    "tfds": "tfds_source",
+    "tiktok": "tiktok",
+    "toy_dance": "toy_dance",
+}
+MOST_UNREADABLE = 0.01  # of the files that a run touches
+
+Example = dict[str, Any]
+
+
+class Unreadable(Exception):
+    """One file of a source that cannot be used.
+
+    Attributes:
+        name: of the file.
+        reason: in a few words.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class RawSplit(Protocol):
+    """The examples of one split; may be shared by threads."""
+
+    def __len__(self) -> int: ...
+
+    def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
+        """Example `index`, as it is or (given `rng`) one augmented view of it.
+
+        Returns:
+            key (str, stable and unique), condition {name: value}, groups {rule: str}
+            (what inter-sample negatives must differ in), and `image` uint8 [H, W, C] or
+            `audio` float32 [S] in [-1, 1], of the card's shape.
+
+        Raises:
+            Unreadable: its file cannot be used.
+        """
 
 
 class RawSource(Protocol):
-    """What every source offers; see the top of this file."""
+    """What every source offers."""
 
-    def card(self) -> dict[str, Any]: ...
+    def card(self) -> dict[str, Any]:
+        """What the examples are.
 
-    def examples(self, split: str) -> Iterator[dict[str, Any]]: ...
+        Returns:
+            name; splits, their names; conditions, name -> `kind` (label, array, text),
+            `shape`, `dtype` and, for labels, `num_classes` and perhaps `names`; media,
+            {"kind": "image", "shape": [H, W, C]} or {"kind": "audio", "shape": [S],
+            "sample_rate": Hz}.
+        """
+
+    def split(self, name: str) -> RawSplit:
+        """The examples of a split; UsageError where there is none of that name."""
 
 
-def open_source(name: str, options: Mapping[str, Any]) -> RawSource:
-    """Returns the source `name`, opened with its `options` (always `seed`).
+def open_source(
+    name: str, path: str = "", options: Mapping[str, Any] | None = None, seed: int = 0
+) -> RawSource:
+    """The source `name`, its folder tree checked.
+
+    Args:
+        path: where its files lie; "" for sources that need none.
+        options: of the source, laid over its `OPTIONS`.
+        seed: of what the source draws, 0 or more.
 
     Raises:
-      UsageError: unknown name, or options that this source does not take.
+        UsageError: unknown name or option, or a value that the source refuses.
+        InputError: the folder is not as the source expects it.
     """
     if name not in SOURCES:
         raise UsageError(
             f"Found data.raw = {name!r}; expected one of "
             f"{', '.join(sorted(SOURCES))}; correct data.raw."
         )
-    return SOURCES[name].open_source(options)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise UsageError(
+            f"Found seed = {seed!r}; expected a whole number, 0 or more; correct it."
+        )
+    module = importlib.import_module(f"cdcd_jax.data.{SOURCES[name]}")
+    options = merge(module.OPTIONS, options or {}, "data.options.")
+    return module.open_source(path, options, seed)
+
+
+def known_split(name: str, splits: tuple[str, ...], source: str) -> None:
+    """Raises UsageError unless the source has a split of this name."""
+    if name not in splits:
+        raise UsageError(
+            f"Found the split {name!r} of {source}; expected one of "
+            f"{', '.join(splits)}; name one of these."
+        )
+
+
+class UnreadableFiles:
+    """The unreadable files of a run: named at the end, too many of them stop it."""
+
+    def __init__(self, total: int) -> None:
+        """Args: total: examples that the run may touch."""
+        self._total = total
+        self._reasons: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    def add(self, name: str, reason: str) -> None:
+        """Notes a file.
+
+        Raises:
+            InputError: more than one in a hundred are unreadable.
+        """
+        with self._lock:
+            self._reasons[name] = reason
+            count = len(self._reasons)
+        if count > MOST_UNREADABLE * self._total:
+            raise InputError(
+                f"Found {count} unreadable of {self._total} examples, more than "
+                f"{MOST_UNREADABLE:.0%}: {self._listed(10)}; expected sound files; "
+                "repair or remove them, then run the same command again."
+            )
+
+    def _listed(self, most: int) -> str:
+        pairs = sorted(self._reasons.items())
+        shown = [f"{name} ({reason})" for name, reason in pairs[:most]]
+        return ", ".join(shown) + (", ..." if len(pairs) > most else "")
+
+    def report(self) -> None:
+        """Names them all on standard error."""
+        for name, reason in sorted(self._reasons.items()):
+            print(f"left out: {name}: {reason}", file=sys.stderr)

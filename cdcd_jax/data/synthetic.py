@@ -24,17 +24,27 @@ def synthetic_batches(
         start_step: the first batch's step.
 
     Yields:
-        {"tokens": int32 [B, L], "condition": {name: [B, ...]}} with B = len(rows).
+        {"tokens": int32 [B, L], "condition": {name: [B, ...]}} with B = len(rows), and
+        "negatives" where the task takes them; or what the task's `media` says.
     """
     step = start_step
     while True:
+        if "media" in description:
+            media = description["media"]
+            drawn = [_media(media, (seed, step, int(row))) for row in rows]
+            yield {media["kind"]: np.stack(drawn)}
+            step += 1
+            continue
         drawn = [_row(description, (seed, step, int(row))) for row in rows]
         condition = {
             name: np.stack([row["condition"][name] for row in drawn])
             for name in description["conditions"]
         }
         tokens = np.stack([row["tokens"] for row in drawn])
-        yield {"tokens": tokens, "condition": condition}
+        batch = {"tokens": tokens, "condition": condition}
+        if "negatives" in drawn[0]:
+            batch["negatives"] = np.stack([row["negatives"] for row in drawn])
+        yield batch
         step += 1
 
 
@@ -49,4 +59,17 @@ def _row(description: Mapping[str, Any], seed: tuple[int, ...]) -> dict[str, Any
         else:
             shape = tuple(spec["shape"])
             condition[name] = rng.standard_normal(shape, dtype=np.float32)
-    return {"tokens": tokens, "condition": condition}
+    row = {"tokens": tokens, "condition": condition}
+    if description["negatives"]:
+        shape = (description["negatives"], *tokens.shape)
+        row["negatives"] = rng.integers(
+            0, description["num_codes"], shape, dtype=np.int32
+        )
+    return row
+
+
+def _media(media: Mapping[str, Any], seed: tuple[int, ...]) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if media["kind"] == "image":
+        return rng.integers(0, 256, media["shape"], dtype=np.uint8)
+    return rng.uniform(-1.0, 1.0, media["shape"]).astype(np.float32)

@@ -1,13 +1,8 @@
-"""Tokenizers without parameters, and the table that makes a tokenizer from a config.
-
-A tokenizer turns raw examples into `tokens` [N, L] in [0, num_codes) and back. It has
-`num_codes`, `grid`, `settings` (what a config says of it) and a `fingerprint` of them,
-by which records and models recognise the tokenizer that they were made with.
-"""
+"""Tokenizers without parameters; `cdcd_jax.tokenizers` says what each one offers."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +25,7 @@ class PaletteTokenizer:
 
     levels: int
     grid: tuple[int, int]
+    sample_rate = None  # pictures
 
     def __post_init__(self) -> None:
         if not _is_int(self.levels) or not 2 <= self.levels <= 256:
@@ -51,8 +47,18 @@ class PaletteTokenizer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The config that `make_tokenizer` would make this tokenizer from."""
+        """What a config says of it."""
         return {"kind": "palette", "levels": self.levels}
+
+    @property
+    def media(self) -> dict[str, Any]:
+        """What `encode` takes, in the words of a source's card."""
+        return {"kind": "image", "shape": [*self.grid, 1]}
+
+    @property
+    def rows_at_once(self) -> int:
+        """Examples that are best encoded together."""
+        return 256
 
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:
@@ -81,6 +87,14 @@ class PaletteTokenizer:
             )
         codes = np.rint(images * ((self.levels - 1) / 255))
         return codes.astype(np.int32).reshape(len(images), -1)
+
+    def start_encoding(
+        self, images: np.ndarray, numbers: np.ndarray
+    ) -> Callable[[], np.ndarray]:
+        """`encode`, behind a function; see `tokenizers.CheckpointTokenizer`."""
+        del numbers
+        tokens = self.encode(images)
+        return lambda: tokens
 
     def decode(self, tokens: np.ndarray) -> dict[str, np.ndarray]:
         """Returns {"images": uint8 [N, H, W, 1]} for tokens [N, L] of whole numbers.
@@ -114,6 +128,12 @@ class NoTokenizer:
     """Stands where tokens are not to be decoded: samples are tokens alone."""
 
     grid: tuple[int, ...]
+    sample_rate = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a config says of it."""
+        return {"kind": "none"}
 
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:
@@ -126,61 +146,5 @@ class NoTokenizer:
         return {}
 
 
-def make_tokenizer(config: Mapping[str, Any], grid: tuple[int, ...]) -> Any:
-    """Returns the tokenizer that `config` describes.
-
-    Args:
-      config: `kind` and that kind's settings. It may also hold a `fingerprint`, as the
-        card of a dataset does: then the tokenizer must have this one.
-      grid: shape of the tokens before they are flattened, such as (H, W).
-
-    Raises:
-      UsageError: unknown kind, or a missing, unknown or bad setting.
-      InputError: the tokenizer has another fingerprint.
-    """
-    settings = dict(config)
-    kind = settings.pop("kind", None)
-    fingerprint = settings.pop("fingerprint", None)
-    if kind not in TOKENIZERS:
-        raise UsageError(
-            f"Found tokenizer.kind = {kind!r}; expected one of "
-            f"{', '.join(sorted(TOKENIZERS))}; correct tokenizer.kind."
-        )
-    tokenizer = TOKENIZERS[kind](settings, tuple(grid))
-    if fingerprint is not None and fingerprint != tokenizer.fingerprint:
-        raise InputError(
-            f"Found a tokenizer with fingerprint {tokenizer.fingerprint}; expected "
-            f"{fingerprint}, with which the records were made; make the records again "
-            "or use the version of the code that made them."
-        )
-    return tokenizer
-
-
-def _make_palette(
-    settings: Mapping[str, Any], grid: tuple[int, ...]
-) -> PaletteTokenizer:
-    if set(settings) != {"levels"}:
-        raise UsageError(
-            f"Found the tokenizer settings {sorted(settings)}; expected ['levels'] "
-            "beside kind='palette'; add or remove keys of `tokenizer`."
-        )
-    return PaletteTokenizer(levels=settings["levels"], grid=grid)
-
-
-def _make_none(settings: Mapping[str, Any], grid: tuple[int, ...]) -> NoTokenizer:
-    if settings:
-        raise UsageError(
-            f"Found the tokenizer settings {sorted(settings)}; expected none beside "
-            "kind='none'; remove those keys of `tokenizer`."
-        )
-    return NoTokenizer(grid)
-
-
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-TOKENIZERS: dict[str, Callable[[Mapping[str, Any], tuple[int, ...]], Any]] = {
-    "none": _make_none,
-    "palette": _make_palette,
-}

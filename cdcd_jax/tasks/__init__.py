@@ -7,7 +7,7 @@ A task is an object of pure functions:
     sample(params, extra, condition, key, options) -> outputs
     evaluate(params, extra, batches, key) -> figures
     labels(params) -> tree of 'train' | 'frozen'
-    describe() -> conditions and outputs
+    describe() -> conditions and outputs; `media`, where it takes raw examples
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,12 @@ from typing import Any
 
 from cdcd_jax.errors import UsageError
 from cdcd_jax.tasks.conditional import ConditionalTask
+from cdcd_jax.tasks.tokenizer import TokenizerTask
 
-TASKS = {"conditional": ConditionalTask}
+TASKS = {"conditional": ConditionalTask, "tokenizer": TokenizerTask}
 
 
-def make_task(config: Mapping[str, Any]) -> ConditionalTask:
+def make_task(config: Mapping[str, Any]) -> Any:
     """The task that `config["task"]` names.
 
     Raises:

@@ -5,7 +5,7 @@ Settings are read by key, so that a plain dict serves where ml_collections is ab
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,7 +19,6 @@ from cdcd_jax.metrics import figures as metric_figures
 from cdcd_jax.networks.attention import IMPLEMENTATIONS
 from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
 from cdcd_jax.networks.partition import constrain, parts
-from cdcd_jax.networks.tokenizer import make_tokenizer
 from cdcd_jax.tasks.contrast import Contrast, Network, choose
 
 Batch = Mapping[str, Any]
@@ -74,7 +73,6 @@ class ConditionalTask:
             raise
         except ValueError as error:
             raise UsageError(str(error)) from None
-        self.tokenizer = make_tokenizer(config["tokenizer"], self.grid)
         self.conditions = {k: dict(v) for k, v in model["conditions"].items()}
         self.network = ConditionalDenoiser(
             denoiser=self._denoiser_settings(model), conditions=self.conditions
@@ -204,7 +202,7 @@ class ConditionalTask:
             options: see `SamplingOptions`; batches of `sampling.batch_size` rows.
 
         Returns:
-            tokens int32 [N, L] and what the tokenizer decodes them to.
+            tokens int32 [N, L].
         """
         del extra
         number = len(next(iter(condition.values())))
@@ -219,8 +217,7 @@ class ConditionalTask:
                 params, part, jax.random.fold_in(key, i), batch=size, options=options
             )
             drawn.append(np.asarray(sample.tokens))
-        tokens = np.concatenate(drawn)[:number]
-        return {"tokens": tokens, **self.tokenizer.decode(tokens)}
+        return {"tokens": np.concatenate(drawn)[:number]}
 
     def evaluate(
         self, params: Params, extra: dict, batches: Mapping[str, Any], key: jax.Array
@@ -228,15 +225,20 @@ class ConditionalTask:
         """Figures of §10 of the design.
 
         Args:
-            batches: 'train' and 'test', lists of batches that cover each split once;
-                'samples', name -> {tokens, decoded arrays, condition}.
+            batches: 'train' and 'test', lists of batches that cover each split once,
+                decoded where `eval.figures` judges them; 'samples', name -> {tokens,
+                decoded arrays, condition}.
 
         Returns:
             name -> number, and `<name>/n` beside each estimate.
         """
         figures = self._bits_per_token(params, batches["test"], key)
         judge = metric_figures.FIGURES[self.settings["eval"]["figures"]]
-        splits = {name: self._decoded(batches[name]) for name in ("train", "test")}
+        splits = {}
+        for name in ("train", "test"):
+            joined = jax.tree.map(lambda *parts: np.concatenate(parts), *batches[name])
+            condition = {k: joined["condition"][k] for k in self.conditions}
+            splits[name] = {**joined, "condition": condition}
         return {**figures, **judge(batches["samples"], **splits)}
 
     def labels(self, params: Params) -> Any:
@@ -246,13 +248,15 @@ class ConditionalTask:
     def describe(self) -> dict[str, Any]:
         """Conditions by name (kind, shape, range) and what a sample is.
 
-        `group`: examples of a batch that must stay on one device.
+        `group`: examples of a batch that must stay on one device. `negatives`: how many
+        an example must bring.
         """
         return {
             "conditions": self.conditions,
             "num_codes": self.num_codes,
             "group": self.contrast.group,
-            "outputs": {"tokens": (self.length,), **self.tokenizer.outputs},
+            "negatives": self.contrast.from_records,
+            "outputs": {"tokens": (self.length,)},
         }
 
     # -- parts of them -------------------------------------------------------------
@@ -370,16 +374,4 @@ class ConditionalTask:
             "bits_per_token": float(np.mean(bits)),
             "bits_per_token/n": len(bits),
             "bits_per_token/standard_error": float(np.std(bits) / np.sqrt(len(bits))),
-        }
-
-    def _decoded(self, batches: Iterable[Batch]) -> dict[str, Any]:
-        tokens = np.concatenate([b["tokens"] for b in batches])
-        condition = {
-            name: np.concatenate([b["condition"][name] for b in batches])
-            for name in self.conditions
-        }
-        return {
-            "tokens": tokens,
-            "condition": condition,
-            **self.tokenizer.decode(tokens),
         }

@@ -17,6 +17,10 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.partition import by_shard, parts
 
 
+# Where inter negatives come from.
+SOURCES = ("batch", "records")
+
+
 class Network(NamedTuple):
     """A network in two parts, so that logits need not exist all at once."""
 
@@ -91,7 +95,8 @@ class Contrast:
                     "contrastive.num_negatives = 0: set one of both"
                 )
             return
-        if settings["negatives"] != "intra":
+        choose("contrastive", "inter_from", settings["inter_from"], SOURCES)
+        if settings["negatives"] != "intra" and not self.from_records:
             if not config["model"]["conditions"]:
                 raise UsageError(
                     "a model without model.conditions has no negatives under another "
@@ -107,10 +112,17 @@ class Contrast:
             negatives.chunk_layout(self.grid, tuple(settings["chunks"]))
 
     @property
+    def from_records(self) -> int:
+        """Negatives that each example of a batch must bring."""
+        settings = self.settings
+        asked = settings["inter_from"] == "records" and settings["negatives"] != "intra"
+        return settings["num_negatives"] if asked else 0
+
+    @property
     def group(self) -> int:
         """Examples of a batch that are needed together."""
         from_batch = self.settings["num_negatives"] and (
-            self.settings["negatives"] != "intra"
+            self.settings["negatives"] != "intra" and not self.from_records
         )
         return self.settings["group"] if from_batch else 1
 
@@ -119,13 +131,10 @@ class Contrast:
     ) -> tuple[jax.Array, jax.Array]:
         """Negatives int32 [B, N, L], and which of them exist, bool [B, N].
 
-        Those that the batch brings, else made from the batch itself.
+        Inter negatives are those that the batch brings, or found among its examples.
         """
         settings, tokens = self.settings, batch["tokens"]
         size, number = tokens.shape[0], settings["num_negatives"]
-        if number and "negatives" in batch:
-            found = batch["negatives"]
-            return found, jnp.ones(found.shape[:2], bool)
         found = [jnp.zeros((size, 0, self.length), jnp.int32)]
         valid = [jnp.zeros((size, 0), bool)]
         key_intra, key_inter = jax.random.split(key)
@@ -133,7 +142,10 @@ class Contrast:
             chunks = tuple(settings["chunks"])
             found.append(negatives.intra(key_intra, tokens, number, self.grid, chunks))
             valid.append(jnp.ones((size, number), bool))
-        if number and settings["negatives"] != "intra":
+        if self.from_records:
+            found.append(batch["negatives"])
+            valid.append(jnp.ones((size, number), bool))
+        elif number and settings["negatives"] != "intra":
             identity = batch["condition"][settings["key"]]
             drawn, exists = negatives.inter(
                 key_inter, tokens, identity, number, settings["group"]

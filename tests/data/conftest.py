@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from cdcd_jax.data.card import Card, read_card, write_card
-from cdcd_jax.data.records import write_split
+from cdcd_jax.data.shards import Layout, write_split
 from cdcd_jax.pretokenize import default_config, pretokenize
 
-LABEL = {"label": {"shape": [], "dtype": "int32", "num_classes": 10}}
+LABEL = {
+    "label": {"kind": "label", "shape": [], "dtype": "int32", "num_classes": 10}
+}
 
 
 @pytest.fixture(scope="session")
@@ -31,19 +33,31 @@ def make_dataset(tmp_path: Path) -> Callable[..., Card]:
     """Writes `count` records; all tokens of record i are i, its label is i % 10."""
 
     def make(
-        count: int, *, num_codes: int = 300, shard_records: int = 5, **changes
+        count: int,
+        *,
+        num_codes: int = 300,
+        shard_records: int = 5,
+        negatives: int = 0,
+        **changes,
     ) -> Card:
         examples = (
             {
                 "key": f"made/{i}",
                 "tokens": np.full(4, i),
                 "condition": {"label": np.int32(i % 10)},
+                "group": str(i % 10),
             }
             for i in range(count)
         )
         layout = {"num_codes": num_codes, "grid": (2, 2), "conditions": LABEL}
         split = write_split(
-            tmp_path, "train", examples, shard_records=shard_records, **layout
+            tmp_path,
+            "train",
+            examples,
+            Layout(**layout),
+            shard_records,
+            negatives,
+            "label",
         )
         content = {"name": "made", "tokenizer": {}, "config": {}, **layout, **changes}
         write_card(Card(directory=tmp_path, splits={"train": split}, **content))

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from cdcd_jax.data.card import Card, read_card
-from cdcd_jax.data.pipeline import check_matches, one_pass, training_batches
+from cdcd_jax.data.pipeline import (
+    RecordExamples,
+    check_matches,
+    one_pass,
+    training_batches,
+)
+from cdcd_jax.data.records import RecordSource
 from cdcd_jax.errors import InputError, UsageError
 
 MakeDataset = Callable[..., Card]
@@ -16,13 +22,14 @@ MakeDataset = Callable[..., Card]
 
 def take(count: int, card: Card, **options) -> list[np.ndarray]:
     """The first token (that is, the record's index) of each example of each batch."""
-    batches = training_batches(card, **{"seed": 0} | options)
+    examples = RecordExamples(card, "train")
+    batches = training_batches(examples, **{"seed": 0} | options)
     return [batch["tokens"][:, 0] for batch in itertools.islice(batches, count)]
 
 
 def test_batches_have_the_promised_form(digits_records: Path) -> None:
     card = read_card(digits_records)
-    batch = next(training_batches(card, batch_size=32, seed=1))
+    batch = next(training_batches(RecordExamples(card, "train"), batch_size=32, seed=1))
     assert set(batch) == {"tokens", "condition"}
     assert batch["tokens"].shape == (32, 64) and batch["tokens"].dtype == np.int32
     label = batch["condition"]["label"]
@@ -101,7 +108,8 @@ def test_corrupt_record_comes_out_by_name(own_digits: Path, threads: int) -> Non
     content = bytearray(path.read_bytes())
     content[30_000:30_064] = bytes(64)
     path.write_bytes(content)
-    batches = training_batches(card, batch_size=64, seed=0, threads=threads)
+    examples = RecordExamples(card, "train")
+    batches = training_batches(examples, batch_size=64, seed=0, threads=threads)
     for stream in (batches, one_pass(card, "train", 64)):
         with pytest.raises(InputError, match=rf"record \d+ of train .*{path.name}"):
             for _ in range(24):
@@ -151,6 +159,29 @@ def test_training_batches_refuses(
     digits_records: Path, options: dict, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        training_batches(
-            read_card(digits_records), **{"batch_size": 8, "seed": 0} | options
+        examples = RecordExamples(read_card(digits_records), "train")
+        training_batches(examples, **{"batch_size": 8, "seed": 0} | options)
+
+
+def test_negatives_come_from_the_table(make_dataset: MakeDataset) -> None:
+    card = make_dataset(30, negatives=6)
+    table = RecordSource(card, "train").negatives()
+    assert table.shape == (30, 6)
+    for number in (6, 4):
+        examples = RecordExamples(card, "train", number)
+        first, same = (
+            next(training_batches(examples, batch_size=30, seed=2)) for _ in range(2)
         )
+        assert first["negatives"].shape == (30, number, 4)
+        np.testing.assert_array_equal(first["negatives"], same["negatives"])
+        for own, others in zip(first["tokens"], first["negatives"], strict=True):
+            index, found = own[0], others[:, 0]
+            assert set(found) <= set(table[index]) and len(set(found)) == number
+            assert (found % 10 != index % 10).all()
+
+
+def test_negatives_that_are_not_there(make_dataset: MakeDataset) -> None:
+    with pytest.raises(InputError, match="contrastive.inter_from"):
+        RecordExamples(make_dataset(30), "train", 3)
+    with pytest.raises(InputError, match="contrastive.num_negatives"):
+        RecordExamples(make_dataset(30, negatives=2), "train", 3)

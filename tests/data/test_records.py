@@ -15,7 +15,8 @@ from safetensors.numpy import load, save
 
 from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.digits import DigitsSource
-from cdcd_jax.data.records import RecordSource, check_shards, write_split
+from cdcd_jax.data.records import RecordSource, check_shards
+from cdcd_jax.data.shards import Layout, write_split
 from cdcd_jax.errors import InputError
 
 MakeDataset = Callable[..., Card]
@@ -73,7 +74,8 @@ def test_round_trip(make_dataset: MakeDataset) -> None:
 def test_digits_survive(digits_records: Path) -> None:
     card = read_card(digits_records)
     source = RecordSource(card, "test")
-    raw = list(DigitsSource(seed=0).examples("test"))
+    split = DigitsSource(seed=0).split("test")
+    raw = [split.example(i) for i in range(len(split))]
     assert len(source) == len(raw) == card.splits["test"].num_records
     for i, example in enumerate(raw):
         levels = np.rint(example["image"].ravel() * (16 / 255))
@@ -148,7 +150,7 @@ def test_missing_shard(make_dataset: MakeDataset) -> None:
     source = RecordSource(card, "train")
     source[0]
     for use in (lambda: check_shards(card), lambda: source[7]):
-        with pytest.raises(InputError, match=f"Found no shard .*{SHARD}"):
+        with pytest.raises(InputError, match=f"Found no .*{SHARD}"):
             use()
 
 
@@ -245,9 +247,9 @@ def test_writer_refuses_bad_examples(tmp_path: Path, change: dict) -> None:
     label = {"label": {"shape": [], "dtype": "int32", "num_classes": 10}}
     example = {"key": "a/1", "tokens": np.zeros(4, int)}
     example |= {"condition": {"label": np.int32(0)}} | change
-    layout = {"num_codes": 9, "grid": (4,), "conditions": label, "shard_records": 2}
+    layout = Layout(num_codes=9, grid=(4,), conditions=label)
     with pytest.raises(InputError, match="'a/1'"):
-        write_split(tmp_path, "train", [example], **layout)
+        write_split(tmp_path, "train", [example], layout, 2)
     with pytest.raises(InputError, match="Found no example"):
-        write_split(tmp_path, "train", [], **layout)
+        write_split(tmp_path, "train", [], layout, 2)
     assert not list(tmp_path.glob("*.arrayrecord"))

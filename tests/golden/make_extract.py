@@ -6,7 +6,8 @@ DIRECTORY holds `parity_class.npz` and `parity_text.npz`, arrays that the PyTorc
 of CDCD (its class- and text-conditional models with 2 layers, 24 codes, 16 tokens and
 20 times) computed on a CPU. The extracts keep the inputs, the logits and all that
 follows from them, the schedules, and one-layer networks with their weights; weights and
-gradients of the two-layer networks stay behind.
+gradients of the two-layer networks stay behind. Of `parity_vqgan.npz` (the code of
+taming-transformers, 64 codes, 8 x 8 tokens) they keep what surrounds the quantizers.
 """
 
 import argparse
@@ -15,8 +16,8 @@ import pathlib
 
 import numpy as np
 
-# Patterns of names, of both files.
-KEEP = (
+# Patterns of names, of the two files of CDCD.
+CDCD = (
     "in/*",
     "sched/at",
     "sched/bt",
@@ -47,6 +48,28 @@ KEEP = (
     "variant_uncond_self/*",
     "variant_fc_gelu/*",
 )
+VQGAN = (
+    "out/quant_conv",
+    "out/indices",
+    "out/quant",
+    "out/emb_loss*",
+    "params/quantize.*",
+    "codec/full_*",
+    "codec/quantize_to_full",
+    "codec/token",
+    "gumbel_params/quantize.embed.weight",
+    "gumbel/*noise",
+    "gumbel/logits",
+    "gumbel/*indices",
+    "gumbel/quant",
+    "gumbel/diff",
+    "gumbel/soft_*",
+)
+KEEP = {
+    "parity_class.npz": CDCD,
+    "parity_text.npz": CDCD,
+    "parity_vqgan.npz": VQGAN,
+}
 
 
 def compact(array: np.ndarray) -> np.ndarray:
@@ -60,7 +83,7 @@ def extract(source: pathlib.Path, target: pathlib.Path) -> None:
         kept = {
             name: compact(arrays[name])
             for name in arrays.files
-            if any(fnmatch.fnmatch(name, pattern) for pattern in KEEP)
+            if any(fnmatch.fnmatch(name, pattern) for pattern in KEEP[target.name])
         }
     np.savez_compressed(target, **kept)
     print(f"{target.name}: {len(kept)} arrays, {target.stat().st_size:,} bytes")
@@ -71,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=pathlib.Path, help="of the complete files")
     directory = parser.parse_args().directory
-    for name in ("parity_class.npz", "parity_text.npz"):
+    for name in KEEP:
         extract(directory / name, pathlib.Path(__file__).with_name(name))
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.networks.tokenizer import PaletteTokenizer, make_tokenizer
+from cdcd_jax.networks.tokenizer import PaletteTokenizer
+from cdcd_jax.tokenizers import open_tokenizer
 
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 100, 255, 256])
@@ -63,29 +64,29 @@ def test_fingerprint_depends_on_settings_only() -> None:
     assert first not in {other.fingerprint for other in others}
 
 
-def test_make_tokenizer() -> None:
-    tokenizer = make_tokenizer({"kind": "palette", "levels": 17}, [8, 8])
+def test_open_tokenizer() -> None:
+    tokenizer = open_tokenizer({"kind": "palette", "levels": 17}, [8, 8])
     assert tokenizer == PaletteTokenizer(17, (8, 8))
     card = {**tokenizer.settings, "fingerprint": tokenizer.fingerprint}
-    assert make_tokenizer(card, (8, 8)) == tokenizer
+    assert open_tokenizer(card, (8, 8)) == tokenizer
     with pytest.raises(InputError, match="fingerprint"):
-        make_tokenizer({**card, "levels": 16}, (8, 8))
+        open_tokenizer({**card, "levels": 16}, (8, 8))
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"kind": "vq", "levels": 17}, "expected one of none, palette"),
-        ({"levels": 17}, "expected one of none, palette"),
-        ({"kind": "palette"}, "levels"),
+        ({"kind": "vq", "levels": 17}, "expected one of checkpoint, none, palette"),
+        ({"levels": 17}, "expected one of checkpoint, none, palette"),
+        ({"kind": "checkpoint"}, "no tokenizer.path"),
         ({"kind": "palette", "levels": 17, "depth": 1}, "depth"),
         ({"kind": "palette", "levels": 1}, "from 2 to 256"),
         ({"kind": "palette", "levels": 17.0}, "from 2 to 256"),
     ],
 )
-def test_make_tokenizer_refuses(config: dict, message: str) -> None:
+def test_open_tokenizer_refuses(config: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        make_tokenizer(config, (8, 8))
+        open_tokenizer(config, (8, 8))
 
 
 @pytest.mark.parametrize("grid", [(8,), (8, 0), (8, 8, 8), (8.0, 8)])

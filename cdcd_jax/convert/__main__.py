@@ -1,0 +1,206 @@
+"""Turns a checkpoint of another project into a work directory of ours.
+
+    python -m cdcd_jax.convert --family=taming --input=last.ckpt --output=DIR
+
+The file is read and checked whole before anything is written. DIR then has
+`checkpoints/0` and `config.json`, as a finished run has.
+"""
+
+import argparse
+import hashlib
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cdcd_jax import config
+from cdcd_jax.checkpoint import Checkpoints
+from cdcd_jax.convert.files import Converted, check_tensors
+from cdcd_jax.convert.remap import read_remap
+from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.report import write_json
+
+# A module of this package for each; it has `convert(path, options) -> Converted` and
+# the options that it takes, `OPTIONS`, with their defaults.
+FAMILIES = {
+    "taming": "VQGANs of taming-transformers, Gumbel ones too",
+    "ithq": "the image codec of VQ-Diffusion's ITHQ models",
+    "jukebox": "the VQ-VAE of Jukebox",
+    "clip": "the text tower of CLIP",
+    "lpips": "VGG16 and the linear weights of LPIPS",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0 done, 1 bad file, 2 bad usage."""
+    flags = vars(_parser().parse_args(argv))
+    try:
+        run(**flags)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def run(
+    family: str,
+    input: str,
+    output: str,
+    remap: str = "",
+    remap_codes: int = 0,
+    sha256: str = "",
+    **options: Any,
+) -> None:
+    """Converts one file.
+
+    Args:
+        family: a key of `FAMILIES`.
+        input: path of the file.
+        output: directory that has no checkpoints yet.
+        remap: of the table of codes, see `remap.read_remap`; "" for none.
+        remap_codes: how many codes are left, see `remap.read_remap`; 0 to find out.
+        sha256: of the file, or how it begins, where it is known; "" for no check.
+        options: of the family; None for its default.
+
+    Raises:
+        InputError: something is wrong with the file; nothing is written.
+        UsageError: options that do not fit the family.
+    """
+    module = importlib.import_module(f"cdcd_jax.convert.{family}")
+    options = _options(family, module, options)
+    checkpoints = Path(output) / "checkpoints"
+    _check_output(Path(output), checkpoints)
+    if remap_codes < 0 or (remap_codes and not remap):
+        raise UsageError(
+            f"Found --remap_codes={remap_codes} with --remap={remap!r}; expected a "
+            "number from 0, and a table or counts. Name them with --remap."
+        )
+    if sha256:
+        _check_sha256(Path(input), sha256.lower())
+    converted = module.convert(input, options)
+    if remap:
+        converted = _remapped(converted, family, remap, remap_codes)
+    settings, state = checked(converted, input)
+    with Checkpoints(checkpoints) as writer:
+        writer.save(0, state)
+    write_json(Path(output) / "config.json", settings)
+    leaves = jax.tree.leaves(state["ema_params"])
+    number = sum(leaf.size for leaf in leaves)
+    print(f"{output}: {family}, {len(leaves)} arrays, {number:,} parameters")
+
+
+def checked(converted: Converted, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The complete config and the state to write, as the task will want to read it.
+
+    Raises:
+        InputError: the task would have other parameters.
+    """
+    params, extra = converted.params, converted.extra
+    settings = converted.config
+    if settings.get("task") == "tokenizer":
+        from cdcd_jax.tasks import make_task
+
+        settings = config.experiment(**settings)
+        task = make_task(settings)
+        expected = jax.eval_shape(task.init, jax.random.key(0))
+        found, shapes = _by_name((params, extra)), _by_name(expected)
+        shapes = {name: leaf.shape for name, leaf in shapes.items()}
+        check_tensors(found, shapes, f"{path}, converted", floats=False)
+    step = jnp.zeros((), jnp.int32)
+    state = {"step": step, "ema_params": params, "extra": extra}
+    return settings, jax.tree.map(jnp.asarray, state)
+
+
+def _by_name(tree: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _options(
+    family: str, module: ModuleType, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    known = dict(getattr(module, "OPTIONS", {}))
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        if name not in known:
+            names = ", ".join(f"--{name}" for name in known) or "none"
+            raise UsageError(
+                f"Found --{name}={value} with --family={family}; expected of such "
+                f"options {names}. Leave it away."
+            )
+    return {**known, **given}
+
+
+def _check_output(output: Path, checkpoints: Path) -> None:
+    for path in (checkpoints, output / "config.json"):
+        if path.exists():
+            raise InputError(
+                f"Found {path} already there; expected a new or empty directory. "
+                "Choose another --output, or move it away."
+            )
+
+
+def _check_sha256(path: Path, expected: str) -> None:
+    if len(expected) < 8 or set(expected) - set("0123456789abcdef"):
+        raise UsageError(
+            f"Found --sha256={expected}; expected 8 to 64 hexadecimal digits. Copy "
+            "them from where the file comes from."
+        )
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"Found no readable file {path} ({error.strerror}); expected a checkpoint. "
+            "Correct --input."
+        ) from error
+    if not found.startswith(expected):
+        raise InputError(
+            f"Found sha256 {found} of {path}; expected {expected}. Copy or download "
+            "the file anew."
+        )
+
+
+def _remapped(converted: Converted, family: str, path: str, codes: int) -> Converted:
+    """With a table of codes in the extra state and its size in the config."""
+    books = converted.params.get("codebooks") or converted.extra.get("codebooks", {})
+    if list(books) != ["0"]:
+        raise UsageError(
+            f"Found --remap={path} with --family={family}; expected a tokenizer with "
+            "one codebook. Leave --remap away."
+        )
+    book = getattr(books["0"], "codebook", books["0"])
+    table = read_remap(path, book, codes)
+    quantizer = {**converted.config["quantizer"], "remap": len(table["back"])}
+    return replace(
+        converted,
+        config={**converted.config, "quantizer": quantizer},
+        extra={**converted.extra, "remap": table},
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cdcd_jax.convert", description=__doc__.splitlines()[0]
+    )
+    families = "; ".join(f"{name}: {text}" for name, text in FAMILIES.items())
+    add = parser.add_argument
+    add("--family", required=True, choices=FAMILIES, help=families)
+    add("--input", required=True, help="the file, .safetensors or PyTorch's own")
+    add("--output", required=True, help="directory that has no checkpoints yet")
+    add("--remap", default="", help="table of codes, counts, or token records")
+    add("--remap_codes", type=int, default=0, help="how many codes are left")
+    add("--sha256", default="", help="of the input, or its first digits, to be checked")
+    add("--resolution", type=int, help="of the images, in pixels (taming, ithq): 256")
+    add("--linear", help="file of the linear weights (lpips)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

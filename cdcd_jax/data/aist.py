@@ -1,0 +1,266 @@
+"""Raw source `aist`: AIST++ dances and their music, in two layouts.
+
+layout="segments" is what D2M-GAN and CDCD publish, cut to `seconds` = 2 or 6:
+
+    path/aist_audio_train_segment.txt, aist_motion_..., aist_video_..., and val, test
+                                      (2 s; for 6 s the names end in _segment_s6.txt)
+    path/audio_s2/train/gLO_sBM_c01_d14_mLO5_ch04_seg1.wav
+    path/motion_s2/train/gLO_sBM_c01_d14_mLO5_ch04_seg1.npy     [60 * seconds, 219]
+    path/video_s2/train/gLO_sBM_c01_d14_mLO5_ch04_seg1.npy      I3D, [1, 2048]
+
+The lists hold absolute paths of their author; from audio_s2/ and so on they are taken
+as they are. All lists of a split must name the same segments in the same order (the
+reference pairs them by line and does not look). `lists` is their folder, if not `path`.
+
+layout="release" is the official data set with the AIST database's music:
+
+    path/motions/gBR_sBM_cAll_d04_mBR0_ch01.pkl   smpl_poses, smpl_trans, smpl_scaling
+    path/splits/crossmodal_train.txt              and val, test: names, one a line
+    path/ignore_list.txt                          names to leave out (may be missing)
+    path/music/mBR0.wav
+
+It is cut into segments of `seconds` every `stride` seconds (0: without overlap), and
+motion is put together as in google-research/mint: root translation / scaling [3], then
+24 rotation matrices, row by row [216]. Assumed as there: the music starts with the
+dance, at 60 frames a second. These are not the segments of D2M-GAN.
+
+Conditions: `motion` float32 [60 * seconds, 219] as stored, not scaled; `genre`, read
+from the music's name (mBR0 is BR) and numbered in the reference's order; with
+video=True, which only the segments have, `video` [video_frames, 2048]. Groups: genre
+and track.
+
+Sound: one channel, 22,050 Hz, from the start of its segment, each segment scaled to the
+peak 0.95, zeros at the end of a shorter one. The reference does so in training but
+leaves out the scaling at inference, and draws a random loudness even in validation:
+here the scaling is everywhere, and loudness changes in augmented views only. A missing
+or bad file, motion or video of another shape, and NaN are reported by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cdcd_jax.data import pickles, segments
+from cdcd_jax.data.folders import (
+    check_options,
+    open_folder,
+    read_lines,
+    refuse_repeated,
+    wrong_tree,
+)
+from cdcd_jax.data.segments import Segment, SegmentSplit
+from cdcd_jax.data.sources import Unreadable, known_split
+from cdcd_jax.errors import InputError, UsageError
+
+OPTIONS: dict[str, Any] = {
+    "layout": "segments",  # segments, release
+    "seconds": 2,  # of an example: 2 or 6 (release: any)
+    "stride": 0,  # release: seconds between starts; 0: as long as an example
+    "lists": "",  # segments: folder of the lists, if not data.path
+    "video": False,  # segments: give I3D features too
+    "video_frames": 1,  # rows of a video file
+    "amplitude": True,  # augmented views are 0.3 to 1 times as loud
+}
+GENRES = ("BR", "PO", "LO", "MH", "LH", "HO", "WA", "KR", "JS", "JB")
+SPLITS = ("train", "val", "test")
+FRAME_RATE = 60
+MOTION_WIDTH = 219
+TREES = {
+    "segments": """
+path/aist_audio_train_segment.txt, aist_motion_train_segment.txt, aist_video_...
+     (also _val_ and _test_; for 6 s _segment_s6.txt)
+path/audio_s2/train/gLO_sBM_c01_d14_mLO5_ch04_seg1.wav   (for 6 s audio_s6/)
+path/motion_s2/train/gLO_sBM_c01_d14_mLO5_ch04_seg1.npy
+path/video_s2/train/gLO_sBM_c01_d14_mLO5_ch04_seg1.npy   (with video=True)""",
+    "release": """
+path/motions/gBR_sBM_cAll_d04_mBR0_ch01.pkl
+path/splits/crossmodal_train.txt, crossmodal_val.txt, crossmodal_test.txt
+path/music/mBR0.wav
+path/ignore_list.txt   (may be missing)""",
+}
+
+
+@dataclass(frozen=True)
+class Aist:
+    """See the top of this file."""
+
+    root: Path
+    options: Mapping[str, Any]
+    names: Mapping[str, list[Any]]  # split -> segments, or names of sequences
+
+    def card(self) -> dict[str, Any]:
+        """See `sources.RawSource`."""
+        seconds = self.options["seconds"]
+        genre = {
+            "kind": "label",
+            "shape": [],
+            "dtype": "int32",
+            "num_classes": len(GENRES),
+            "names": list(GENRES),
+        }
+        motion = segments.array_spec(FRAME_RATE * seconds, MOTION_WIDTH)
+        conditions = {"motion": motion, "genre": genre}
+        if self.options["video"]:
+            conditions["video"] = segments.array_spec(
+                self.options["video_frames"], segments.VIDEO_WIDTH
+            )
+        return segments.card("aist", SPLITS, seconds, conditions)
+
+    def split(self, name: str) -> SegmentSplit:
+        """One of 'train', 'val' and 'test'; val and test share their music."""
+        known_split(name, SPLITS, "aist")
+        options, found, load = self.options, self.names[name], None
+        frames = FRAME_RATE * options["seconds"]
+        if options["layout"] == "release":
+            found = [s for n in found for s in _cut(self.root, n, options)]
+            load = partial(_load_release, frames=frames)
+        return SegmentSplit(
+            found,
+            options["seconds"],
+            (frames, MOTION_WIDTH),
+            options["video_frames"],
+            options["amplitude"],
+            load,
+        )
+
+
+def open_source(path: str, options: Mapping[str, Any], seed: int) -> Aist:
+    """The source, whose splits are given by lists: `seed` is not used.
+
+    Raises:
+        UsageError: a bad option.
+        InputError: not such a tree.
+    """
+    del seed
+    layout = options["layout"]
+    seconds = {"seconds": (2, 6)} if layout == "segments" else {}
+    check_options(
+        options,
+        positive=["seconds", "video_frames"],
+        choices={"layout": tuple(TREES), **seconds},
+    )
+    if layout == "release" and options["video"]:
+        raise UsageError(
+            "Found data.options.video with the layout release; expected it with the "
+            "layout segments, which has I3D features; set it to False."
+        )
+    if options["stride"] < 0:
+        raise UsageError(
+            f"Found data.options.stride = {options['stride']}; expected seconds, 0 or "
+            "more; correct it."
+        )
+    root = open_folder(path, "aist", TREES[layout])
+    read = {"segments": _read_segments, "release": _read_release}[layout]
+    return Aist(root, options, {split: read(root, options, split) for split in SPLITS})
+
+
+def _read_segments(root: Path, options: Mapping[str, Any], split: str) -> list[Segment]:
+    tree, end = TREES["segments"], {2: "", 6: "_s6"}[options["seconds"]]
+    name = f"aist_%s_{split}_segment{end}.txt"
+    return [
+        _to_segment(wave.stem, f"{split}/{wave.stem}", wave, motion, video)
+        for wave, motion, video in segments.read_lists(root, options, name, tree)
+    ]
+
+
+def _to_segment(
+    name: str, key: str, wave: Path, motion: Path, video: Path | None, start: int = 0
+) -> Segment:
+    """The segment; genre and track come from the music in `name`, such as mBR0."""
+    track = _track(name)
+    genre = np.int32(GENRES.index(track[1:3]))
+    groups = {"genre": track[:3], "track": track}
+    at = {"start": float(start), "first": start * FRAME_RATE}
+    return Segment(key, wave, motion, video, {"genre": genre}, groups, **at)
+
+
+def _track(name: str) -> str:
+    """The music in a name: mLO5 of gLO_sBM_c01_d14_mLO5_ch04_seg1."""
+    for part in name.split("_"):
+        if len(part) == 4 and part[0] == "m" and part[1:3] in GENRES:
+            return part
+    raise InputError(
+        f"Found the name {name}; expected a piece of music in it, such as mBR0, of the "
+        f"genres {' '.join(GENRES)}; correct the lists."
+    )
+
+
+def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[str]:
+    del options
+    tree = TREES["release"]
+    for folder in ("motions", "music"):
+        if not (root / folder).is_dir():
+            raise wrong_tree(f"no folder {root / folder}", tree)
+    path, ignored = (
+        root / "splits" / f"crossmodal_{split}.txt",
+        root / "ignore_list.txt",
+    )
+    names = read_lines(path, tree)
+    refuse_repeated(names, path)
+    left_out = set(read_lines(ignored, tree)) if ignored.exists() else set()
+    names = [name for name in names if name not in left_out]
+    for name in names:
+        _track(name)
+    return names
+
+
+def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:
+    """The segments of one sequence; of an unreadable one, a first that says so."""
+    seconds, path = options["seconds"], root / "motions" / f"{name}.pkl"
+    try:
+        frames = len(_read_motion(path)["smpl_trans"])
+    except Unreadable:
+        frames = seconds * FRAME_RATE
+    wave = root / "music" / f"{_track(name)}.wav"
+    starts = range(0, frames // FRAME_RATE - seconds + 1, options["stride"] or seconds)
+    return [
+        _to_segment(name, f"{name}_seg{number}", wave, path, None, start)
+        for number, start in enumerate(starts, 1)
+    ]
+
+
+def _load_release(segment: Segment, frames: int) -> np.ndarray:
+    """Motion of one segment, float32 [frames, 219]; raises Unreadable."""
+    content = _read_motion(segment.motion)
+    part = slice(segment.first, segment.first + frames)
+    place = content["smpl_trans"][part] / content["smpl_scaling"]
+    turns = rotation_matrices(content["smpl_poses"][part].reshape(-1, 24, 3))
+    return np.concatenate([place, turns.reshape(len(place), 216)], axis=1)
+
+
+def _read_motion(path: Path) -> dict[str, np.ndarray]:
+    """smpl_poses [N, 72], smpl_trans [N, 3] and smpl_scaling [1] of a motion file."""
+    try:
+        content = pickles.loads(path.read_bytes(), str(path))
+        found = {
+            name: np.asarray(content[name], np.float64)
+            for name in ("smpl_poses", "smpl_trans", "smpl_scaling")
+        }
+        count = len(found["smpl_trans"])
+        found["smpl_poses"] = found["smpl_poses"].reshape(count, 72)
+        found["smpl_trans"] = found["smpl_trans"].reshape(count, 3)
+        found["smpl_scaling"] = found["smpl_scaling"].reshape(1)
+    except FileNotFoundError as error:
+        raise Unreadable(str(path), "no such file") from error
+    except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise Unreadable(str(path), f"not SMPL motion of AIST++ ({error!r})") from error
+    if not found["smpl_scaling"][0] > 0:
+        raise Unreadable(str(path), f"scaling {found['smpl_scaling'][0]}")
+    return found
+
+
+def rotation_matrices(vectors: np.ndarray) -> np.ndarray:
+    """Rotation matrices of rotation vectors (Rodrigues), [..., 3] -> [..., 3, 3]."""
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1)
+    cross = cross.reshape(*vectors.shape, 3)
+    # sin(a)/a and (1 - cos(a))/a^2, also at 0
+    first = np.sinc(angle / np.pi)
+    second = np.sinc(angle / (2 * np.pi)) ** 2 / 2
+    return np.eye(3) + first * cross + second * (cross @ cross)

@@ -1,0 +1,118 @@
+"""Sound files -> one channel at one rate and one length."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from cdcd_jax.data.sources import Unreadable
+
+# What libsndfile decodes; m4a and wma need to be converted first.
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+AMPLITUDE = (0.3, 1.0)  # the reference's range of random loudness (aist_dataset.py)
+
+
+def read(
+    path: str | os.PathLike[str], start: float = 0.0, seconds: float | None = None
+) -> tuple[np.ndarray, int]:
+    """The file's sound, float32 [S] in [-1, 1], and its rate in Hz.
+
+    Channels are averaged. Files of floats may exceed 1: what is read is then divided by
+    its peak, which keeps its shape.
+
+    Args:
+        path: a file that libsndfile decodes.
+        start: of the part to read, in seconds.
+        seconds: its length (less where the file ends); None is all.
+
+    Raises:
+        Unreadable: missing, not a sound file, truncated, without samples (in the part),
+            or with NaN or infinity.
+    """
+    import soundfile  # not needed by the core
+
+    name = str(path)
+    if not Path(path).is_file():
+        raise Unreadable(name, "no such file")
+    _refuse_truncated(path)
+    try:
+        with soundfile.SoundFile(name) as file:
+            rate = file.samplerate
+            file.seek(min(round(start * rate), file.frames))
+            left = file.frames - file.tell()
+            count = left if seconds is None else min(left, round(seconds * rate))
+            wave = file.read(count, dtype="float32", always_2d=True)
+            inexact = file.format in ("MP3", "MPEG")  # its length is an estimate
+    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as error:
+        raise Unreadable(name, f"not a whole sound file ({error})") from error
+    if not len(wave):
+        raise Unreadable(name, "no samples")
+    if len(wave) < count and not inexact:
+        raise Unreadable(name, f"truncated: {len(wave)} of {count} samples")
+    if not np.isfinite(wave).all():
+        raise Unreadable(name, "samples that are NaN or infinite")
+    mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1, dtype=np.float32)
+    peak = np.abs(mono).max()
+    return np.ascontiguousarray(mono / peak if peak > 1 else mono), int(rate)
+
+
+def _refuse_truncated(path: str | os.PathLike[str]) -> None:
+    """Raises Unreadable for a RIFF file that says it is longer than it is.
+
+    libsndfile would give what is left of it.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+            total = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise Unreadable(str(path), error.strerror or "cannot be read") from error
+    if len(head) < 8:
+        raise Unreadable(str(path), f"{len(head)} bytes")
+    said = struct.unpack("<I", head[4:])[0]
+    # writers to a pipe leave 0 or the largest number
+    if head[:4] == b"RIFF" and total < said + 8 and said < 2**31:
+        raise Unreadable(str(path), f"truncated: {total} of {said + 8} bytes")
+
+
+def resample(wave: np.ndarray, rate: int, target: int) -> np.ndarray:
+    """The wave [S] at `target` Hz, float32 [ceil(S * target / rate)].
+
+    soxr's high quality, through librosa. Ringing beyond [-1, 1] is cut off.
+    """
+    if rate == target:
+        return np.asarray(wave, np.float32)
+    import librosa  # slow to import
+
+    wave = librosa.resample(wave, orig_sr=rate, target_sr=target, res_type="soxr_hq")
+    return np.clip(wave, -1, 1).astype(np.float32)
+
+
+def fit(
+    wave: np.ndarray,
+    length: int,
+    rng: np.random.Generator | None = None,
+    amplitude: bool = True,
+) -> np.ndarray:
+    """`length` samples of the wave [S], float32 [length].
+
+    A longer wave is cut: its centre, or a random part with `rng`. A shorter one gets
+    zeros at its end. With `rng` and `amplitude` the result is multiplied by a random
+    number in [0.3, 1], as the reference does.
+    """
+    room = len(wave) - length
+    if room > 0:
+        start = room // 2 if rng is None else int(rng.integers(room + 1))
+        wave = wave[start : start + length]
+    fitted = np.zeros(length, np.float32)
+    fitted[: len(wave)] = wave
+    if rng is not None and amplitude:
+        fitted *= np.float32(rng.uniform(*AMPLITUDE))
+    return fitted
+
+
+def scale_to_peak(wave: np.ndarray, peak: float) -> np.ndarray:
+    """The wave [S] scaled so that its largest magnitude is `peak`; silence stays."""
+    loudest = np.abs(wave).max()
+    return wave if loudest == 0 else (wave * (peak / loudest)).astype(np.float32)

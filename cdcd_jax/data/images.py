@@ -1,0 +1,117 @@
+"""Pictures of any common kind, as bytes -> RGB of one size.
+
+Pillow decodes. Grey levels and palettes become RGB, transparent pixels are laid on
+white, CMYK is converted by Pillow's plain formula, EXIF's rotation is applied; colour
+profiles are not.
+"""
+
+import io
+from typing import Any
+
+import numpy as np
+
+from cdcd_jax.data.sources import Unreadable
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+# Named, so that no file makes Pillow start another program (EPS would).
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+MAX_PIXELS = 2**27  # a larger one would fill the memory of small machines
+
+
+def decode(data: bytes, name: str) -> Any:
+    """The picture in `data` as a PIL image of mode RGB, turned upright.
+
+    Of several frames it is the first one. Damage that a format cannot show (a JPEG has
+    no checksum) is not seen.
+
+    Args:
+        data: the bytes of a file.
+        name: the file's, for the error.
+
+    Raises:
+        Unreadable: no picture, a truncated one, or one of more than 2**27 pixels.
+    """
+    from PIL import Image
+
+    if not data:
+        raise Unreadable(name, "zero bytes")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.format == "PNG":
+            image.verify()  # checksums, which decoding passes over
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise Unreadable(name, f"more than {MAX_PIXELS} pixels")
+        image.load()
+        return _to_rgb(_upright(image))
+    except (Unreadable, MemoryError):
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise Unreadable(name, f"not a whole picture ({error})") from error
+
+
+def read(path: Any) -> Any:
+    """The picture in the file `path`, as `decode` gives it; raises as it does."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise Unreadable(str(path), error.strerror or "cannot be read") from error
+    return decode(data, str(path))
+
+
+def _upright(image: Any) -> Any:
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF block; the pixels are sound
+        return image
+
+
+def _to_rgb(image: Any) -> Any:
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":
+        # deeper than 8 bits: Pillow would cut at 255
+        pixels = np.asarray(image, np.float64)
+        if not (
+            np.isfinite(pixels).all() and 0 <= pixels.min() and pixels.max() < 2**16
+        ):
+            raise ValueError("grey levels outside [0, 65535]")
+        return Image.fromarray((pixels / 256).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def fit(
+    image: Any,
+    size: int,
+    rng: np.random.Generator | None = None,
+    flip: bool = True,
+) -> np.ndarray:
+    """A square of the PIL image, uint8 [size, size, 3].
+
+    A square as wide as the short side is cut out and resized to `size` (bicubic,
+    antialiased): from the centre, or with `rng` from a random place; then half of them
+    are mirrored, unless `flip` is false.
+    """
+    from PIL import Image
+
+    width, height = image.size
+    short = min(width, height)
+    if rng is None:
+        left, top = (width - short) // 2, (height - short) // 2
+    else:
+        left = int(rng.integers(width - short + 1))
+        top = int(rng.integers(height - short + 1))
+    image = image.crop((left, top, left + short, top + short))
+    if short != size:
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    square = np.array(image, np.uint8)
+    if rng is not None and flip and rng.random() < 0.5:
+        square = np.ascontiguousarray(square[:, ::-1])
+    return square

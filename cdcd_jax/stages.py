@@ -1,0 +1,82 @@
+"""Stages of a config: which run for a mode, and what to do about those that do not."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from cdcd_jax import flags
+from cdcd_jax.config import Config, resolve_stages
+from cdcd_jax.data.card import CARD_NAME
+from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.tokenizers import check_settings, open_tokenizer
+
+
+def todo(
+    config: Config, mode: str, workdir: pathlib.Path, given: str
+) -> Mapping[str, Any]:
+    """The stages to run before `mode`: name -> settings, in order.
+
+    Args:
+        given: what --config named, for advice.
+
+    Raises:
+        UsageError: `pretokenize` of a config without records to make.
+        InputError: a stage that is only made on request is needed and missing.
+    """
+    stages = config["stages"]
+    if mode in ("generate", "plan", "inspect"):
+        return {}
+    if mode == "pretokenize":
+        # records, and what they are made with
+        chosen = [name for name, stage in stages.items() if stage["mode"] == mode]
+        if not chosen:
+            raise UsageError("this config has no stage that makes records: add one")
+        last = list(stages).index(chosen[-1])
+        return dict(list(stages.items())[: last + 1])
+    if config["data"]["synthetic"]:
+        return {}
+    for name, stage in stages.items():
+        if stage.get("on_request") and config["data"]["path"] == f"@{name}":
+            _check_made(name, stage, workdir, given)
+    return {k: v for k, v in stages.items() if not v.get("on_request")}
+
+
+def _check_made(
+    name: str, stage: Mapping[str, Any], workdir: pathlib.Path, given: str
+) -> None:
+    """Raises InputError, with the commands that make them, unless records are there."""
+    if (workdir / name / CARD_NAME).exists():
+        return
+    command = "python -m cdcd_jax.main"
+    lines, tokenizer = [], stage["tokenizer"]
+    if tokenizer["kind"] == "checkpoint":
+        path = tokenizer["path"]
+        maker = flags.config_of(path) or "configs/tokenizers/<name>.py"
+        if not pathlib.Path(path, "config.json").exists():
+            lines.append(f"    {command} --config={maker} --workdir={path}")
+    place = "" if workdir == flags.default_workdir(given) else f" --workdir={workdir}"
+    lines.append(f"    {command} --config={given} --mode=pretokenize{place}")
+    raise InputError(
+        f"Found no records in {workdir / name}; expected token records of "
+        f"{stage['data']['raw']} data; make them once with\n" + "\n".join(lines) + "\n"
+        "or name others with --config.data.path=DIR."
+    )
+
+
+def settings(
+    stage: Mapping[str, Any], workdir: pathlib.Path, views: int
+) -> dict[str, Any]:
+    """The records' config of a stage; `views` other than 0 win."""
+    own = {k: v for k, v in stage.items() if k not in ("mode", "on_request")}
+    own = resolve_stages(own, workdir)
+    if views:
+        own["data"] = {**own["data"], "views": views}
+    return own
+
+
+def check_tokenizer(config: Mapping[str, Any]) -> None:
+    """Raises UsageError for settings that name no tokenizer; opens no checkpoint."""
+    tokenizer = check_settings(config["tokenizer"])
+    if tokenizer["kind"] == "palette":
+        grid = config["grid"] if "grid" in config else config["model"]["grid"]
+        open_tokenizer(tokenizer, tuple(grid))

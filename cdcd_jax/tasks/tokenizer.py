@@ -1,0 +1,435 @@
+"""Tokenizers as a task: pictures or sound -> codes -> pictures or sound.
+
+An autoencoder with one or more levels of codes, a codebook a level, and the losses that
+train them. Parameters: `autoencoder`; `codebooks` where gradients move them;
+`discriminator` and `perceptual` where the losses have them. Extra: `codebooks` where
+averages move them, else `counts` of the codes' use; `remap` where a table came with the
+weights.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cdcd_jax.config import merge
+from cdcd_jax.errors import UsageError
+from cdcd_jax.networks import quantizer as vq
+from cdcd_jax.networks import spectral
+from cdcd_jax.networks.partition import constrain
+from cdcd_jax.networks.vqgan import ImageAutoencoder
+from cdcd_jax.networks.vqvae1d import WaveAutoencoder
+from cdcd_jax.tasks.contrast import choose
+from cdcd_jax.tasks.reconstruction import ImageLosses, pyramid_loss
+
+# Settings of `model` by kind; those of vqgan are the defaults of the config.
+WAVE = dict(
+    kind="vqvae1d",
+    length=8192,  # samples of an example
+    sample_rate=22050,  # Hz
+    downs=(3, 2, 2),  # strided convolutions that each level adds
+    strides=(2, 2, 2),
+    width=32,
+    depth=4,
+    multipliers=(2, 1, 1),  # of width and depth, one a level
+    dilation_growth=3,
+    dtype="float32",
+)
+UPDATES = ("ema", "gradient")
+QUANTIZERS = ("nearest", "gumbel")
+
+
+class TokenizerTask:
+    """The six functions of a task for an autoencoder with discrete codes.
+
+    Raises:
+        UsageError: settings that contradict each other or that do not exist.
+    """
+
+    def __init__(self, config: Mapping[str, Any]):
+        self.settings = config
+        self.quantizer, self.losses = config["quantizer"], config["losses"]
+        choose("model", "kind", config["model"]["kind"], ("vqgan", "vqvae1d"))
+        choose("quantizer", "kind", self.quantizer["kind"], QUANTIZERS)
+        choose("quantizer", "update", self.quantizer["update"], UPDATES)
+        self.gumbel = self.quantizer["kind"] == "gumbel"
+        self.ema = self.quantizer["update"] == "ema" and not self.gumbel
+        self.is_image = config["model"]["kind"] == "vqgan"
+        self.model = config["model"] if self.is_image else merge(WAVE, config["model"])
+        self.network = self._image_network() if self.is_image else self._wave_network()
+        self.hops = self.network.hops
+        self.media = self._media()
+        self.image_losses = None
+        if self.is_image and (self.losses["adversarial"] or self.losses["perceptual"]):
+            self.image_losses = ImageLosses(self.losses, self.model)
+        self._check()
+        # whole on every device, so that every process can read them
+        whole = lambda a: constrain(a, *[None] * a.ndim)
+        self._encode_batch = jax.jit(
+            lambda params, extra, media, level: whole(
+                self.encode_media(params, extra, media, level=level)
+            ),
+            static_argnums=3,
+        )
+        self._decode_batch = jax.jit(
+            lambda params, extra, codes, level: whole(
+                self.decode_codes(params, extra, codes, level)
+            ),
+            static_argnums=3,
+        )
+
+    def _image_network(self) -> ImageAutoencoder:
+        model = {k: v for k, v in self.model.items() if k not in ("kind", "dtype")}
+        codes = self.quantizer["num_codes"] if self.gumbel else 0
+        lists = ("channel_mult", "attention_resolutions")
+        return ImageAutoencoder(
+            **{k: tuple(v) if k in lists else v for k, v in model.items()},
+            code_dim=self.quantizer["dim"],
+            gumbel_codes=codes,
+            dtype=jnp.dtype(self.model["dtype"]),
+        )
+
+    def _wave_network(self) -> WaveAutoencoder:
+        if self.gumbel:
+            raise UsageError(
+                "quantizer.kind = 'gumbel' is for pictures: set 'nearest' for "
+                "model.kind = 'vqvae1d'"
+            )
+        model = {k: tuple(v) if isinstance(v, list) else v for k, v in self.model.items()}
+        for name in ("kind", "length", "sample_rate", "dtype"):
+            del model[name]
+        levels = {name: len(model[name]) for name in ("downs", "strides", "multipliers")}
+        if len(set(levels.values())) > 1:
+            raise UsageError(
+                f"model.downs, strides and multipliers have {levels} entries: give as "
+                "many of each, one a level"
+            )
+        return WaveAutoencoder(
+            **model, code_dim=self.quantizer["dim"], dtype=jnp.dtype(self.model["dtype"])
+        )
+
+    def _media(self) -> dict[str, Any]:
+        if self.is_image:
+            size = self.model["resolution"]
+            shape = [size, size, self.model["image_channels"]]
+            return {"kind": "image", "shape": shape}
+        rate = self.model["sample_rate"]
+        return {"kind": "audio", "shape": [self.model["length"]], "sample_rate": rate}
+
+    def _check(self) -> None:
+        size, hop = self.media["shape"][0], self.hops[-1]
+        if size % hop:
+            name = "resolution" if self.is_image else "length"
+            raise UsageError(
+                f"model.{name} = {size} is not a multiple of the {hop} of them that a "
+                "code stands for: change it, or the number of levels"
+            )
+        other = ("spectral",) if self.is_image else ("pyramid", "perceptual", "adversarial")
+        wrong = [name for name in other if self.losses[name]]
+        if wrong:
+            raise UsageError(
+                f"losses.{wrong[0]} = {self.losses[wrong[0]]} does not fit model.kind = "
+                f"{self.model['kind']!r}: set it to 0"
+            )
+
+    def grid(self, level: int = 0) -> tuple[int, int]:
+        """(H, W) of the codes of a level; (1, L) for sound."""
+        positions = self.media["shape"][0] // self.hops[level]
+        return (positions, positions) if self.is_image else (1, positions)
+
+    @property
+    def num_codes(self) -> int:
+        """K, after the remap if there is one."""
+        return self.quantizer["remap"] or self.quantizer["num_codes"]
+
+    # -- the six functions ---------------------------------------------------------
+
+    def init(self, key: jax.Array) -> tuple[dict, dict]:
+        """Parameters; codebooks or counts of their use, and the remap."""
+        keys = jax.random.split(key, 3)
+        media = jnp.zeros((1, *self.media["shape"]), jnp.float32)
+        params = {"autoencoder": self.network.init(keys[0], media)["params"]}
+        number, dim = self.quantizer["num_codes"], self.quantizer["dim"]
+        levels = [str(level) for level in range(len(self.hops))]
+        books = {
+            level: jax.random.normal(jax.random.fold_in(keys[1], i), (number, dim))
+            / np.sqrt(dim)
+            for i, level in enumerate(levels)
+        }
+        if self.ema:  # no uses yet: the first step takes codes from the data
+            extra = {"codebooks": {k: vq.init_ema(b, 0.0) for k, b in books.items()}}
+        else:
+            params["codebooks"] = books
+            extra = {"counts": {k: jnp.zeros(number) for k in levels}}
+        if self.quantizer["remap"]:
+            to = jnp.zeros(number, jnp.int32)
+            back = jnp.zeros(self.quantizer["remap"], jnp.int32)
+            extra["remap"] = {"to": to, "back": back}
+        if self.image_losses:
+            params |= self.image_losses.init(keys[2], media)
+        return params, extra
+
+    def loss(
+        self, params: dict, extra: dict, batch: Mapping, key: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array], dict]:
+        """Reconstruction, codebook and (for pictures) adversarial terms.
+
+        Args:
+            batch: image uint8 [B, H, W, C] or audio float32 [B, S].
+
+        Returns:
+            scalar loss, metrics (scalars), new extra.
+        """
+        x = self.scaled(batch)
+        total, metrics, extra = 0.0, {}, dict(extra)
+        for level, z in enumerate(self._apply(params, x, method="encode")):
+            z_q, terms, figures, extra = self._quantize(
+                params, extra, level, z, jax.random.fold_in(key, level)
+            )
+            if self.image_losses:
+                features = self._apply(params, z_q, method="decoder_features")
+                y = self._apply(params, features, method="out")
+                out = functools.partial(self._out, params, features)
+                more, shown = self.image_losses.terms(
+                    params, x, y, out, self._reweighted(x), step
+                )
+                total, metrics = total + more, {**metrics, **shown}
+            else:
+                y = self._apply(params, z_q, level, method="decode")
+            terms |= self._reconstruction(x, y)
+            end = f"_{level}" if len(self.hops) > 1 else ""
+            metrics |= {k + end: v for k, v in {**terms, **figures}.items()}
+            total += sum(self._weight(name) * value for name, value in terms.items())
+        return total, metrics, extra
+
+    def sample(
+        self, params: dict, extra: dict, condition: Mapping, key: Any, options: Any
+    ) -> dict[str, np.ndarray]:
+        """Reconstructions of pictures or sounds, by their finest codes.
+
+        Args:
+            condition: {"image": uint8 [N, H, W, C]} or {"audio": float32 [N, S]}.
+
+        Returns:
+            tokens int32 [N, L], and images uint8 [N, H, W, C] or audio [N, S].
+        """
+        del key, options
+        media = condition[self.media["kind"]]
+        codes = self._encode_batch(params, extra, media, 0)
+        name = "images" if self.is_image else "audio"
+        drawn = {"tokens": codes, name: self._decode_batch(params, extra, codes, 0)}
+        return jax.tree.map(np.asarray, drawn)
+
+    def evaluate(
+        self, params: dict, extra: dict, batches: Mapping[str, Any], key: jax.Array
+    ) -> dict[str, float]:
+        """How like the reconstructions of `batches['test']` are, by each level.
+
+        Returns:
+            `psnr` (dB, mean over examples; of pictures with a peak of 255, of sound
+            `snr`, the ratio of powers), `codes_used` (share of K), `perplexity`, and
+            `<name>/n`; level l > 0 has `_l` after the name.
+        """
+        del key
+        kind, figures = self.media["kind"], {}
+        for level in range(len(self.hops)):
+            scores, counts = [], np.zeros(self.num_codes)
+            for batch in batches["test"]:
+                codes = self._encode_batch(params, extra, batch[kind], level)
+                y = self._decode_batch(params, extra, codes, level)
+                x = np.asarray(batch[kind], np.float32)
+                y = np.asarray(y, np.float32)
+                axes = tuple(range(1, x.ndim))
+                error = np.maximum(np.mean(np.square(x - y), axes), 1e-12)
+                peak = 255.0**2 if self.is_image else np.mean(np.square(x), axes)
+                scores.append(10 * np.log10(np.maximum(peak, 1e-12) / error))
+                counts += np.bincount(np.asarray(codes).ravel(), minlength=len(counts))
+            share = counts[counts > 0] / counts.sum()
+            end = f"_{level}" if level else ""
+            name = "psnr" if self.is_image else "snr"
+            n = sum(map(len, scores))
+            figures |= {
+                name + end: float(np.mean(np.concatenate(scores))),
+                f"{name}{end}/n": n,
+                "codes_used" + end: len(share) / self.num_codes,
+                f"codes_used{end}/n": n,
+                "perplexity" + end: float(np.exp(-np.sum(share * np.log(share)))),
+                f"perplexity{end}/n": n,
+            }
+        return figures
+
+    def labels(self, params: Any) -> Any:
+        """The perceptual network is frozen; the discriminator has its own optimizer."""
+        kinds = {"perceptual": "frozen", "discriminator": "discriminator"}
+        return {
+            name: jax.tree.map(lambda _, kind=kinds.get(name, "train"): kind, part)
+            for name, part in params.items()
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What it is trained on (`media`) and what its codes are."""
+        length = int(np.prod(self.grid()))
+        return {
+            "conditions": {},
+            "media": self.media,
+            "num_codes": self.num_codes,
+            "group": 1,
+            "outputs": {"tokens": (length,)},
+        }
+
+    # -- codes, for those who use the tokenizer ------------------------------------
+
+    def scaled(self, batch: Mapping[str, jax.Array]) -> jax.Array:
+        """A batch as float32 in [-1, 1]."""
+        if self.is_image:
+            return batch["image"].astype(jnp.float32) / 127.5 - 1.0
+        return batch["audio"].astype(jnp.float32)
+
+    def encode_media(
+        self,
+        params: dict,
+        extra: dict,
+        media: jax.Array,
+        numbers: jax.Array | None = None,
+        level: int = 0,
+    ) -> jax.Array:
+        """Tokens int32 [N, L] of pictures or sounds, for `jax.jit`.
+
+        Args:
+            media: uint8 [N, H, W, C] or float32 [N, S].
+            numbers: int32 [N], by which the noise of sampled Gumbel codes is drawn;
+                None for the most likely codes.
+            level: whose codes.
+        """
+        x = self.scaled({self.media["kind"]: media})
+        if self.is_image:
+            (z,) = self._apply(params, x, method="encode")
+        else:
+            z = self._apply(params, x, level, method="encode_level")
+        if self.gumbel:
+            noise = None
+            if numbers is not None:
+                one = lambda n: jax.random.gumbel(
+                    jax.random.fold_in(jax.random.key(0), n), z.shape[1:]
+                )
+                noise = jax.vmap(one)(numbers)
+            codes = vq.gumbel_codes(z, gumbel=noise)
+        else:
+            codes = vq.nearest_codes(z, self._codebook(params, extra, level))
+        codes = codes.reshape(len(codes), -1)
+        return extra["remap"]["to"][codes] if "remap" in extra else codes
+
+    def decode_codes(
+        self, params: dict, extra: dict, codes: jax.Array, level: int = 0
+    ) -> jax.Array:
+        """Tokens [N, L] -> pictures uint8 [N, H, W, C] or sound float32 [N, S]."""
+        if "remap" in extra:
+            codes = extra["remap"]["back"][codes]
+        z_q = self._codebook(params, extra, level)[codes]
+        if not self.is_image:
+            y = self._apply(params, z_q, level, method="decode")
+            return jnp.clip(y, -1.0, 1.0)
+        z_q = z_q.reshape(len(codes), *self.grid(level), -1)
+        y = self._apply(params, z_q, method="decode")
+        return jnp.rint((jnp.clip(y, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
+
+    def own_parts(self, params: dict, extra: dict) -> tuple[dict, dict]:
+        """What encoding and decoding need of parameters and extra."""
+        params = {k: v for k, v in params.items() if k in ("autoencoder", "codebooks")}
+        if self.ema:
+            books = {k: v.codebook for k, v in extra["codebooks"].items()}
+            params["codebooks"] = books
+        return params, {k: v for k, v in extra.items() if k == "remap"}
+
+    # -- parts of them -------------------------------------------------------------
+
+    def _apply(self, params: dict, *args: Any, method: str) -> Any:
+        variables = {"params": params["autoencoder"]}
+        return self.network.apply(variables, *args, method=method)
+
+    def _out(self, params: dict, features: jax.Array, kernel: jax.Array) -> jax.Array:
+        """Reconstructions by another kernel of the last convolution."""
+        last = {**params["autoencoder"]["conv_out"], "kernel": kernel}
+        params = {"autoencoder": {**params["autoencoder"], "conv_out": last}}
+        features = jax.lax.stop_gradient(features)
+        return self._apply(params, features, method="out")
+
+    def _codebook(self, params: dict, extra: dict, level: int) -> jax.Array:
+        if "codebooks" in params:
+            return params["codebooks"][str(level)]
+        return extra["codebooks"][str(level)].codebook
+
+    def _quantize(
+        self, params: dict, extra: dict, level: int, z: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, dict, dict, dict]:
+        """z_q with gradients to z; terms of the loss, figures, new extra."""
+        settings, name = self.quantizer, str(level)
+        book = self._codebook(params, extra, level)
+        if self.gumbel:
+            z_q, kl = vq.gumbel_embed(z, book, key, settings["temperature"])
+            codes = vq.gumbel_codes(z)
+            terms = {"kl": kl}
+        else:
+            codes = vq.nearest_codes(z, book)
+            z_q = book[codes]
+            terms = {"commitment": vq.commitment_loss(z, z_q)}
+        rows, flat = z.reshape(-1, z.shape[-1]), codes.reshape(-1)
+        rule = dict(decay=settings["decay"], revive_below=settings["revive_below"])
+        if self.ema:
+            state, figures = vq.update_ema(
+                extra["codebooks"][name], rows, flat, key, **rule
+            )
+            extra = {**extra, "codebooks": {**extra["codebooks"], name: state}}
+        else:
+            now = vq.code_counts(flat, settings["num_codes"])
+            decay = settings["decay"]
+            counts = decay * extra["counts"][name] + (1 - decay) * now
+            figures = {
+                "usage": vq.usage(counts, settings["revive_below"]),
+                "perplexity": vq.perplexity(now),
+            }
+            extra = {**extra, "counts": {**extra["counts"], name: counts}}
+            if not self.gumbel:
+                terms["codebook"] = vq.codebook_loss(z, z_q)
+                terms["revival"] = self._revival(book, rows, counts, key)
+        if not self.gumbel:
+            z_q = vq.straight_through(z, z_q)
+        return z_q, terms, figures, extra
+
+    def _revival(
+        self, book: jax.Array, rows: jax.Array, counts: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        """Pulls unused codes to random vectors of the batch, [], a mean over codes."""
+        unused = counts < self.quantizer["revive_below"]
+        chosen = jax.random.randint(key, (len(book),), 0, len(rows))
+        target = jax.lax.stop_gradient(rows[chosen])
+        squares = jnp.mean(jnp.square(book - target), axis=-1)
+        return jnp.mean(jnp.where(unused, squares, 0.0))
+
+    def _weight(self, name: str) -> float:
+        weights = {"commitment": self.quantizer["commitment"]}
+        return weights.get(name, self.losses.get(name, 1.0))
+
+    def _reconstruction(self, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
+        """The unweighted terms that are asked for; l1 and l2 always, as figures."""
+        terms = {"l1": jnp.mean(jnp.abs(x - y)), "l2": jnp.mean(jnp.square(x - y))}
+        if self.losses["pyramid"]:
+            terms["pyramid"] = pyramid_loss(x, y)
+        if self.losses["spectral"]:
+            sizes = spectral.resolutions_at(self.model["sample_rate"], x.shape[-1])
+            terms["spectral"] = jnp.mean(
+                spectral.multispectral_distance(x, y, sizes)
+            ) / np.sqrt(x.shape[-1])
+        return terms
+
+    def _reweighted(self, x: jax.Array):
+        """The reconstruction term as a function of the prediction alone."""
+
+        def term(y: jax.Array) -> jax.Array:
+            terms = self._reconstruction(x, y)
+            return sum(self._weight(name) * value for name, value in terms.items())
+
+        return term

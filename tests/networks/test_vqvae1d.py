@@ -1,0 +1,210 @@
+"""Jukebox's autoencoder and losses against what its PyTorch code computed.
+
+`shared/golden/parity_jukebox.npz` beside the repository (or in $CDCD_JAX_GOLDEN) holds
+a small model with its weights, its training losses and gradients, and the outputs of
+the full-size model, whose weights come from a recipe in the file.
+"""
+
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cdcd_jax.convert import jukebox
+from cdcd_jax.networks import spectral
+from cdcd_jax.networks.quantizer import (
+    commitment_loss,
+    nearest_codes,
+    straight_through,
+)
+from cdcd_jax.networks.vqvae1d import WaveAutoencoder
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GOLDEN = pathlib.Path(
+    os.environ.get("CDCD_JAX_GOLDEN", ROOT.parent / "shared" / "golden")
+)
+
+
+class Model:
+    """A network, its parameters, codebooks and the arrays that it must give."""
+
+    def __init__(self, state: dict[str, np.ndarray], expected: dict[str, np.ndarray]):
+        self.expected = expected
+        self.sizes = jukebox.find_sizes({n: a.shape for n, a in state.items()})
+        assert {n: a.shape for n, a in state.items()} == jukebox.shapes(self.sizes)
+        self.network = WaveAutoencoder(**self.sizes.model, code_dim=self.sizes.code_dim)
+        self.params = jukebox.autoencoder_params(state, self.sizes)
+        self.codebooks = [state[n] for n in jukebox.codebook_names(self.sizes)]
+
+    def encode(self, x: np.ndarray) -> tuple[jax.Array, ...]:
+        apply = lambda p, x: self.network.apply({"params": p}, x, method="encode")
+        return jax.jit(apply)(self.params, x)
+
+    def decode(self, z_q: np.ndarray, level: int) -> jax.Array:
+        apply = lambda p, z: self.network.apply(
+            {"params": p}, z, level, method="decode"
+        )
+        return jax.jit(apply)(self.params, z_q)
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    path = GOLDEN / "parity_jukebox.npz"
+    if not path.exists():
+        pytest.skip("the complete golden files are not here")
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {
+        n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)
+    }
+
+
+@pytest.fixture(scope="module")
+def small(golden: dict[str, np.ndarray]) -> Model:
+    expected = below(golden, "out/") | {"x": golden["in/x"]}
+    return Model(below(golden, "params/"), expected)
+
+
+def full_size(golden: dict[str, np.ndarray]) -> Model:
+    """The published sizes with weights by the recipe of the file."""
+    state = {}
+    shapes = json.loads(str(golden["full/shapes_json"]))
+    for i, (name, shape) in enumerate(zip(golden["full/names"], shapes, strict=True)):
+        noise = np.random.RandomState(9000 + i).standard_normal(shape)
+        if name.endswith(".k"):
+            level = int(re.findall(r"\d+", name)[0])
+            scale = np.float32(0.3 * golden["full/code_scale"][level])
+            mean = golden[f"full/code_mean{level}"]
+            value = noise.astype(np.float32) * scale + mean
+        elif name.endswith("bias"):
+            value = 0.05 * noise
+        else:
+            value = 0.6 * noise / np.sqrt(np.prod(shape[1:]))
+        state[str(name)] = value.astype(np.float32)
+        total = state[str(name)].astype(np.float64).sum()
+        np.testing.assert_allclose(total, golden["full/sums"][i], rtol=1e-6, atol=1e-6)
+    time = np.arange(4096)
+    noise = np.random.RandomState(8999).standard_normal(4096)
+    wave = 0.5 * np.sin(2 * np.pi * 330 * time / 22050) + 0.05 * noise
+    x = wave.astype(np.float32)[None, :, None]
+    return Model(state, below(golden, "full/") | {"x": x})
+
+
+def assert_parity(model: Model) -> None:
+    """Features, codes and waveforms of every level."""
+    x = model.expected["x"][..., 0]
+    features = model.encode(x)
+    assert len(features) == len(model.network.hops)
+    for level, (z, codebook) in enumerate(zip(features, model.codebooks, strict=True)):
+        reference = np.swapaxes(model.expected[f"enc_level{level}"], 1, 2)
+        assert z.shape == reference.shape == (len(x), *z.shape[1:])
+        assert z.shape[1] * model.network.hops[level] == x.shape[1]
+        np.testing.assert_allclose(z, reference, atol=1e-5)
+        codes = model.expected[f"codes_level{level}"]
+        np.testing.assert_array_equal(nearest_codes(z, codebook), codes)
+        wave = model.decode(codebook[codes], level)
+        reference = model.expected[f"dec_level{level}"][..., 0]
+        np.testing.assert_allclose(wave, reference, atol=1e-5)
+
+
+def test_small_model(small: Model) -> None:
+    assert small.network.hops == (8, 32)
+    assert_parity(small)
+
+
+@pytest.mark.slow
+def test_full_size_model(golden: dict[str, np.ndarray]) -> None:
+    model = full_size(golden)
+    assert model.sizes.model == dict(
+        downs=(3, 2, 2),
+        strides=(2, 2, 2),
+        width=32,
+        depth=4,
+        multipliers=(2, 1, 1),
+        dilation_growth=3,
+    )
+    assert model.network.hops == (8, 32, 128)
+    assert_parity(model)
+
+
+def training_loss(
+    model: Model, params: Any, x: jax.Array, hps: dict[str, Any]
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Jukebox's loss in train mode and its parts, over all levels."""
+    resolutions = tuple(
+        zip(
+            hps["multispec_loss_n_fft"],
+            hps["multispec_loss_hop_length"],
+            hps["multispec_loss_window_size"],
+            strict=True,
+        )
+    )
+    bandwidth, parts, commit = hps["bandwidth"], {}, 0.0
+    apply = lambda *a, method: model.network.apply(
+        {"params": params}, *a, method=method
+    )
+    for level, z in enumerate(apply(x, method="encode")):
+        codebook = jnp.asarray(model.codebooks[level])
+        z_q = codebook[nearest_codes(z, codebook)]
+        commit += commitment_loss(z, z_q)
+        out = apply(straight_through(z, z_q), level, method="decode")
+        squared = jnp.mean(jnp.square(out - x)) / bandwidth["l2"]
+        peak = jnp.mean(spectral.peak_error(x, out, hps["linf_k"])) / bandwidth["l2"]
+        spec = jnp.mean(spectral.spectral_distance(x, out)) / bandwidth["spec"]
+        multi = jnp.mean(spectral.multispectral_distance(x, out, resolutions))
+        suffix = f"_l{level + 1}"
+        parts |= {
+            f"recons_loss{suffix}": hps["lmix_l2"] * squared + hps["lmix_linf"] * peak,
+            f"spectral_loss{suffix}": spec,
+            f"multispectral_loss{suffix}": multi / bandwidth["spec"],
+        }
+        if level == 0:
+            parts |= {
+                "spectral_convergence": jnp.mean(spectral.spectral_convergence(x, out)),
+                "l2_loss": squared,
+                "l1_loss": jnp.mean(jnp.abs(out - x)) / bandwidth["l1"],
+                "linf_loss": peak,
+                "out": out,
+            }
+    for name in ("recons_loss", "spectral_loss", "multispectral_loss"):
+        parts[name] = parts[f"{name}_l1"] + parts[f"{name}_l2"]
+    parts["commit_loss"] = commit
+    loss = parts["recons_loss"] + parts["multispectral_loss"] + 0.02 * commit
+    return loss, parts
+
+
+def test_training_loss_and_gradients(golden: dict, small: Model) -> None:
+    hps = json.loads(str(golden["train/hps_json"]))
+    x = jnp.asarray(golden["in/x"][..., 0])
+    call = jax.value_and_grad(
+        lambda params: training_loss(small, params, x, hps), has_aux=True
+    )
+    (loss, parts), gradients = jax.jit(call)(small.params)
+    np.testing.assert_allclose(loss, golden["train/loss"], rtol=1e-5)
+    out = parts.pop("out")
+    np.testing.assert_allclose(out, golden["train/out"][..., 0], atol=1e-5)
+    for name, value in parts.items():
+        expected = golden[f"train/metric_{name}"]
+        np.testing.assert_allclose(value, expected, rtol=1e-5, err_msg=name)
+    norms = dict(
+        zip(golden["train/grad_names"], golden["train/grad_norms"], strict=True)
+    )
+    arrays = jukebox.layout(small.sizes)
+    assert len(arrays) == len(norms)
+    for array in arrays:
+        ours = gradients
+        for part in array.path:
+            ours = ours[part]
+        size = np.linalg.norm(np.asarray(ours, np.float64))
+        np.testing.assert_allclose(
+            size, norms[array.name], rtol=1e-3, err_msg=array.name
+        )
