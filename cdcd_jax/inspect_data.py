@@ -7,6 +7,7 @@ import base64
 import html
 import io
 import os
+import sys
 import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,9 @@ import numpy as np
 from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.records import RecordSource, check_shards
-from cdcd_jax.errors import UsageError
+from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.report import format_table, image_grid, write_png
+from cdcd_jax.tokenizers import open_tokenizer
 
 PAGE_NAME, SHEET_NAME = "index.html", "contact_sheet.png"
 MAX_COUNTED = 4096  # records of a split whose tokens are counted
@@ -97,6 +99,20 @@ def inspect(
     os.replace(temporary, path)
     print(f"Wrote {path} and {outdir / SHEET_NAME}")
     return path
+
+
+def tokenizer_of(directory: str | Path) -> Any:
+    """The tokenizer that made the records of a directory, None where it is not there.
+
+    Raises:
+      InputError: no, or a damaged, card.
+    """
+    card = read_card(directory)
+    try:
+        return open_tokenizer(card.tokenizer, card.grid)
+    except InputError as error:
+        print(f"tokens are shown as colours: {error}", file=sys.stderr)
+        return None
 
 
 def describe(card: Card) -> str:
@@ -179,7 +195,7 @@ def describe_value(value: np.ndarray, spec: Mapping[str, Any]) -> str:
     """One condition of one record: names of classes, text, numbers, or their range."""
     value = np.asarray(value)
     names = spec.get("names")
-    if spec.get("kind") == "text" and np.issubdtype(value.dtype, np.integer):
+    if spec.get("vocabulary") == "clip":
         return bpe.decode(value)
     if names:
         return ", ".join(f"{names[int(v)]} ({int(v)})" for v in value.ravel())

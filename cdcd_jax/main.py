@@ -55,9 +55,10 @@ def run_pretokenize(
 
 
 def run_inspect(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
-    from cdcd_jax.inspect_data import inspect
+    from cdcd_jax.inspect_data import inspect, tokenizer_of
 
-    inspect(resolve_stages(config["data"], options.workdir)["path"], workdir)
+    path = resolve_stages(config["data"], options.workdir)["path"]
+    inspect(path, workdir, tokenizer_of(path))
 
 
 def run_plan(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:

@@ -244,18 +244,21 @@ class CheckpointTokenizer:
 
         compiled = jax.jit(run)
 
+        # codes must not depend on the platform's fast products
+        is_exact = self.task.model["dtype"] == "float32"
+        precision = "highest" if is_exact else None
+
         def on_own_mesh(*args):
-            with jax.set_mesh(self._mesh):  # a caller may have set another
+            # a caller may have set another mesh
+            with jax.set_mesh(self._mesh), jax.default_matmul_precision(precision):
                 return compiled(*args)
 
         return on_own_mesh
 
     def _fingerprint(self) -> str:
         """16 hexadecimal digits of the settings and of every weight."""
-        told = {
-            **{name: self.task.settings[name] for name in ("model", "quantizer")},
-            **self._settings,
-        }
+        task = self.task
+        told = {"model": task.model, "quantizer": task.quantizer, **self._settings}
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
         leaves = named_leaves({"params": self._params, "extra": self._extra})
         for name, leaf in sorted(leaves.items()):

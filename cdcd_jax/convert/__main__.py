@@ -72,8 +72,8 @@ def run(
         InputError: something is wrong with the file; nothing is written.
         UsageError: options that do not fit the family.
     """
-    module = importlib.import_module(f"cdcd_jax.convert.{family}")
-    options = _options(family, module, options)
+    module = _module(family)
+    options = _options(family, options)
     checkpoints = Path(output) / "checkpoints"
     _check_output(Path(output), checkpoints)
     if remap_codes < 0 or (remap_codes and not remap):
@@ -122,10 +122,12 @@ def _by_name(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
-def _options(
-    family: str, module: ModuleType, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    known = dict(getattr(module, "OPTIONS", {}))
+def _module(family: str) -> ModuleType:
+    return importlib.import_module(f"cdcd_jax.convert.{family}")
+
+
+def _options(family: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    known = _module(family).OPTIONS
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
         if name not in known:
@@ -197,8 +199,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--remap", default="", help="table of codes, counts, or token records")
     add("--remap_codes", type=int, default=0, help="how many codes are left")
     add("--sha256", default="", help="of the input, or its first digits, to be checked")
-    add("--resolution", type=int, help="of the images, in pixels (taming, ithq): 256")
-    add("--linear", help="file of the linear weights (lpips)")
+    own: dict[str, dict[str, Any]] = {}  # option -> family -> default
+    for family in FAMILIES:
+        for name, default in _module(family).OPTIONS.items():
+            own.setdefault(name, {})[family] = default
+    for name, defaults in own.items():
+        text = ", ".join(f"{family}: {value!r}" for family, value in defaults.items())
+        kind = type(next(iter(defaults.values())))
+        add(f"--{name}", type=kind, help=f"see the family's module; default {text}")
     return parser
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cdcd_jax.config import defaults
 from cdcd_jax.convert.files import Converted, Tensors, check_tensors, read_tensors
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.networks.vqgan import ImageAutoencoder
@@ -75,7 +76,11 @@ def make_config(
     return dict(
         task="tokenizer",
         model=dict(kind="vqgan", **{name: getattr(net, name) for name in names}),
-        quantizer=dict(num_codes=codes, dim=net.code_dim, **quantizer),
+        quantizer={
+            **defaults("tokenizer")["quantizer"],
+            **dict(num_codes=codes, dim=net.code_dim),
+            **quantizer,
+        },
     )
 
 

@@ -44,6 +44,8 @@ def read(
             count = left if seconds is None else min(left, round(seconds * rate))
             wave = file.read(count, dtype="float32", always_2d=True)
             inexact = file.format in ("MP3", "MPEG")  # its length is an estimate
+    except MemoryError as error:
+        raise Unreadable(name, "a length that cannot be") from error
     except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as error:
         raise Unreadable(name, f"not a whole sound file ({error})") from error
     if not len(wave):

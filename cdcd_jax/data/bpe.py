@@ -25,12 +25,15 @@ NUM_TOKENS = 49408
 START, END = NUM_TOKENS - 2, NUM_TOKENS - 1
 _FILE = pathlib.Path(__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
 _NUM_MERGES = NUM_TOKENS - 2 * 256 - 2
+_MOST_BYTES = 32  # of a token
 _SPECIAL = {"<|startoftext|>": START, "<|endoftext|>": END}
 _WHOLE = re.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d", re.IGNORECASE
 )
 _ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,24};")
 _TERMINAL = re.compile("\x1b\\[((?:\\d|;)*)([a-zA-Z])")
+# Control characters that were letters of Windows-1252.
+_WINDOWS = {n: bytes([n]).decode("cp1252", "ignore") or chr(n) for n in range(128, 160)}
 # How single characters are cleaned: None drops them.
 _CLEANED: dict[int, str | None] = {
     **{ord(c): unicodedata.normalize("NFKC", c) for c in "ĲĳǄǅǆǇǈǉǊǋǌǱǲǳﬀﬁﬂﬃﬄﬆ"},
@@ -116,7 +119,7 @@ def clean(text: str) -> str:
     """
     if "<" not in text:
         text = _ENTITY.sub(_resolve, text)
-    text = _TERMINAL.sub("", text).translate(_CLEANED)
+    text = _TERMINAL.sub("", text).translate(_WINDOWS).translate(_CLEANED)
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     text = unicodedata.normalize("NFC", text)
     text = html.unescape(html.unescape(text))
@@ -178,13 +181,16 @@ def encode(
                 f"Found {text!r} of type {type(text).__name__}; expected a text; "
                 "decode bytes and write '' for an empty caption."
             )
-        tokens = [
-            token for word in words(clean(text)) for token in vocabulary.word(word)
-        ]
+        tokens = []
+        for word in words(clean(text)):
+            # a longer word does not fit, and would take long
+            tokens += vocabulary.word(word[: _MOST_BYTES * length])
+            if len(tokens) > length - 2:
+                break
         if len(tokens) > length - 2 and not truncate:
             raise InputError(
-                f"Found a text of {len(tokens)} tokens, {text[:60]!r} ...; expected at "
-                f"most {length - 2}; shorten it or allow truncation."
+                f"Found a text of more than {length - 2} tokens, {text[:60]!r} ...; "
+                "expected at most these; shorten it or allow truncation."
             )
         tokens = [START, *tokens[: length - 2], END]
         row[: len(tokens)] = tokens

@@ -21,7 +21,7 @@ jsonl: without test.jsonl, `test_fraction` of the pictures are drawn by the seed
 Picture paths are relative to `path`.
 
 There is one example a caption, or (captions="first") one a picture. The condition is
-`caption`, text with single blanks. Negatives may differ in `image` or `caption`. A
+`text`, the caption with single blanks. Negatives may differ in `image` or `caption`. A
 missing or bad picture or text file and an empty caption are reported by name; lists and
 json files must be sound, and no example may come twice.
 """
@@ -94,7 +94,7 @@ class Captions:
         return {
             "name": f"captions/{self.options['format']}",
             "splits": tuple(self.pairs),
-            "conditions": {"caption": {"kind": "text"}},
+            "conditions": {"text": {"kind": "text"}},
             "media": {"kind": "image", "shape": [size, size, 3]},
         }
 
@@ -125,7 +125,7 @@ class CaptionsSplit:
         return {
             "key": pair.key,
             "image": square,
-            "condition": {"caption": pair.caption},
+            "condition": {"text": pair.caption},
             "groups": {"image": pair.image, "caption": pair.caption},
         }
 

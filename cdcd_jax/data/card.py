@@ -151,6 +151,8 @@ def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
     for name, spec in content["conditions"].items():
         if not {"shape", "dtype"} <= set(spec):
             raise ValueError(f"condition {name} lacks its shape or dtype")
+        if not all(isinstance(n, int) and n >= 0 for n in spec["shape"]):
+            raise ValueError(f"condition {name} has the shape {spec['shape']}")
     return Card(
         directory=directory,
         name=content["name"],

@@ -5,6 +5,7 @@ white, CMYK is converted by Pillow's plain formula, EXIF's rotation is applied; 
 profiles are not.
 """
 
+import contextlib
 import io
 from typing import Any
 
@@ -43,7 +44,8 @@ def decode(data: bytes, name: str) -> Any:
         if image.width * image.height > MAX_PIXELS:
             raise Unreadable(name, f"more than {MAX_PIXELS} pixels")
         image.load()
-        return _to_rgb(_upright(image))
+        _turn_upright(image)
+        return _to_rgb(image)
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes
@@ -60,13 +62,12 @@ def read(path: Any) -> Any:
     return decode(data, str(path))
 
 
-def _upright(image: Any) -> Any:
+def _turn_upright(image: Any) -> None:
     from PIL import ImageOps
 
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block; the pixels are sound
-        return image
+    # a damaged EXIF block may raise nearly anything; the pixels are sound
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _to_rgb(image: Any) -> Any:
@@ -84,7 +85,7 @@ def _to_rgb(image: Any) -> Any:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def fit(
@@ -108,10 +109,8 @@ def fit(
     else:
         left = int(rng.integers(width - short + 1))
         top = int(rng.integers(height - short + 1))
-    image = image.crop((left, top, left + short, top + short))
-    if short != size:
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
-    square = np.array(image, np.uint8)
+    box = (left, top, left + short, top + short)
+    square = np.array(image.resize((size, size), Image.Resampling.BICUBIC, box))
     if rng is not None and flip and rng.random() < 0.5:
         square = np.ascontiguousarray(square[:, ::-1])
     return square

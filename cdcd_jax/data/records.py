@@ -193,10 +193,12 @@ class RecordSource:
         path = self._card.directory / table.file
         try:
             found = np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of a damaged header it may raise any kind
             raise self._bad_table(path, f"cannot be read ({error})") from error
         if found.shape != (len(self), table.number) or found.dtype != np.uint32:
             raise self._bad_table(path, f"is {found.dtype} {list(found.shape)}")
+        if found.max(initial=0) >= len(self):
+            raise self._bad_table(path, f"names the record {found.max()}")
         return found
 
     def _bad_table(self, path: Path, what: str) -> InputError:
@@ -208,7 +210,13 @@ class RecordSource:
 
     def key(self, index: int) -> str:
         """Returns the raw source's key of record `index`; raises as indexing does."""
-        return self._load(index)["key"].tobytes().decode()
+        key = self._load(index)["key"]
+        try:
+            if key.dtype != np.uint8:
+                raise ValueError(str(key.dtype))
+            return key.tobytes().decode()
+        except ValueError as error:
+            raise self._corrupt(index, f"whose key is no text ({error})") from error
 
     def _load(self, index: int) -> dict[str, np.ndarray]:
         shard, offset = self._locate(index)

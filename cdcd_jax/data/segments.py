@@ -19,6 +19,7 @@ from cdcd_jax.data.sources import Example, Unreadable
 
 SAMPLE_RATE = 22050
 PEAK = 0.95
+MARGIN = 0.1  # seconds
 VIDEO_WIDTH = 2048  # I3D
 
 
@@ -144,11 +145,17 @@ class SegmentSplit:
         }
 
     def _sound(self, segment: Segment, rng: np.random.Generator | None) -> np.ndarray:
-        wave, rate = audio.read(segment.audio, segment.start, self.seconds)
+        # resampling rings where sound is cut, so it is cut afterwards
+        before = min(segment.start, MARGIN)
+        wave, rate = audio.read(
+            segment.audio, segment.start - before, before + self.seconds + MARGIN
+        )
         wave = audio.resample(wave, rate, SAMPLE_RATE)
-        length = self.seconds * SAMPLE_RATE
-        wave = audio.scale_to_peak(wave[:length], PEAK)
-        return audio.fit(wave, length, rng, self.amplitude)
+        length, skip = self.seconds * SAMPLE_RATE, round(before * SAMPLE_RATE)
+        wave = wave[skip : skip + length]
+        if not len(wave):
+            raise Unreadable(str(segment.audio), f"ends before {segment.start} s")
+        return audio.fit(audio.scale_to_peak(wave, PEAK), length, rng, self.amplitude)
 
 
 def load_array(path: Path) -> np.ndarray:

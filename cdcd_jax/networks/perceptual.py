@@ -37,8 +37,8 @@ class Perceptual(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, y: jax.Array) -> jax.Array:
         """[B, H, W, C] twice, C of 1 or 3, in [-1, 1] -> float32 [B]."""
-        both = jnp.concatenate([x, y]).astype(jnp.float32)
-        both = jnp.broadcast_to(both, (*both.shape[:-1], 3))
+        three = lambda x: jnp.broadcast_to(x.astype(jnp.float32), (*x.shape[:-1], 3))
+        both = jnp.concatenate([three(x), three(y)])
         both = (both - jnp.asarray(_SHIFT)) / jnp.asarray(_SCALE)
         total = jnp.zeros(len(x))
         for i, features in enumerate(VGG16(name="vgg")(both)):

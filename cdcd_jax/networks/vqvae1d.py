@@ -18,6 +18,51 @@ from cdcd_jax.networks.layers import conv_init, per_token
 Dtype = Any
 
 
+class Conv1d(nn.Module):
+    """A convolution along time with `taps` taps.
+
+    On CPUs as one product over all taps: XLA has no fast convolution along one axis
+    there, and none at all for its gradients.
+    """
+
+    features: int
+    taps: int
+    padding: tuple[int, int]
+    stride: int = 1
+    dilation: int = 1
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, T, D] -> [B, T', features]."""
+        shape = (self.taps, x.shape[-1], self.features)
+        kernel = self.param("kernel", conv_init, shape).astype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, shape[2:]).astype(self.dtype)
+        x = x.astype(self.dtype)
+        if jax.default_backend() != "cpu":
+            return bias + jax.lax.conv_general_dilated(
+                x,
+                kernel,
+                (self.stride,),
+                [self.padding],
+                rhs_dilation=(self.dilation,),
+                dimension_numbers=("NWC", "WIO", "NWC"),
+            )
+        return bias + self.as_product(x, kernel)
+
+    def as_product(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        """The same as a product over all taps at once."""
+        x = jnp.pad(x, ((0, 0), self.padding, (0, 0)))
+        reach = self.dilation * (self.taps - 1) + 1
+        number = (x.shape[1] - reach) // self.stride + 1
+        last = (number - 1) * self.stride + 1
+        starts = [self.dilation * tap for tap in range(self.taps)]
+        seen = [x[:, i : i + last : self.stride] for i in starts]
+        seen = jnp.concatenate(seen, axis=-1)
+        flat = kernel.reshape(-1, self.features)
+        return per_token(lambda rows: rows @ flat, seen)
+
+
 class Stack(nn.Module):
     """Residual blocks x + conv_1(relu(conv_3(relu(x)))), conv_3 dilated.
 
@@ -36,12 +81,11 @@ class Stack(nn.Module):
         """[B, T, D] -> [B, T, D]."""
         width = x.shape[-1]
         for i, dilation in enumerate(self.dilations):
-            h = nn.Conv(
+            h = Conv1d(
                 self.hidden,
-                (3,),
-                padding=[(dilation, dilation)],
-                kernel_dilation=(dilation,),
-                kernel_init=conv_init,
+                3,
+                (dilation, dilation),
+                dilation=dilation,
                 dtype=self.dtype,
                 name=f"hidden_{i}",
             )(nn.relu(x))
@@ -97,19 +141,17 @@ class Down(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, T, D] -> [B, T // s^number, code_dim]."""
         left = self.stride // 2
-        conv = lambda width, taps, **options: nn.Conv(
-            width, (taps,), kernel_init=conv_init, dtype=self.dtype, **options
-        )
         for i in range(self.number):
-            x = conv(
+            x = Conv1d(
                 self.width,
                 2 * self.stride,
-                strides=self.stride,
-                padding=[(left, self.stride - left)],
+                (left, self.stride - left),
+                self.stride,
+                dtype=self.dtype,
                 name=f"down_{i}",
             )(x)
             x = Stack(self.dilations, self.hidden, self.dtype, name=f"stack_{i}")(x)
-        return conv(self.code_dim, 3, padding=1, name="out")(x)
+        return Conv1d(self.code_dim, 3, (1, 1), dtype=self.dtype, name="out")(x)
 
 
 class Up(nn.Module):
@@ -126,14 +168,7 @@ class Up(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, T, code_dim] -> [B, T s^number, code_dim]."""
-        x = nn.Conv(
-            self.width,
-            (3,),
-            padding=1,
-            kernel_init=conv_init,
-            dtype=self.dtype,
-            name="in",
-        )(x)
+        x = Conv1d(self.width, 3, (1, 1), dtype=self.dtype, name="in")(x)
         for i in range(self.number):
             x = Stack(self.dilations, self.hidden, self.dtype, name=f"stack_{i}")(x)
             width = self.code_dim if i == self.number - 1 else self.width
@@ -170,13 +205,8 @@ class WaveAutoencoder(nn.Module):
 
     def setup(self) -> None:
         levels = range(len(self.downs))
-        out = lambda level: nn.Conv(
-            1,
-            (3,),
-            padding=1,
-            kernel_init=conv_init,
-            dtype=self.dtype,
-            name=f"wave_{level}",
+        out = lambda level: Conv1d(
+            1, 3, (1, 1), dtype=self.dtype, name=f"wave_{level}"
         )
         self.encoders = [
             [

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cdcd_jax.config import merge
+from cdcd_jax.config import defaults, merge
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks import quantizer as vq
 from cdcd_jax.networks import spectral
@@ -50,15 +50,19 @@ class TokenizerTask:
     """
 
     def __init__(self, config: Mapping[str, Any]):
-        self.settings = config
-        self.quantizer, self.losses = config["quantizer"], config["losses"]
-        choose("model", "kind", config["model"]["kind"], ("vqgan", "vqvae1d"))
-        choose("quantizer", "kind", self.quantizer["kind"], QUANTIZERS)
+        default = defaults("tokenizer")
+        models = {"vqgan": default["model"], "vqvae1d": WAVE}
+        choose("model", "kind", config["model"]["kind"], models)
+        choose("quantizer", "kind", config["quantizer"]["kind"], QUANTIZERS)
+        # a section of another kind than the default's is not filled up by `merge`
+        whole = lambda base, part: merge({**base, "kind": part["kind"]}, part)
+        self.model = whole(models[config["model"]["kind"]], config["model"])
+        self.quantizer = whole(default["quantizer"], config["quantizer"])
+        self.settings, self.losses = config, config["losses"]
         choose("quantizer", "update", self.quantizer["update"], UPDATES)
         self.gumbel = self.quantizer["kind"] == "gumbel"
         self.ema = self.quantizer["update"] == "ema" and not self.gumbel
         self.is_image = config["model"]["kind"] == "vqgan"
-        self.model = config["model"] if self.is_image else merge(WAVE, config["model"])
         self.network = self._image_network() if self.is_image else self._wave_network()
         self.hops = self.network.hops
         self.media = self._media()

@@ -8,9 +8,12 @@ Squares and a pyramid of differences; no adversary, no weights from elsewhere.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
+from cdcd_jax.config import experiment, merge, variant
 
-VARIANTS = {"": {}, "synthetic": dict(data=SYNTHETIC["data"], eval=dict(at_end=False))}
+VARIANTS = {
+    "": {},
+    "synthetic": dict(data=dict(synthetic=True), eval=dict(at_end=False)),
+}
 
 
 def get_config(name: str = "") -> ConfigDict:

@@ -117,6 +117,8 @@ def random_state(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
     state = {}
     for name, shape in layout.items():
         value = rng.normal(size=shape) / np.sqrt(max(np.prod(shape[1:]), 1))
+        if name.endswith("bias"):
+            value = 0.1 * value
         if "norm" in name and name.endswith("weight"):
             value = 1 + 0.1 * value
         if "cluster_size" in name or name.startswith("lin"):

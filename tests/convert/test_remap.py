@@ -8,6 +8,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from cdcd_jax.convert.remap import count_records, from_counts, from_table, read_remap
+from cdcd_jax.data.card import Card, write_card
+from cdcd_jax.data.shards import Layout, write_split
 from cdcd_jax.errors import InputError, UsageError
 
 TO = np.array([2, 0, 0, 1, 2, 1])
@@ -102,24 +104,14 @@ def test_counts_in_a_file(tmp_path: pathlib.Path) -> None:
 
 
 def test_counts_of_records(tmp_path: pathlib.Path) -> None:
-    from cdcd_jax.data.card import Card, write_card
-    from cdcd_jax.data.records import write_split
-
-    tokens = np.array([[1, 4, 4, 4], [3, 1, 1, 4]])
-    examples = [
-        {"key": str(i), "tokens": row, "condition": {}} for i, row in enumerate(tokens)
-    ]
-    write = lambda split, examples: write_split(
-        tmp_path,
-        split,
-        examples,
-        num_codes=6,
-        grid=(2, 2),
-        conditions={},
-        shard_records=8,
-    )
-    rare = {"key": "9", "tokens": np.full(4, 5), "condition": {}}
-    splits = {"train": write("train", examples), "test": write("test", [rare])}
+    tokens = {"train": [[1, 4, 4, 4], [3, 1, 1, 4]], "test": [[5, 5, 5, 5]]}
+    layout, splits = Layout(6, (2, 2), {}), {}
+    for split, rows in tokens.items():
+        examples = [
+            {"key": str(i), "tokens": np.array(row), "condition": {}}
+            for i, row in enumerate(rows)
+        ]
+        splits[split] = write_split(tmp_path, split, examples, layout, 8)
     card = Card(tmp_path, "toy", 6, (2, 2), {}, {"kind": "none"}, splits, {})
     write_card(card)
     np.testing.assert_array_equal(count_records(tmp_path, 6), [0, 3, 0, 1, 4, 0])

@@ -65,7 +65,7 @@ def test_coco(coco: Path) -> None:
     assert source.card() == {
         "name": "captions/coco",
         "splits": ("train", "test"),
-        "conditions": {"caption": {"kind": "text"}},
+        "conditions": {"text": {"kind": "text"}},
         "media": {"kind": "image", "shape": [8, 8, 3]},
     }
     train = all_of(source.split("train"))
@@ -74,7 +74,7 @@ def test_coco(coco: Path) -> None:
         "train2014/9/52",
         "train2014/25/47",
     ]
-    captions = [e["condition"]["caption"] for e in train]
+    captions = [e["condition"]["text"] for e in train]
     assert captions == ["A dog on the left.", "A bowl.", "Ein Hund, größer."]
     assert train[0]["groups"] == {
         "image": "train2014/COCO_train2014_000000000025.jpg",
@@ -175,7 +175,7 @@ def test_cub(cub: Path) -> None:
         f"{name}#{i}" for name in (WREN, TERN) for i in (0, 1)
     ]
     assert [e["key"] for e in test] == [f"{ALBATROSS}#0", f"{ALBATROSS}#1"]
-    assert test[0]["condition"] == {"caption": "bird 0 has a long bill ."}
+    assert test[0]["condition"] == {"text": "bird 0 has a long bill ."}
     assert test[0]["groups"]["image"] == f"images/{ALBATROSS}.jpg"
 
 
@@ -242,7 +242,7 @@ def test_cub_bad_files_are_reported(cub: Path) -> None:
         split.example(0)
     with pytest.raises(Unreadable, match="empty caption"):
         split.example(2)
-    assert split.example(3)["condition"] == {"caption": "three ."}
+    assert split.example(3)["condition"] == {"text": "three ."}
     write_text(cub / "text" / f"{TERN}.txt", "")
     with pytest.raises(Unreadable, match="empty caption"):
         open_captions(cub, "cub").split("train").example(1)
@@ -266,7 +266,7 @@ def test_jsonl(tmp_path: Path) -> None:
     jsonl(tmp_path / "test.jsonl", {"image": "a/2.png", "caption": ""})
     source = open_captions(tmp_path, "jsonl")
     train = all_of(source.split("train"))
-    assert [(e["key"], e["condition"]["caption"]) for e in train] == [
+    assert [(e["key"], e["condition"]["text"]) for e in train] == [
         ("a/1.png#0", "One."),
         ("a/1.png#1", "Eins."),
         ("a/1.png#2", "Uno."),

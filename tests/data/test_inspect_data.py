@@ -16,8 +16,11 @@ from cdcd_jax import inspect_data as module
 from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card, read_card, write_card
 from cdcd_jax.data.shards import Layout, join, shard_path, write_shard
+from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.inspect_data import inspect
+from cdcd_jax.pretokenize import default_config, pretokenize
+from cdcd_jax.tokenizers import open_tokenizer
 
 CONDITIONS = {
     "label": {
@@ -28,7 +31,7 @@ CONDITIONS = {
         "names": ["ant", "<b>", "cat"],
     },
     "places": {"kind": "label", "shape": [2], "dtype": "int32", "num_classes": 9},
-    "text": {"kind": "text", "shape": [12], "dtype": "int32"},
+    "text": {"kind": "tokens", "shape": [12], "dtype": "int32", "vocabulary": "clip"},
     "motion": {"kind": "array", "shape": [5, 7], "dtype": "float32"},
 }
 
@@ -165,6 +168,22 @@ def test_page_of_sounds(records: Path, tmp_path: Path) -> None:
         values, Singer().decode(np.full((1, 6), 2))["audio"][0], atol=1e-4
     )
     assert np.asarray(Image.open(io.BytesIO(pictures[0]))).ndim == 3
+
+
+def test_records_of_captions_from_the_raw_source(tmp_path: Path) -> None:
+    config = default_config() | {"grid": (16, 16), "text": {"length": 20}}
+    options = {"train_examples": 9, "test_examples": 3}
+    config["data"] = {"raw": "captioned_digits", "options": options}
+    config["negatives"] = {"number": 2, "rule": "caption"}
+    card = read_card(pretokenize(config, tmp_path / "records"))
+    tokenizer = open_tokenizer(card.tokenizer, card.grid)
+    page = inspect(card.directory, tmp_path / "page", tokenizer, 3).read_text()
+    split = open_source("captioned_digits", options=options).split("train")
+    pictures = data_uris(page, "image/png")
+    for index, data in zip((0, 3, 6), pictures, strict=False):
+        example, image = split.example(index), Image.open(io.BytesIO(data))
+        np.testing.assert_array_equal(np.asarray(image), example["image"][..., 0])
+        assert example["condition"]["text"] in page
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,8 @@ def build(folder: Path) -> None:
                 "label": tfds.features.ClassLabel(names=CLASSES),
                 "file_name": tfds.features.Text(),
             }
-            return self.dataset_info_from_configs(
-                features=tfds.features.FeaturesDict(features)
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features)
             )
 
         def _split_generators(self, dl_manager):
@@ -128,6 +129,15 @@ def test_slices_and_views(fishes: Path) -> None:
     assert len(split) == 3
     one, two = (split.example(0, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(one["image"], two["image"])
+
+
+def test_threads_may_share(fishes: Path) -> None:
+    split = open_fishes(fishes, label="").split("test")  # three sound pictures
+    work = [index % 3 for index in range(60)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(split.example, work))
+    for index, example in zip(work, found, strict=True):
+        np.testing.assert_array_equal(example["image"], split.example(index)["image"])
 
 
 def test_missing_data(fishes: Path, tmp_path: Path) -> None:

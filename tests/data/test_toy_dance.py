@@ -16,7 +16,7 @@ RATE, HOP, WINDOW = 8000, 32, 512
 @pytest.fixture(scope="module")
 def examples() -> list[dict]:
     split = open_source("toy_dance").split("test")
-    return [split.example(index) for index in range(36)]
+    return [split.example(index) for index in range(24)]
 
 
 def true_beats(example: dict) -> np.ndarray:
@@ -95,17 +95,13 @@ def test_beats_tempo_and_phase(examples: list[dict]) -> None:
 
 def test_tempi_of_the_test_split_are_held_out(examples: list[dict]) -> None:
     train = open_source("toy_dance").split("train")
-    rngs = (np.random.default_rng((5, i)) for i in range(500))
-    drawn = [
-        [module._draw_timing(name, (1, 1), 4.0, rng).tempo for name in train_and_test]
-        for rng, train_and_test in ((rng, module.SPLITS) for rng in rngs)
-    ]
-    tempi = np.array(drawn)
-    assert tempi.min() >= 70 and tempi.max() <= 150
-    assert tempi[:, 0].max() > 148 and tempi[:, 0].min() < 72
-    for (start, column), inside in zip(enumerate(tempi.T), (False, True), strict=True):
-        assert all(module.in_test_band(tempo) == inside for tempo in column), start
-    assert {int(tempo) // 10 for tempo in tempi[:, 1]} == set(range(7, 15))
+    for name in module.SPLITS:
+        rng = np.random.default_rng(5)
+        drawn = [module._draw_timing(name, (1, 1), 4.0, rng) for _ in range(500)]
+        tempi = np.array([timing.tempo for timing in drawn])
+        assert {module.in_test_band(tempo) for tempo in tempi} == {name == "test"}
+        assert 70 <= tempi.min() < 77 and 143 < tempi.max() <= 150
+        assert {int(tempo) // 10 for tempo in tempi} >= set(range(7, 15))
     for example in (train.example(1), *examples):
         tested = "test" in example["key"]
         assert module.in_test_band(example["condition"]["tempo"][0]) == tested

@@ -1,8 +1,9 @@
 """Jukebox's autoencoder and losses against what its PyTorch code computed.
 
-`shared/golden/parity_jukebox.npz` beside the repository (or in $CDCD_JAX_GOLDEN) holds
-a small model with its weights, its training losses and gradients, and the outputs of
-the full-size model, whose weights come from a recipe in the file.
+`golden/parity_jukebox.npz` holds what the full-size model gives, whose weights come
+from a recipe in the file. The complete file, looked for in $CDCD_JAX_GOLDEN or in
+`shared/golden` beside the repository, also has a small model with its weights, its
+training losses and gradients.
 """
 
 import json
@@ -23,12 +24,14 @@ from cdcd_jax.networks.quantizer import (
     nearest_codes,
     straight_through,
 )
-from cdcd_jax.networks.vqvae1d import WaveAutoencoder
+from cdcd_jax.networks.vqvae1d import Conv1d, WaveAutoencoder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-GOLDEN = pathlib.Path(
+EXTRACTS = ROOT / "tests" / "golden"
+COMPLETE = pathlib.Path(
     os.environ.get("CDCD_JAX_GOLDEN", ROOT.parent / "shared" / "golden")
 )
+FILE = "parity_jukebox.npz"
 
 
 class Model:
@@ -54,11 +57,16 @@ class Model:
 
 
 @pytest.fixture(scope="module")
+def extract() -> dict[str, np.ndarray]:
+    with np.load(EXTRACTS / FILE) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
-    path = GOLDEN / "parity_jukebox.npz"
-    if not path.exists():
+    if not (COMPLETE / FILE).exists():
         pytest.skip("the complete golden files are not here")
-    with np.load(path) as arrays:
+    with np.load(COMPLETE / FILE) as arrays:
         return dict(arrays)
 
 
@@ -116,14 +124,14 @@ def assert_parity(model: Model) -> None:
         np.testing.assert_allclose(wave, reference, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_small_model(small: Model) -> None:
     assert small.network.hops == (8, 32)
     assert_parity(small)
 
 
-@pytest.mark.slow
-def test_full_size_model(golden: dict[str, np.ndarray]) -> None:
-    model = full_size(golden)
+def test_full_size_model(extract: dict[str, np.ndarray]) -> None:
+    model = full_size(extract)
     assert model.sizes.model == dict(
         downs=(3, 2, 2),
         strides=(2, 2, 2),
@@ -182,6 +190,7 @@ def training_loss(
     return loss, parts
 
 
+@pytest.mark.slow
 def test_training_loss_and_gradients(golden: dict, small: Model) -> None:
     hps = json.loads(str(golden["train/hps_json"]))
     x = jnp.asarray(golden["in/x"][..., 0])
@@ -208,3 +217,65 @@ def test_training_loss_and_gradients(golden: dict, small: Model) -> None:
         np.testing.assert_allclose(
             size, norms[array.name], rtol=1e-3, err_msg=array.name
         )
+
+
+def test_extract_is_part_of_the_complete_file(extract: dict, golden: dict) -> None:
+    for name, value in extract.items():
+        np.testing.assert_array_equal(value, golden[name], err_msg=name)
+
+
+@pytest.mark.parametrize("stride", [2, 3, 5])
+def test_any_stride_and_length(stride: int) -> None:
+    network = WaveAutoencoder(
+        downs=(1, 1),
+        strides=(stride, 2),
+        width=4,
+        depth=1,
+        multipliers=(1, 2),
+        code_dim=3,
+        hidden_ratio=0.5,
+    )
+    assert network.hops == (stride, 2 * stride)
+    x = jnp.zeros((2, 4 * stride + 1))
+    make = lambda: network.init_with_output(jax.random.key(0), x)
+    shapes, variables = jax.eval_shape(make)
+    assert [a.shape for a in shapes] == [(2, 4 * stride)] * 2
+    hidden = variables["params"]["encoder_1_0"]["stack_0"]["hidden_0"]["kernel"]
+    assert hidden.shape == (3, 8, 4)
+
+
+def test_codes_see_what_they_stand_for() -> None:
+    """Without dilation, a change reaches the codes around it and no others."""
+    network = WaveAutoencoder(
+        (1,), (4,), width=4, depth=1, multipliers=(1,), code_dim=3
+    )
+    x = jnp.zeros((1, 80))
+    variables = jax.jit(network.init)(jax.random.key(0), x)
+    encode = jax.jit(lambda x: network.apply(variables, x, 0, method="encode_level"))
+    changed = np.flatnonzero(np.any(encode(x) != encode(x.at[0, 41].set(1.0)), (0, 2)))
+    assert changed.min() >= 7 and changed.max() <= 12 and 10 in changed
+    decode = jax.jit(lambda z: network.apply(variables, z, 0, method="decode"))
+    z = jnp.zeros((1, 20, 3))
+    changed = np.flatnonzero(np.any(decode(z) != decode(z.at[0, 10].set(1.0)), 0))
+    assert changed.min() >= 29 and changed.max() <= 54 and 41 in changed
+
+
+@pytest.mark.parametrize(
+    ("taps", "padding", "stride", "dilation"),
+    [(3, (9, 9), 1, 9), (4, (1, 1), 2, 1), (6, (1, 2), 3, 1), (10, (2, 3), 5, 1)],
+)
+def test_product_is_the_convolution(
+    taps: int,
+    padding: tuple[int, int],
+    stride: int,
+    dilation: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What runs on CPUs equals what runs elsewhere, also where strides leave a rest."""
+    network = Conv1d(4, taps, padding, stride, dilation)
+    x = jax.random.normal(jax.random.key(1), (2, 31, 3))
+    on_cpu, variables = network.init_with_output(jax.random.key(0), x)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    elsewhere = network.apply(variables, x)
+    assert on_cpu.shape == elsewhere.shape
+    np.testing.assert_allclose(on_cpu, elsewhere, atol=1e-5)

@@ -1,0 +1,1 @@
+"""Tokenizers: what turns pictures and sound into tokens."""

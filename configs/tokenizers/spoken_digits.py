@@ -1,0 +1,58 @@
+r"""A tokenizer of spoken digits at 8 kHz: 128 tokens of 512 codes a second.
+
+    python -m cdcd_jax.main --config=configs/tokenizers/spoken_digits.py \
+        --config.data.path=DIR    # DIR/<digit>_<speaker>_<i>.wav
+
+Made for the Free Spoken Digit Dataset (CC BY-SA 4.0): recordings 0 to 4 of each digit
+and speaker are the test split.
+"""
+
+from ml_collections import ConfigDict
+
+from cdcd_jax.config import experiment, merge, variant
+
+VARIANTS = {
+    "": {},
+    "synthetic": dict(data=dict(synthetic=True), eval=dict(at_end=False)),
+}
+
+
+def get_config(name: str = "") -> ConfigDict:
+    """name: '' or 'synthetic'."""
+    config = experiment(
+        task="tokenizer",
+        data=dict(
+            raw="audio_folder",
+            path="data/spoken_digits/recordings",
+            options=dict(
+                sample_rate=8000,
+                length=8192,
+                label="pattern",
+                pattern=r"(?P<label>\d)_\w+_(?P<group>\d+)",
+                split="group",
+                test_groups=("0", "1", "2", "3", "4"),
+                peak=0.95,
+            ),
+            batch_size=16,
+        ),
+        model=dict(
+            kind="vqvae1d",
+            length=8192,
+            sample_rate=8000,
+            downs=(3,),
+            strides=(4,),
+            width=32,
+            depth=2,
+            multipliers=(1,),
+            dilation_growth=3,
+            dtype="float32",
+        ),
+        quantizer=dict(num_codes=512, dim=32, commitment=0.1),
+        losses=dict(l2=1.0, spectral=1.0),
+        optim=dict(
+            num_steps=3000, learning_rate=1e-3, warmup_steps=200, weight_decay=0.0
+        ),
+        eval=dict(num_samples=300, shown=16),
+        report=dict(sample_every=1000),
+    )
+    return ConfigDict(merge(config, variant(name, VARIANTS)))
