@@ -194,7 +194,10 @@ def measure_input(config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         made = write_records(pathlib.Path(folder), config, task)
         stream = training_batches(
-            RecordExamples(made, "train"), batch_size=data["batch_size"], seed=0, threads=data["threads"]
+            RecordExamples(made, "train"),
+            batch_size=data["batch_size"],
+            seed=0,
+            threads=data["threads"],
         )
         next(stream)
         number, began = 0, time.perf_counter()

@@ -267,7 +267,10 @@ def experiment(**sections: Any) -> dict[str, Any]:
 
 # A variant that needs no records: random batches of the right shape, nothing judged.
 SYNTHETIC = dict(
-    data=dict(synthetic=True), eval=dict(at_end=False), report=dict(sample_every=0)
+    data=dict(synthetic=True),
+    tokenizer=dict(kind="none"),
+    eval=dict(at_end=False),
+    report=dict(sample_every=0),
 )
 
 

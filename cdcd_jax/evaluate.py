@@ -72,9 +72,7 @@ def open_data(config: Mapping[str, Any], task: Any) -> Any:
     if config["task"] == "tokenizer":
         return open_raw(config, task.describe()["media"])
     card = open_dataset(config["data"]["path"], config["model"])
-    check_made_with(
-        card, open_tokenizer(config["tokenizer"], config["model"]["grid"])
-    )
+    check_made_with(card, open_tokenizer(config["tokenizer"], config["model"]["grid"]))
     return card
 
 

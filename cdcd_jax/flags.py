@@ -80,7 +80,9 @@ def config_of(workdir: str) -> str | None:
         return None
     name, _, variant = "/".join(parts[1:]).partition("-")
     file = f"configs/{name}.py"
-    return None if file not in config_files() else file + (f":{variant}" * bool(variant))
+    return (
+        None if file not in config_files() else file + (f":{variant}" * bool(variant))
+    )
 
 
 def list_configs() -> str:

@@ -160,7 +160,9 @@ def draw_step_samples(
     return draw
 
 
-def held_out(config: Mapping[str, Any], task: Any, number: int) -> dict[str, np.ndarray]:
+def held_out(
+    config: Mapping[str, Any], task: Any, number: int
+) -> dict[str, np.ndarray]:
     """At most `number` raw examples that a tokenizer does not train on.
 
     Raises:

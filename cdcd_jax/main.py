@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cdcd_jax import flags, hosts, stages, train
 from cdcd_jax.config import Config, resolve_stages
-from cdcd_jax.errors import InputError, Stopped, UsageError
+from cdcd_jax.errors import InputError, Stopped
 
 
 def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:

@@ -5,10 +5,8 @@ the shards that are missing. What a shard holds depends on the config alone, not
 number of processes or devices: every device encodes batches of one size.
 """
 
-import functools
 import itertools
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,15 +21,14 @@ from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
 from cdcd_jax.data.shards import (
     Layout,
     join,
-    note_path,
     read_note,
     shard_path,
     write_shard,
 )
 from cdcd_jax.data.sources import RawSplit, Unreadable, UnreadableFiles, open_source
-from cdcd_jax.texts import TextEncoder
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.report import Progress, is_url
+from cdcd_jax.texts import TextEncoder
 from cdcd_jax.tokenizers import open_tokenizer
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
@@ -122,7 +119,9 @@ class _Shards:
         self.total = max(-(-self.rows // self.size), 1)
 
     def paths(self, workdir: Path) -> list[Path]:
-        return [shard_path(workdir, self.name, i, self.total) for i in range(self.total)]
+        return [
+            shard_path(workdir, self.name, i, self.total) for i in range(self.total)
+        ]
 
     def range(self, shard: int) -> range:
         """The rows of a shard; row r is view r % views of example r // views."""
@@ -186,7 +185,8 @@ def _make_shards(
         done += len(shards.range(number))
         used = np.count_nonzero(note.counts) / layout.num_codes
         progress.update(
-            done, {"split": shards.name, "codes used": used, "left out": len(unreadable)}
+            done,
+            {"split": shards.name, "codes used": used, "left out": len(unreadable)},
         )
     progress.close()
 

@@ -97,7 +97,11 @@ def compare(
         outputs: of the tokenizer's `sample` for these.
     """
     if "images" in outputs:
-        pairs, draw, columns = (originals["image"], outputs["images"]), picture_sheet, 16
+        pairs, draw, columns = (
+            (originals["image"], outputs["images"]),
+            picture_sheet,
+            16,
+        )
     else:
         pairs, columns = (originals["audio"], outputs["audio"]), 4
         draw = lambda sounds, columns: sound_sheet(sounds, sample_rate, columns)

@@ -1,4 +1,4 @@
-"""Texts of raw examples as what records hold: byte pairs and, if asked for, features."""
+"""Texts of raw examples as records hold them: byte pairs and, on request, features."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,9 +1,9 @@
 """Tokenizers by config: a palette, none, or the one that a work directory holds.
 
 A tokenizer turns raw examples into `tokens` [N, L] in [0, num_codes) and back. It has
-`num_codes`, `grid`, `media` (what it takes), `outputs` (what `decode` gives), `settings`
-(what a config says of it) and a `fingerprint`, by which records and models recognise the
-tokenizer that they were made with.
+`num_codes`, `grid`, `media` (what it takes), `outputs` (what `decode` gives),
+`settings` (what a config says of it) and a `fingerprint`, by which records and models
+recognise the tokenizer that they were made with.
 """
 
 import functools
@@ -50,8 +50,8 @@ def check_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise UsageError(
             f"Found the tokenizer settings {unknown}; expected "
-            f"{sorted(KINDS[kind]) or 'none'} beside kind={kind!r}; remove those keys of "
-            "`tokenizer`."
+            f"{sorted(KINDS[kind]) or 'none'} beside kind={kind!r}; remove those keys "
+            "of `tokenizer`."
         )
     whole = {"kind": kind, **KINDS[kind], **settings}
     if kind == "checkpoint" and not whole["path"]:
@@ -66,8 +66,8 @@ def open_tokenizer(config: Mapping[str, Any], grid: tuple[int, ...]) -> Any:
     """The tokenizer that `config` describes.
 
     Args:
-        config: `kind` and that kind's settings. It may also hold a `fingerprint`, as the
-            card of a dataset does: then the tokenizer must have this one.
+        config: `kind` and that kind's settings. It may also hold a `fingerprint`, as
+            the card of a dataset does: then the tokenizer must have this one.
         grid: shape of the tokens before they are flattened, such as (H, W).
 
     Raises:
@@ -86,8 +86,8 @@ def open_tokenizer(config: Mapping[str, Any], grid: tuple[int, ...]) -> Any:
     if wanted and wanted != tokenizer.fingerprint:
         raise InputError(
             f"Found a tokenizer with fingerprint {tokenizer.fingerprint}; expected "
-            f"{wanted}, with which the records were made; make the records again or use "
-            "the tokenizer that made them."
+            f"{wanted}, with which the records were made; make the records again or "
+            "use the tokenizer that made them."
         )
     return tokenizer
 
@@ -99,8 +99,8 @@ def check_made_with(card: Any, tokenizer: Any) -> None:
         return
     raise InputError(
         f"Found records {card.directory} of the tokenizer {card.tokenizer}; expected "
-        f"{ {**tokenizer.settings, 'fingerprint': tokenizer.fingerprint} }, as the config "
-        "says; set `tokenizer` to the one that made the records."
+        f"{ {**tokenizer.settings, 'fingerprint': tokenizer.fingerprint} }, as the "
+        "config says; set `tokenizer` to the one that made the records."
     )
 
 
@@ -112,7 +112,12 @@ class CheckpointTokenizer:
     """
 
     def __init__(
-        self, grid: tuple[int, ...], path: str, level: int, sample: bool, batch_size: int
+        self,
+        grid: tuple[int, ...],
+        path: str,
+        level: int,
+        sample: bool,
+        batch_size: int,
     ) -> None:
         """Reads `config.json` and the newest checkpoint; see `open_tokenizer`."""
         self.task = _read_task(path)
@@ -275,8 +280,8 @@ def _read_task(path: str) -> TokenizerTask:
     except FileNotFoundError:
         raise InputError(
             f"Found no {file}; expected the work directory of a tokenizer that was "
-            "trained (`python -m cdcd_jax.main --config=configs/tokenizers/<name>.py`) or "
-            "converted (`python -m cdcd_jax.convert`); make one, or correct "
+            "trained (`python -m cdcd_jax.main --config=configs/tokenizers/<name>.py`) "
+            "or converted (`python -m cdcd_jax.convert`); make one, or correct "
             "tokenizer.path."
         ) from None
     except (OSError, ValueError) as error:

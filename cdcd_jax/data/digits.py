@@ -79,7 +79,7 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> DigitsSourc
     del options
     if path:
         raise UsageError(
-            f"Found data.path = {path!r} with data.raw = 'digits'; expected none, since "
+            f"Found data.path = {path!r} with data.raw = 'digits'; expected none, as "
             "scikit-learn carries them; leave it away."
         )
     return DigitsSource(seed=seed)

@@ -1,8 +1,8 @@
 """Raw sources: the table of their names, what each one offers, and unreadable files.
 
 A source is a module of this folder with `OPTIONS` (option -> default) and
-`open_source(path, options, seed)`. Its examples have an order that never changes and are
-reached by number, so that any process can make any part of the records.
+`open_source(path, options, seed)`. Its examples have an order that never changes and
+are reached by number, so that any process can make any part of the records.
 """
 
 import importlib

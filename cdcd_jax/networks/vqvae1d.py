@@ -18,49 +18,24 @@ from cdcd_jax.networks.layers import conv_init, per_token
 Dtype = Any
 
 
-class Conv1d(nn.Module):
-    """A convolution along time with `taps` taps.
-
-    On CPUs as one product over all taps: XLA has no fast convolution along one axis
-    there, and none at all for its gradients.
-    """
-
-    features: int
-    taps: int
-    padding: tuple[int, int]
-    stride: int = 1
-    dilation: int = 1
-    dtype: Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, T, D] -> [B, T', features]."""
-        shape = (self.taps, x.shape[-1], self.features)
-        kernel = self.param("kernel", conv_init, shape).astype(self.dtype)
-        bias = self.param("bias", nn.initializers.zeros, shape[2:]).astype(self.dtype)
-        x = x.astype(self.dtype)
-        if jax.default_backend() != "cpu":
-            return bias + jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                (self.stride,),
-                [self.padding],
-                rhs_dilation=(self.dilation,),
-                dimension_numbers=("NWC", "WIO", "NWC"),
-            )
-        return bias + self.as_product(x, kernel)
-
-    def as_product(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        """The same as a product over all taps at once."""
-        x = jnp.pad(x, ((0, 0), self.padding, (0, 0)))
-        reach = self.dilation * (self.taps - 1) + 1
-        number = (x.shape[1] - reach) // self.stride + 1
-        last = (number - 1) * self.stride + 1
-        starts = [self.dilation * tap for tap in range(self.taps)]
-        seen = [x[:, i : i + last : self.stride] for i in starts]
-        seen = jnp.concatenate(seen, axis=-1)
-        flat = kernel.reshape(-1, self.features)
-        return per_token(lambda rows: rows @ flat, seen)
+def conv1d(
+    features: int,
+    taps: int,
+    padding: tuple[int, int],
+    stride: int = 1,
+    dilation: int = 1,
+    **options: Any,
+) -> nn.Conv:
+    """A convolution along time: [B, T, D] -> [B, T', features]."""
+    return nn.Conv(
+        features,
+        (taps,),
+        stride,
+        [padding],
+        kernel_dilation=dilation,
+        kernel_init=conv_init,
+        **options,
+    )
 
 
 class Stack(nn.Module):
@@ -81,7 +56,7 @@ class Stack(nn.Module):
         """[B, T, D] -> [B, T, D]."""
         width = x.shape[-1]
         for i, dilation in enumerate(self.dilations):
-            h = Conv1d(
+            h = conv1d(
                 self.hidden,
                 3,
                 (dilation, dilation),
@@ -142,7 +117,7 @@ class Down(nn.Module):
         """[B, T, D] -> [B, T // s^number, code_dim]."""
         left = self.stride // 2
         for i in range(self.number):
-            x = Conv1d(
+            x = conv1d(
                 self.width,
                 2 * self.stride,
                 (left, self.stride - left),
@@ -151,7 +126,7 @@ class Down(nn.Module):
                 name=f"down_{i}",
             )(x)
             x = Stack(self.dilations, self.hidden, self.dtype, name=f"stack_{i}")(x)
-        return Conv1d(self.code_dim, 3, (1, 1), dtype=self.dtype, name="out")(x)
+        return conv1d(self.code_dim, 3, (1, 1), dtype=self.dtype, name="out")(x)
 
 
 class Up(nn.Module):
@@ -168,7 +143,7 @@ class Up(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, T, code_dim] -> [B, T s^number, code_dim]."""
-        x = Conv1d(self.width, 3, (1, 1), dtype=self.dtype, name="in")(x)
+        x = conv1d(self.width, 3, (1, 1), dtype=self.dtype, name="in")(x)
         for i in range(self.number):
             x = Stack(self.dilations, self.hidden, self.dtype, name=f"stack_{i}")(x)
             width = self.code_dim if i == self.number - 1 else self.width
@@ -205,9 +180,7 @@ class WaveAutoencoder(nn.Module):
 
     def setup(self) -> None:
         levels = range(len(self.downs))
-        out = lambda level: Conv1d(
-            1, 3, (1, 1), dtype=self.dtype, name=f"wave_{level}"
-        )
+        out = lambda level: conv1d(1, 3, (1, 1), dtype=self.dtype, name=f"wave_{level}")
         self.encoders = [
             [
                 self._stage(Down, f"encoder_{level}_{j}", level, j)

@@ -16,7 +16,6 @@ from cdcd_jax.diffusion.transition import Transition, one_step_table, sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.partition import by_shard, parts
 
-
 # Where inter negatives come from.
 SOURCES = ("batch", "records")
 

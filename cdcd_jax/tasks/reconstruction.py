@@ -75,8 +75,9 @@ class ImageLosses:
         similar = reconstruction
         if self.losses["perceptual"]:
             frozen = {"params": jax.lax.stop_gradient(params["perceptual"])}
-            distance = lambda y: self.losses["perceptual"] * jnp.mean(
-                self.perceptual.apply(frozen, x, y)
+            distance = lambda y: (
+                self.losses["perceptual"]
+                * jnp.mean(self.perceptual.apply(frozen, x, y))
             )
             similar = lambda y: reconstruction(y) + distance(y)
             figures["perceptual"] = distance(y)

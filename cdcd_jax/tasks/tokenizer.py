@@ -102,17 +102,23 @@ class TokenizerTask:
                 "quantizer.kind = 'gumbel' is for pictures: set 'nearest' for "
                 "model.kind = 'vqvae1d'"
             )
-        model = {k: tuple(v) if isinstance(v, list) else v for k, v in self.model.items()}
+        model = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in self.model.items()
+        }
         for name in ("kind", "length", "sample_rate", "dtype"):
             del model[name]
-        levels = {name: len(model[name]) for name in ("downs", "strides", "multipliers")}
+        levels = {
+            name: len(model[name]) for name in ("downs", "strides", "multipliers")
+        }
         if len(set(levels.values())) > 1:
             raise UsageError(
                 f"model.downs, strides and multipliers have {levels} entries: give as "
                 "many of each, one a level"
             )
         return WaveAutoencoder(
-            **model, code_dim=self.quantizer["dim"], dtype=jnp.dtype(self.model["dtype"])
+            **model,
+            code_dim=self.quantizer["dim"],
+            dtype=jnp.dtype(self.model["dtype"]),
         )
 
     def _media(self) -> dict[str, Any]:
@@ -131,12 +137,14 @@ class TokenizerTask:
                 f"model.{name} = {size} is not a multiple of the {hop} of them that a "
                 "code stands for: change it, or the number of levels"
             )
-        other = ("spectral",) if self.is_image else ("pyramid", "perceptual", "adversarial")
+        other = (
+            ("spectral",) if self.is_image else ("pyramid", "perceptual", "adversarial")
+        )
         wrong = [name for name in other if self.losses[name]]
         if wrong:
             raise UsageError(
-                f"losses.{wrong[0]} = {self.losses[wrong[0]]} does not fit model.kind = "
-                f"{self.model['kind']!r}: set it to 0"
+                f"losses.{wrong[0]} = {self.losses[wrong[0]]} does not fit model.kind "
+                f"= {self.model['kind']!r}: set it to 0"
             )
 
     def grid(self, level: int = 0) -> tuple[int, int]:
@@ -268,10 +276,11 @@ class TokenizerTask:
     def labels(self, params: Any) -> Any:
         """The perceptual network is frozen; the discriminator has its own optimizer."""
         kinds = {"perceptual": "frozen", "discriminator": "discriminator"}
-        return {
-            name: jax.tree.map(lambda _, kind=kinds.get(name, "train"): kind, part)
-            for name, part in params.items()
-        }
+        labels = {}
+        for name, part in params.items():
+            leaves, tree = jax.tree.flatten(part)
+            labels[name] = tree.unflatten([kinds.get(name, "train")] * len(leaves))
+        return labels
 
     def describe(self) -> dict[str, Any]:
         """What it is trained on (`media`) and what its codes are."""

@@ -3,8 +3,8 @@
     python -m cdcd_jax.main --config=configs/tokenizers/music_jukebox.py \
         --config.data.path=DIR    # wav, flac, ogg or mp3 at any depth
 
-1.5 M parameters a level. Nobody has trained it to the end with this code; Jukebox's own
-weights come by `python -m cdcd_jax.convert --family=jukebox` (they are for 44,100 Hz and
+1.5 M parameters. Nobody has trained it to the end with this code; Jukebox's own weights
+come by `python -m cdcd_jax.convert --family=jukebox` (they are for 44,100 Hz and
 non-commercial use).
 """
 

@@ -11,9 +11,7 @@ from cdcd_jax.data.card import Card, read_card, write_card
 from cdcd_jax.data.shards import Layout, write_split
 from cdcd_jax.pretokenize import default_config, pretokenize
 
-LABEL = {
-    "label": {"kind": "label", "shape": [], "dtype": "int32", "num_classes": 10}
-}
+LABEL = {"label": {"kind": "label", "shape": [], "dtype": "int32", "num_classes": 10}}
 
 
 @pytest.fixture(scope="session")

@@ -43,9 +43,9 @@ def test_seed_fixes_the_split() -> None:
 
 
 def test_sources_refuse() -> None:
-    with pytest.raises(UsageError, match="expected one of .*digits"):
+    with pytest.raises(UsageError, match=r"expected one of .*digits"):
         open_source("digit")
-    with pytest.raises(UsageError, match="data.path = 'x'"):
+    with pytest.raises(UsageError, match=r"data.path = 'x'"):
         open_source("digits", "x")
     with pytest.raises(UsageError, match=r"data\.options\.size"):
         open_source("digits", "", {"size": 3})

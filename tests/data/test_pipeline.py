@@ -181,7 +181,7 @@ def test_negatives_come_from_the_table(make_dataset: MakeDataset) -> None:
 
 
 def test_negatives_that_are_not_there(make_dataset: MakeDataset) -> None:
-    with pytest.raises(InputError, match="contrastive.inter_from"):
+    with pytest.raises(InputError, match=r"contrastive.inter_from"):
         RecordExamples(make_dataset(30), "train", 3)
-    with pytest.raises(InputError, match="contrastive.num_negatives"):
+    with pytest.raises(InputError, match=r"contrastive.num_negatives"):
         RecordExamples(make_dataset(30, negatives=2), "train", 3)

@@ -95,7 +95,7 @@ def test_killed_run_goes_on(
         pretokenize(with_data(shard_records=500), tmp_path / "parts")
     with pytest.raises(InputError, match=r"Found no dataset\.json"):
         read_card(tmp_path / "parts")
-    with pytest.raises(InputError, match="'seed': 0.*'seed': 1"):
+    with pytest.raises(InputError, match=r"'seed': 0.*'seed': 1"):
         pretokenize(with_data(shard_records=500) | {"seed": 1}, tmp_path / "parts")
     pretokenize(with_data(shard_records=500), tmp_path / "parts")
     assert written == [  # what was done is not done again

@@ -69,6 +69,7 @@ KEEP = {
     "parity_class.npz": CDCD,
     "parity_text.npz": CDCD,
     "parity_vqgan.npz": VQGAN,
+    "parity_jukebox.npz": ("full/*",),  # whose weights a recipe makes
 }
 
 

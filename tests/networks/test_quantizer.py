@@ -144,7 +144,9 @@ def test_updates_by_a_loop() -> None:
     book = rng.normal(size=(6, 3)).astype(np.float32)
     state = vq.init_ema(book, 2.0)
     expected = book, 2 * book, np.full(6, 2.0)
-    update = jax.jit(vq.update_ema, static_argnames=("decay", "revive_below", "restart"))
+    update = jax.jit(
+        vq.update_ema, static_argnames=("decay", "revive_below", "restart")
+    )
     for step in range(20):
         z = rng.normal(size=(10, 3)).astype(np.float32)
         codes, order = rng.integers(0, 4, 10), rng.permutation(10)

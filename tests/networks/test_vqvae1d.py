@@ -24,7 +24,7 @@ from cdcd_jax.networks.quantizer import (
     nearest_codes,
     straight_through,
 )
-from cdcd_jax.networks.vqvae1d import Conv1d, WaveAutoencoder
+from cdcd_jax.networks.vqvae1d import WaveAutoencoder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXTRACTS = ROOT / "tests" / "golden"
@@ -258,24 +258,3 @@ def test_codes_see_what_they_stand_for() -> None:
     z = jnp.zeros((1, 20, 3))
     changed = np.flatnonzero(np.any(decode(z) != decode(z.at[0, 10].set(1.0)), 0))
     assert changed.min() >= 29 and changed.max() <= 54 and 41 in changed
-
-
-@pytest.mark.parametrize(
-    ("taps", "padding", "stride", "dilation"),
-    [(3, (9, 9), 1, 9), (4, (1, 1), 2, 1), (6, (1, 2), 3, 1), (10, (2, 3), 5, 1)],
-)
-def test_product_is_the_convolution(
-    taps: int,
-    padding: tuple[int, int],
-    stride: int,
-    dilation: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What runs on CPUs equals what runs elsewhere, also where strides leave a rest."""
-    network = Conv1d(4, taps, padding, stride, dilation)
-    x = jax.random.normal(jax.random.key(1), (2, 31, 3))
-    on_cpu, variables = network.init_with_output(jax.random.key(0), x)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    elsewhere = network.apply(variables, x)
-    assert on_cpu.shape == elsewhere.shape
-    np.testing.assert_allclose(on_cpu, elsewhere, atol=1e-5)
