@@ -17,12 +17,13 @@ from cdcd_jax.errors import InputError, Stopped
 
 
 def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
-    from cdcd_jax.evaluate import open_data
     from cdcd_jax.generate import draw_step_samples
 
     resolved = resolve_stages(config, options.workdir)
     batches = train.input_stream(resolved)
     if config["eval"]["at_end"]:  # what it needs is missed now, not at the end
+        from cdcd_jax.evaluate import open_data
+
         open_data(resolved, train.build(resolved)[0])
     draw = draw_step_samples(resolved, workdir)
     train.claim_workdir(config, workdir)

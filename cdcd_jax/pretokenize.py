@@ -16,7 +16,6 @@ import grain
 import numpy as np
 
 from cdcd_jax import hosts
-from cdcd_jax.config import merge
 from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
 from cdcd_jax.data.shards import (
     Layout,
@@ -27,39 +26,12 @@ from cdcd_jax.data.shards import (
 )
 from cdcd_jax.data.sources import RawSplit, Unreadable, UnreadableFiles, open_source
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.records_config import check_config, check_same
 from cdcd_jax.report import Progress, is_url
 from cdcd_jax.texts import TextEncoder
 from cdcd_jax.tokenizers import open_tokenizer
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
-
-
-def default_config() -> dict[str, Any]:
-    """The config for the embedded digits, with the meaning of every key."""
-    return dict(
-        seed=0,  # of the source's split, the views and the negatives
-        data=dict(
-            raw="digits",  # a name of data.sources.SOURCES
-            path="",  # where the source's files lie
-            options={},  # of the source
-            views=1,  # of each training example: itself, then augmented ones
-            shard_records=4096,  # most records in a shard
-            threads=2,  # that read and decode
-        ),
-        tokenizer=dict(kind="palette", levels=17),  # see tokenizers.open_tokenizer
-        grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
-        batch_size=64,  # examples that a device encodes at once
-        # texts become CLIP's byte pairs; with `features`, a converted CLIP text tower,
-        # its features [length, D] too
-        text=dict(length=77, truncate=False, features=""),
-        # others of each record, for the contrast; 0 for no table. `rule`: what must
-        # differ, a condition or a group of the source
-        negatives=dict(number=0, rule="label"),
-    )
-
-
-# What a second run may change without making other records.
-_FREE = ("data.threads",)
 
 
 def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
@@ -80,7 +52,7 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
             "records in data.path."
         )
     workdir = Path(workdir)
-    config = _check_config(config)
+    config = check_config(config)
     data = config["data"]
     source = open_source(data["raw"], data["path"], data["options"], config["seed"])
     tokenizer = open_tokenizer(config["tokenizer"], tuple(config["grid"]))
@@ -91,7 +63,7 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
     if (workdir / CARD_NAME).exists():
         card = read_card(workdir)
         found = card.tokenizer.get("fingerprint")
-        _check_same({"config": card.config, "fingerprint": found}, job, workdir)
+        check_same({"config": card.config, "fingerprint": found}, job, workdir)
         if hosts.is_main():
             _tidy(workdir)
         return workdir
@@ -177,17 +149,17 @@ def _make_shards(
         for name, reason in (note.unreadable if note else {}).items():
             unreadable.add(name, reason)
     progress = Progress(len(rows))
-    done = 0
+    done, shown = 0, -np.inf
     for number, path in todo:
         part = itertools.islice(stream, len(shards.range(number)))
         encoded = _encoded(part, shards.range(number).start, tokenizer, texts)
         note = write_shard(path, _noted(encoded, unreadable), layout)
         done += len(shards.range(number))
         used = np.count_nonzero(note.counts) / layout.num_codes
-        progress.update(
-            done,
-            {"split": shards.name, "codes used": used, "left out": len(unreadable)},
-        )
+        if done == len(rows) or time.monotonic() > shown + 5.0:
+            shown = time.monotonic()
+            told = {"split": shards.name, "codes used": used}
+            progress.update(done, {**told, "left out": len(unreadable)})
     progress.close()
 
 
@@ -291,43 +263,6 @@ def _finish(
     )
 
 
-def _check_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole config as JSON would give it."""
-    plain = json.loads(json.dumps(config, default=_to_plain))
-    config = json.loads(json.dumps(merge(default_config(), plain)))
-    at_least = {
-        "data.shard_records": (config["data"]["shard_records"], 1),
-        "data.views": (config["data"]["views"], 1),
-        "data.threads": (config["data"]["threads"], 1),
-        "batch_size": (config["batch_size"], 1),
-        "negatives.number": (config["negatives"]["number"], 0),
-    }
-    for key, (value, least) in at_least.items():
-        if value < least:
-            raise UsageError(
-                f"Found {key} = {value!r}; expected a whole number, {least} or more; "
-                "correct it."
-            )
-    tokenizer = config["tokenizer"]
-    if tokenizer.get("kind") == "checkpoint":
-        tokenizer.setdefault("batch_size", config["batch_size"])
-    return config
-
-
-def _to_plain(value: Any) -> Any:
-    # ConfigDict is no dict, so json asks here
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    raise UsageError(
-        f"Found {value!r} in the config of the records; expected numbers, texts, lists "
-        "and dicts; correct it."
-    )
-
-
 def _check_media(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """The source gives what the tokenizer takes."""
     found = {key: raw.get(key) for key in wanted}
@@ -348,7 +283,7 @@ def _claim(workdir: Path, job: Mapping[str, Any]) -> None:
         except ValueError:
             begun = {}  # torn; what is there is checked shard by shard
         if begun:
-            _check_same(begun, job, workdir)
+            check_same(begun, job, workdir)
     hosts.wait_for_all("job")
     if not hosts.is_main():
         return
@@ -375,35 +310,3 @@ def _tidy(workdir: Path) -> None:
     """Removes what only unfinished records need."""
     for path in (*workdir.glob("*.arrayrecord.json"), workdir / JOB_NAME):
         path.unlink(missing_ok=True)
-
-
-def _check_same(found: Mapping, wanted: Mapping, workdir: Path) -> None:
-    """Raises InputError unless both describe the same records."""
-    old, new = (_comparable(job["config"]) for job in (found, wanted))
-    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-    if keys:
-        raise InputError(
-            f"Found records in {workdir} made with "
-            f"{ {key: old.get(key) for key in keys} }; expected "
-            f"{ {key: new.get(key) for key in keys} }, as this config says; choose "
-            "another work directory, or delete that one."
-        )
-    if found["fingerprint"] != wanted["fingerprint"]:
-        raise InputError(
-            f"Found records in {workdir} made with the tokenizer "
-            f"{found['fingerprint']}; expected the fingerprint "
-            f"{wanted['fingerprint']}; choose another work directory, or delete that "
-            "one."
-        )
-
-
-def _comparable(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Dotted keys -> values, without what may change."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{path}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= _comparable(value, f"{name}.")
-        elif name not in _FREE and name != "tokenizer.path":  # the fingerprint tells
-            flat[name] = value
-    return flat

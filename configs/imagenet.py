@@ -1,7 +1,7 @@
 r"""Class-to-image on ImageNet 256 x 256: 16 x 16 tokens of a VQGAN, contrast as CDCD.
 
-    # once, the tokenizer and the records, of ImageNet as tensorflow-datasets prepared it
-    # in array_record form (~/tensorflow_datasets, or TFDS_DATA_DIR)
+    # once, the tokenizer and the records; ImageNet lies in ~/tensorflow_datasets (or
+    # TFDS_DATA_DIR) as tensorflow-datasets prepared it in array_record form
     python -m cdcd_jax.main --config=configs/tokenizers/imagenet_f16.py
     python -m cdcd_jax.main --config=configs/imagenet.py --mode=pretokenize
     python -m cdcd_jax.main --config=configs/imagenet.py

@@ -94,7 +94,8 @@ def update_ema(
     Averages move by 1 - decay; codes whose average count is then below `revive_below`
     become random rows of z, with averages of just that many vectors, so that the next
     step does not fall back to the old place. Where z has fewer rows than there are
-    codes, it is repeated with a little noise. A code that is never revived and has no vectors stays.
+    codes, it is repeated with a little noise. A code that is never revived and has no
+    vectors stays.
 
     Args:
         state: before the step.

@@ -22,6 +22,7 @@ from cdcd_jax.networks import spectral
 from cdcd_jax.networks.partition import constrain
 from cdcd_jax.networks.vqgan import ImageAutoencoder
 from cdcd_jax.networks.vqvae1d import WaveAutoencoder
+from cdcd_jax.tasks.codebooks import QUANTIZERS, Codebooks
 from cdcd_jax.tasks.contrast import choose
 from cdcd_jax.tasks.reconstruction import ImageLosses, pyramid_loss
 
@@ -38,8 +39,6 @@ WAVE = dict(
     dilation_growth=3,
     dtype="float32",
 )
-UPDATES = ("ema", "gradient")
-QUANTIZERS = ("nearest", "gumbel")
 
 
 class TokenizerTask:
@@ -59,9 +58,8 @@ class TokenizerTask:
         self.model = whole(models[config["model"]["kind"]], config["model"])
         self.quantizer = whole(default["quantizer"], config["quantizer"])
         self.settings, self.losses = config, config["losses"]
-        choose("quantizer", "update", self.quantizer["update"], UPDATES)
-        self.gumbel = self.quantizer["kind"] == "gumbel"
-        self.ema = self.quantizer["update"] == "ema" and not self.gumbel
+        self.codebooks = Codebooks(self.quantizer)
+        self.gumbel = self.codebooks.gumbel
         self.is_image = config["model"]["kind"] == "vqgan"
         self.network = self._image_network() if self.is_image else self._wave_network()
         self.hops = self.network.hops
@@ -164,22 +162,8 @@ class TokenizerTask:
         keys = jax.random.split(key, 3)
         media = jnp.zeros((1, *self.media["shape"]), jnp.float32)
         params = {"autoencoder": self.network.init(keys[0], media)["params"]}
-        number, dim = self.quantizer["num_codes"], self.quantizer["dim"]
-        levels = [str(level) for level in range(len(self.hops))]
-        books = {
-            level: jax.random.normal(jax.random.fold_in(keys[1], i), (number, dim))
-            / np.sqrt(dim)
-            for i, level in enumerate(levels)
-        }
-        if self.ema:  # no uses yet: the first step takes codes from the data
-            extra = {"codebooks": {k: vq.init_ema(b, 0.0) for k, b in books.items()}}
-        else:
-            params["codebooks"] = books
-            extra = {"counts": {k: jnp.zeros(number) for k in levels}}
-        if self.quantizer["remap"]:
-            to = jnp.zeros(number, jnp.int32)
-            back = jnp.zeros(self.quantizer["remap"], jnp.int32)
-            extra["remap"] = {"to": to, "back": back}
+        books, extra = self.codebooks.init(keys[1], len(self.hops))
+        params |= books
         if self.image_losses:
             params |= self.image_losses.init(keys[2], media)
         return params, extra
@@ -198,7 +182,7 @@ class TokenizerTask:
         x = self.scaled(batch)
         total, metrics, extra = 0.0, {}, dict(extra)
         for level, z in enumerate(self._apply(params, x, method="encode")):
-            z_q, terms, figures, extra = self._quantize(
+            z_q, terms, figures, extra = self.codebooks.quantize(
                 params, extra, level, z, jax.random.fold_in(key, level)
             )
             if self.image_losses:
@@ -331,7 +315,7 @@ class TokenizerTask:
                 noise = jax.vmap(one)(numbers)
             codes = vq.gumbel_codes(z, gumbel=noise)
         else:
-            codes = vq.nearest_codes(z, self._codebook(params, extra, level))
+            codes = vq.nearest_codes(z, self.codebooks.book(params, extra, level))
         codes = codes.reshape(len(codes), -1)
         return extra["remap"]["to"][codes] if "remap" in extra else codes
 
@@ -341,7 +325,7 @@ class TokenizerTask:
         """Tokens [N, L] -> pictures uint8 [N, H, W, C] or sound float32 [N, S]."""
         if "remap" in extra:
             codes = extra["remap"]["back"][codes]
-        z_q = self._codebook(params, extra, level)[codes]
+        z_q = self.codebooks.book(params, extra, level)[codes]
         if not self.is_image:
             y = self._apply(params, z_q, level, method="decode")
             return jnp.clip(y, -1.0, 1.0)
@@ -351,11 +335,12 @@ class TokenizerTask:
 
     def own_parts(self, params: dict, extra: dict) -> tuple[dict, dict]:
         """What encoding and decoding need of parameters and extra."""
-        params = {k: v for k, v in params.items() if k in ("autoencoder", "codebooks")}
-        if self.ema:
-            books = {k: v.codebook for k, v in extra["codebooks"].items()}
-            params["codebooks"] = books
-        return params, {k: v for k, v in extra.items() if k == "remap"}
+        books = {
+            str(level): self.codebooks.book(params, extra, level)
+            for level in range(len(self.hops))
+        }
+        own = {"autoencoder": params["autoencoder"], "codebooks": books}
+        return own, {k: v for k, v in extra.items() if k == "remap"}
 
     # -- parts of them -------------------------------------------------------------
 
@@ -369,58 +354,6 @@ class TokenizerTask:
         params = {"autoencoder": {**params["autoencoder"], "conv_out": last}}
         features = jax.lax.stop_gradient(features)
         return self._apply(params, features, method="out")
-
-    def _codebook(self, params: dict, extra: dict, level: int) -> jax.Array:
-        if "codebooks" in params:
-            return params["codebooks"][str(level)]
-        return extra["codebooks"][str(level)].codebook
-
-    def _quantize(
-        self, params: dict, extra: dict, level: int, z: jax.Array, key: jax.Array
-    ) -> tuple[jax.Array, dict, dict, dict]:
-        """z_q with gradients to z; terms of the loss, figures, new extra."""
-        settings, name = self.quantizer, str(level)
-        book = self._codebook(params, extra, level)
-        if self.gumbel:
-            z_q, kl = vq.gumbel_embed(z, book, key, settings["temperature"])
-            codes = vq.gumbel_codes(z)
-            terms = {"kl": kl}
-        else:
-            codes = vq.nearest_codes(z, book)
-            z_q = book[codes]
-            terms = {"commitment": vq.commitment_loss(z, z_q)}
-        rows, flat = z.reshape(-1, z.shape[-1]), codes.reshape(-1)
-        rule = dict(decay=settings["decay"], revive_below=settings["revive_below"])
-        if self.ema:
-            state, figures = vq.update_ema(
-                extra["codebooks"][name], rows, flat, key, **rule
-            )
-            extra = {**extra, "codebooks": {**extra["codebooks"], name: state}}
-        else:
-            now = vq.code_counts(flat, settings["num_codes"])
-            decay = settings["decay"]
-            counts = decay * extra["counts"][name] + (1 - decay) * now
-            figures = {
-                "usage": vq.usage(counts, settings["revive_below"]),
-                "perplexity": vq.perplexity(now),
-            }
-            extra = {**extra, "counts": {**extra["counts"], name: counts}}
-            if not self.gumbel:
-                terms["codebook"] = vq.codebook_loss(z, z_q)
-                terms["revival"] = self._revival(book, rows, counts, key)
-        if not self.gumbel:
-            z_q = vq.straight_through(z, z_q)
-        return z_q, terms, figures, extra
-
-    def _revival(
-        self, book: jax.Array, rows: jax.Array, counts: jax.Array, key: jax.Array
-    ) -> jax.Array:
-        """Pulls unused codes to random vectors of the batch, [], a mean over codes."""
-        unused = counts < self.quantizer["revive_below"]
-        chosen = jax.random.randint(key, (len(book),), 0, len(rows))
-        target = jax.lax.stop_gradient(rows[chosen])
-        squares = jnp.mean(jnp.square(book - target), axis=-1)
-        return jnp.mean(jnp.where(unused, squares, 0.0))
 
     def _weight(self, name: str) -> float:
         weights = {"commitment": self.quantizer["commitment"]}

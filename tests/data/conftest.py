@@ -9,7 +9,8 @@ import pytest
 
 from cdcd_jax.data.card import Card, read_card, write_card
 from cdcd_jax.data.shards import Layout, write_split
-from cdcd_jax.pretokenize import default_config, pretokenize
+from cdcd_jax.pretokenize import pretokenize
+from cdcd_jax.records_config import default_config
 
 LABEL = {"label": {"kind": "label", "shape": [], "dtype": "int32", "num_classes": 10}}
 

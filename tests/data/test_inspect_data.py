@@ -19,7 +19,8 @@ from cdcd_jax.data.shards import Layout, join, shard_path, write_shard
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.inspect_data import inspect
-from cdcd_jax.pretokenize import default_config, pretokenize
+from cdcd_jax.pretokenize import pretokenize
+from cdcd_jax.records_config import default_config
 from cdcd_jax.tokenizers import open_tokenizer
 
 CONDITIONS = {

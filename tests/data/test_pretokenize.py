@@ -10,7 +10,8 @@ from cdcd_jax import pretokenize as module
 from cdcd_jax.data.card import read_card
 from cdcd_jax.data.records import check_shards
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.pretokenize import default_config, pretokenize
+from cdcd_jax.pretokenize import pretokenize
+from cdcd_jax.records_config import default_config
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -1,0 +1,108 @@
+"""The config of token records: its keys, its check, and which records it describes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cdcd_jax.config import merge
+from cdcd_jax.errors import InputError, UsageError
+
+
+def default_config() -> dict[str, Any]:
+    """The config for the embedded digits, with the meaning of every key."""
+    return dict(
+        seed=0,  # of the source's split, the views and the negatives
+        data=dict(
+            raw="digits",  # a name of data.sources.SOURCES
+            path="",  # where the source's files lie
+            options={},  # of the source
+            views=1,  # of each training example: itself, then augmented ones
+            shard_records=4096,  # most records in a shard
+            threads=2,  # that read and decode
+        ),
+        tokenizer=dict(kind="palette", levels=17),  # see tokenizers.open_tokenizer
+        grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
+        batch_size=64,  # examples that a device encodes at once
+        # texts become CLIP's byte pairs; with `features`, a converted CLIP text tower,
+        # its features [length, D] too
+        text=dict(length=77, truncate=False, features=""),
+        # others of each record, for the contrast; 0 for no table. `rule`: what must
+        # differ, a condition or a group of the source
+        negatives=dict(number=0, rule="label"),
+    )
+
+
+def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole config as JSON would give it."""
+    plain = json.loads(json.dumps(config, default=_to_plain))
+    config = json.loads(json.dumps(merge(default_config(), plain)))
+    at_least = {
+        "data.shard_records": (config["data"]["shard_records"], 1),
+        "data.views": (config["data"]["views"], 1),
+        "data.threads": (config["data"]["threads"], 1),
+        "batch_size": (config["batch_size"], 1),
+        "negatives.number": (config["negatives"]["number"], 0),
+    }
+    for key, (value, least) in at_least.items():
+        if value < least:
+            raise UsageError(
+                f"Found {key} = {value!r}; expected a whole number, {least} or more; "
+                "correct it."
+            )
+    tokenizer = config["tokenizer"]
+    if tokenizer.get("kind") == "checkpoint":
+        tokenizer.setdefault("batch_size", config["batch_size"])
+    return config
+
+
+def _to_plain(value: Any) -> Any:
+    # ConfigDict is no dict, so json asks here
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise UsageError(
+        f"Found {value!r} in the config of the records; expected numbers, texts, lists "
+        "and dicts; correct it."
+    )
+
+
+# What a second run may change without making other records.
+_FREE = ("data.threads",)
+
+
+def check_same(found: Mapping, wanted: Mapping, workdir: Path) -> None:
+    """Raises InputError unless both describe the same records."""
+    old, new = (_comparable(job["config"]) for job in (found, wanted))
+    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    if keys:
+        raise InputError(
+            f"Found records in {workdir} made with "
+            f"{ {key: old.get(key) for key in keys} }; expected "
+            f"{ {key: new.get(key) for key in keys} }, as this config says; choose "
+            "another work directory, or delete that one."
+        )
+    if found["fingerprint"] != wanted["fingerprint"]:
+        raise InputError(
+            f"Found records in {workdir} made with the tokenizer "
+            f"{found['fingerprint']}; expected the fingerprint "
+            f"{wanted['fingerprint']}; choose another work directory, or delete that "
+            "one."
+        )
+
+
+def _comparable(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Dotted keys -> values, without what may change."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{path}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= _comparable(value, f"{name}.")
+        elif name not in _FREE and name != "tokenizer.path":  # the fingerprint tells
+            flat[name] = value
+    return flat
