@@ -7,12 +7,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from cdcd_jax import hosts, report, sharding
 from cdcd_jax.data.card import Card
 from cdcd_jax.data.pipeline import one_pass, open_dataset, open_raw, raw_pass
-from cdcd_jax.generate import default_conditions, draw_key, write_reconstructions
+from cdcd_jax.generate import (
+    default_conditions,
+    draw_key,
+    held_out,
+    write_reconstructions,
+)
 from cdcd_jax.samples import write_samples
 from cdcd_jax.tasks.conditional import SamplingOptions
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
@@ -127,7 +130,7 @@ def _reconstructed(
     size = config["data"]["batch_size"]
     test = raw_pass(split, kind, settings["num_samples"], size)
     figures = task.evaluate(params, extra, {"test": test}, None)
-    shown = {kind: np.concatenate([b[kind] for b in test])[: settings["shown"]]}
+    shown = held_out(config, task, settings["shown"])
     directory = workdir / "samples" / "reconstructions"
     write_reconstructions(directory, task, params, extra, shown)
     return figures, f"evaluation {time.perf_counter() - began:.1f} s"

@@ -84,7 +84,8 @@ def run(options: flags.Options) -> None:
     todo = stages.todo(config, mode, options.workdir, options.given)
     if mode not in ("plan", "inspect"):  # which have no device of their own
         hosts.start()
-        for settings in (config, *todo.values()):
+        own = () if mode == "pretokenize" else (config,)
+        for settings in (*own, *todo.values()):
             if "task" in settings:  # bad settings are refused at the door
                 train.place(settings, train.build(settings)[0])
             if settings.get("tokenizer"):

@@ -148,6 +148,9 @@ class CheckpointTokenizer:
         self._mesh = jax.make_mesh(
             (jax.local_device_count(),), ("rows",), devices=jax.local_devices()
         )
+        whole = NamedSharding(self._mesh, PartitionSpec())
+        self._params = jax.device_put(self._params, whole)
+        self._extra = jax.device_put(self._extra, whole)
         self._encode = self._on_all_devices(self._encoded)
         self._decode = self._on_all_devices(self._decoded)
 

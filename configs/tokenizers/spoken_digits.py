@@ -48,7 +48,7 @@ def get_config(name: str = "") -> ConfigDict:
             dtype="float32",
         ),
         quantizer=dict(num_codes=512, dim=32, commitment=0.1),
-        losses=dict(l2=1.0, spectral=1.0),
+        losses=dict(l2=1.0, spectral=0.1),
         optim=dict(
             num_steps=3000, learning_rate=1e-3, warmup_steps=200, weight_decay=0.0
         ),
