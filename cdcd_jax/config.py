@@ -198,6 +198,7 @@ def _tokenizer() -> dict[str, Any]:
             at_end=True,
             split="test",
             num_samples=1000,  # most examples that are judged
+            figures="",  # labelled_sound: what a classifier hears in reconstructions
             shown=32,  # reconstructions in the reports
         ),
     )

@@ -128,8 +128,11 @@ def _reconstructed(
     kind = task.describe()["media"]["kind"]
     split = source.split(settings["split"])
     size = config["data"]["batch_size"]
-    test = raw_pass(split, kind, settings["num_samples"], size)
-    figures = task.evaluate(params, extra, {"test": test}, None)
+    batches = {"test": raw_pass(split, kind, settings["num_samples"], size)}
+    if settings["figures"]:  # which a classifier of real examples judges
+        real = source.split("train")
+        batches["train"] = raw_pass(real, kind, len(real), size)
+    figures = task.evaluate(params, extra, batches, None)
     shown = held_out(config, task, settings["shown"])
     directory = workdir / "samples" / "reconstructions"
     write_reconstructions(directory, task, params, extra, shown)

@@ -173,7 +173,7 @@ def held_out(
     media = task.describe()["media"]
     split = open_raw(config, media).split(config["eval"]["split"])
     (batch,) = raw_pass(split, media["kind"], number, number)
-    return batch
+    return {media["kind"]: batch[media["kind"]]}
 
 
 def write_reconstructions(

@@ -27,8 +27,8 @@ def default_config() -> dict[str, Any]:
         grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
         batch_size=64,  # examples that a device encodes at once
         # texts become CLIP's byte pairs; with `features`, a converted CLIP text tower,
-        # its features [length, D] too
-        text=dict(length=77, truncate=False, features=""),
+        # its features [length, D] too, each token's divided by its norm if `normalize`
+        text=dict(length=77, truncate=False, features="", normalize=True),
         # others of each record, for the contrast; 0 for no table. `rule`: what must
         # differ, a condition or a group of the source
         negatives=dict(number=0, rule="label"),

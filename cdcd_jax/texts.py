@@ -1,13 +1,20 @@
 """Texts of raw examples as records hold them: byte pairs and, on request, features."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from cdcd_jax import report
+from cdcd_jax.checkpoint import load_parts
 from cdcd_jax.data import bpe
 from cdcd_jax.errors import InputError
+from cdcd_jax.networks.clip_text import ClipText
+
+ROWS = 32  # texts that the tower takes at once, so that one shape compiles
 
 
 class TextEncoder:
@@ -30,9 +37,9 @@ class TextEncoder:
         self._names = [n for n, spec in conditions.items() if spec["kind"] == "text"]
         self._tower = None
         if self._names and settings["features"]:
-            from cdcd_jax.clip import open_text_tower
-
-            self._tower = open_text_tower(settings["features"])
+            self._tower = TextTower(
+                settings["features"], self._length, settings["normalize"]
+            )
         self.conditions = {}
         for name, spec in conditions.items():
             self.conditions |= self._specs(name, spec)
@@ -60,8 +67,7 @@ class TextEncoder:
             tokens = self._tokens([row[name] for row in rows])
             found = {name: tokens}
             if self._tower is not None:
-                features = np.asarray(jax.device_get(self._tower(tokens)))
-                found = {name: features, f"{name}_tokens": tokens}
+                found = {name: self._tower(tokens), f"{name}_tokens": tokens}
             for i, row in enumerate(done):
                 row |= {key: value[i] for key, value in found.items()}
         return done
@@ -74,3 +80,51 @@ class TextEncoder:
                 f"{error} In the records' config that is text.length, or "
                 "text.truncate=True to cut long texts."
             ) from None
+
+
+class TextTower:
+    """A converted CLIP text tower (`python -m cdcd_jax.convert --family=clip`)."""
+
+    def __init__(self, path: str, length: int, normalize: bool) -> None:
+        """Reads it.
+
+        Args:
+          path: the converter's output.
+          length: of the texts, tokens.
+          normalize: see `ClipText`.
+
+        Raises:
+          InputError: there is none, or it takes texts of another length.
+        """
+        file = report.as_path(path) / "config.json"
+        try:
+            config = json.loads(file.read_text())
+            sizes = config["model"] if config["task"] == "clip_text" else None
+            self._network = ClipText(**sizes, normalize=normalize)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"Found no text tower in {path} ({type(error).__name__}: {error}); "
+                "expected what `python -m cdcd_jax.convert --family=clip` wrote; "
+                "convert one, or correct text.features."
+            ) from error
+        if sizes["length"] != length:
+            raise InputError(
+                f"Found a text tower of {sizes['length']} tokens in {path}; expected "
+                f"{length}, as text.length says; set it to {sizes['length']}."
+            )
+        self.width = sizes["width"]
+        tokens = jax.ShapeDtypeStruct((1, length), jnp.int32)
+        init = lambda key, tokens: self._network.init(key, tokens)["params"]
+        shapes = jax.eval_shape(init, jax.random.key(0), tokens)
+        self._params = load_parts(path, shapes, {})[1]
+        self._apply = jax.jit(lambda p, x: self._network.apply({"params": p}, x)[0])
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        """Features float32 [N, length, D] of tokens int32 [N, length]."""
+        parts = []
+        for i in range(0, len(tokens), ROWS):
+            rows = np.minimum(np.arange(i, i + ROWS), len(tokens) - 1)
+            with jax.default_matmul_precision("highest"):
+                features = self._apply(self._params, tokens[rows])
+            parts.append(np.asarray(features)[: len(tokens) - i])
+        return np.concatenate(parts)

@@ -293,6 +293,9 @@ def raw_pass(split: RawSplit, kind: str, number: int, batch_size: int) -> list[B
     Args:
       kind: image or audio.
 
+    Returns:
+      dicts of `kind` [B, ...] and, where the examples have one, `label` int32 [B].
+
     Raises:
       InputError: too many unreadable files, which are left out and named otherwise.
     """
@@ -301,12 +304,19 @@ def raw_pass(split: RawSplit, kind: str, number: int, batch_size: int) -> list[B
     unreadable, found = UnreadableFiles(len(split)), []
     for index in chosen:
         try:
-            found.append(split.example(int(index))[kind])
+            found.append(split.example(int(index)))
         except Unreadable as error:
             unreadable.add(error.name, error.reason)
     unreadable.report()
     starts = range(0, len(found), batch_size)
-    return [{kind: np.stack(found[i : i + batch_size])} for i in starts]
+    batches = []
+    for i in starts:
+        part = found[i : i + batch_size]
+        batches.append({kind: np.stack([example[kind] for example in part])})
+        if "label" in part[0]["condition"]:
+            labels = [example["condition"]["label"] for example in part]
+            batches[-1]["label"] = np.stack(labels)
+    return batches
 
 
 def _check_positive(name: str, value: int) -> None:

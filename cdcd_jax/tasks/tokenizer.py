@@ -67,6 +67,7 @@ class TokenizerTask:
         self.image_losses = None
         if self.is_image and (self.losses["adversarial"] or self.losses["perceptual"]):
             self.image_losses = ImageLosses(self.losses, self.model)
+        choose("eval", "figures", config["eval"]["figures"], ("", "labelled_sound"))
         self._check()
         # whole on every device, so that every process can read them
         whole = lambda a: constrain(a, *[None] * a.ndim)
@@ -143,6 +144,11 @@ class TokenizerTask:
             raise UsageError(
                 f"losses.{wrong[0]} = {self.losses[wrong[0]]} does not fit model.kind "
                 f"= {self.model['kind']!r}: set it to 0"
+            )
+        if self.is_image and self.settings["eval"]["figures"]:
+            raise UsageError(
+                f"eval.figures = {self.settings['eval']['figures']!r} judges sound, but "
+                "model.kind = 'vqgan': set it to ''"
             )
 
     def grid(self, level: int = 0) -> tuple[int, int]:
@@ -224,20 +230,35 @@ class TokenizerTask:
     ) -> dict[str, float]:
         """How like the reconstructions of `batches['test']` are, by each level.
 
+        Args:
+            batches: 'test', dicts of `image` or `audio`; with `eval.figures`, their
+                `label`, and 'train', real examples for the classifier.
+
         Returns:
             `psnr` (dB, mean over examples; of pictures with a peak of 255, of sound
             `snr`, the ratio of powers), `codes_used` (share of K), `perplexity`, and
-            `<name>/n`; level l > 0 has `_l` after the name.
+            `<name>/n`; level l > 0 has `_l` after the name. With labelled_sound,
+            `class_accuracy` of reconstructions and `class_accuracy_real` of originals.
         """
         del key
-        kind, figures = self.media["kind"], {}
+        kind, figures, judge = self.media["kind"], {}, None
+        joined = lambda name, key: np.concatenate([b[key] for b in batches[name]])
+        if self.settings["eval"]["figures"]:
+            from cdcd_jax.metrics.sounds import SoundClassifier
+
+            examples = joined("train", kind), joined("train", "label")
+            judge = SoundClassifier(*examples, self.media["sample_rate"])
+            truth = joined("test", "label")
+            figures["class_accuracy_real"] = judge.accuracy(joined("test", kind), truth)
+            figures["class_accuracy_real/n"] = len(truth)
         for level in range(len(self.hops)):
-            scores, counts = [], np.zeros(self.num_codes)
+            scores, counts, rebuilt = [], np.zeros(self.num_codes), []
             for batch in batches["test"]:
                 codes = self._encode_batch(params, extra, batch[kind], level)
                 y = self._decode_batch(params, extra, codes, level)
                 x = np.asarray(batch[kind], np.float32)
                 y = np.asarray(y, np.float32)
+                rebuilt.append(y)
                 axes = tuple(range(1, x.ndim))
                 error = np.maximum(np.mean(np.square(x - y), axes), 1e-12)
                 peak = 255.0**2 if self.is_image else np.mean(np.square(x), axes)
@@ -255,6 +276,10 @@ class TokenizerTask:
                 "perplexity" + end: float(np.exp(-np.sum(share * np.log(share)))),
                 f"perplexity{end}/n": n,
             }
+            if judge:
+                heard = judge.accuracy(np.concatenate(rebuilt), truth)
+                figures[f"class_accuracy{end}"] = heard
+                figures[f"class_accuracy{end}/n"] = n
         return figures
 
     def labels(self, params: Any) -> Any:

@@ -52,7 +52,7 @@ def get_config(name: str = "") -> ConfigDict:
         optim=dict(
             num_steps=3000, learning_rate=1e-3, warmup_steps=200, weight_decay=0.0
         ),
-        eval=dict(num_samples=300, shown=16),
+        eval=dict(num_samples=300, figures="labelled_sound", shown=16),
         report=dict(sample_every=1000),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))
