@@ -147,8 +147,8 @@ class TokenizerTask:
             )
         if self.is_image and self.settings["eval"]["figures"]:
             raise UsageError(
-                f"eval.figures = {self.settings['eval']['figures']!r} judges sound, but "
-                "model.kind = 'vqgan': set it to ''"
+                "eval.figures = 'labelled_sound' judges sound, but model.kind = "
+                "'vqgan': set it to ''"
             )
 
     def grid(self, level: int = 0) -> tuple[int, int]:
