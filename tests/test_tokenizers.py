@@ -3,6 +3,9 @@
 import dataclasses
 import itertools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -176,6 +179,28 @@ def test_bad_settings(changes, message):
         train.build(settings(SOUND, losses=dict(adversarial=1.0)))
 
 
+@pytest.mark.slow
+def test_devices_do_not_change_the_losses(tmp_path):
+    file = tmp_path / "images.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n"
+        f"get_config = lambda variant: ConfigDict({IMAGE!r})\n"
+    )
+    losses = []
+    for count in (1, 4):
+        done = subprocess.run(
+            [sys.executable, "-m", "cdcd_jax.main", f"--config={file}"]
+            + [f"--workdir={tmp_path / str(count)}", "--config.eval.at_end=False"],
+            env={**os.environ, "JAX_NUM_CPU_DEVICES": str(count)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        rows = tiny.rows(tmp_path / str(count))
+        losses.append([row["loss"] for row in rows.values()])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
 # -- a tokenizer in use --------------------------------------------------------------
 
 
@@ -235,6 +260,22 @@ def test_decode_of_a_record_is_the_direct_path(workdir, tmp_path):
     assert np.abs(decoded.astype(int) - direct["images"]).max() <= 1
     split = card.splits["train"]
     assert 0 < split.codes_used <= 16 and 1 <= split.perplexity <= split.codes_used
+
+
+def test_parts_come_from_elsewhere(workdir, tmp_path):
+    config = settings(init_parts=dict(autoencoder=str(workdir)))
+    task, optimizer = train.build(config)
+    abstract = train.abstract_state(task, optimizer)
+    _, params, _ = train.load_params(workdir, abstract)
+    with Checkpoints(tmp_path) as empty:
+        mesh = train.place(config, task)
+        state = train.start(config, task, optimizer, empty, mesh)
+        assert (
+            tiny.max_difference(state.params["autoencoder"], params["autoencoder"]) == 0
+        )
+        config = settings(init_parts=dict(encoder=str(workdir)))
+        with pytest.raises(UsageError, match="autoencoder"):
+            train.start(config, task, optimizer, empty, mesh)
 
 
 def test_a_fingerprint_tells_every_weight(workdir, tmp_path):
