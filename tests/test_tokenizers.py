@@ -67,6 +67,15 @@ def settings(base=IMAGE, **changes):
     return experiment(**{**base, **sections})
 
 
+def write_config(path, config) -> Path:
+    """A config file; returns it."""
+    path.write_text(
+        "from ml_collections import ConfigDict\n"
+        f"get_config = lambda variant: ConfigDict({config!r})\n"
+    )
+    return path
+
+
 def steps(config, number):
     """Metrics and states of some steps on one batch."""
     task, optimizer = train.build(config)
@@ -181,16 +190,14 @@ def test_bad_settings(changes, message):
 
 @pytest.mark.slow
 def test_devices_do_not_change_the_losses(tmp_path):
-    file = tmp_path / "images.py"
-    file.write_text(
-        "from ml_collections import ConfigDict\n"
-        f"get_config = lambda variant: ConfigDict({IMAGE!r})\n"
-    )
+    file = write_config(tmp_path / "images.py", settings(eval=dict(at_end=False)))
     losses = []
     for count in (1, 4):
         done = subprocess.run(
-            [sys.executable, "-m", "cdcd_jax.main", f"--config={file}"]
-            + [f"--workdir={tmp_path / str(count)}", "--config.eval.at_end=False"],
+            [
+                *(sys.executable, "-m", "cdcd_jax.main"),
+                *(f"--config={file}", f"--workdir={tmp_path / str(count)}"),
+            ],
             env={**os.environ, "JAX_NUM_CPU_DEVICES": str(count)},
             capture_output=True,
             text=True,
@@ -208,11 +215,7 @@ def test_devices_do_not_change_the_losses(tmp_path):
 def workdir(tmp_path_factory) -> Path:
     """A tokenizer of the digits, trained for a few steps by the command line."""
     folder = tmp_path_factory.mktemp("tokenizer")
-    file = folder / "digits.py"
-    file.write_text(
-        "from ml_collections import ConfigDict\n"
-        f"get_config = lambda variant: ConfigDict({IMAGE!r})\n"
-    )
+    file = write_config(folder / "digits.py", settings())
     code, text = tiny.run(f"--config={file}", f"--workdir={folder / 'run'}")
     assert code == 0, text
     return folder / "run"
