@@ -21,7 +21,7 @@ def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> 
 
     resolved = resolve_stages(config, options.workdir)
     batches = train.input_stream(resolved)
-    if config["eval"]["at_end"]:  # what it needs is missed now, not at the end
+    if not config["data"]["synthetic"]:  # what a later part needs is missed now
         from cdcd_jax.evaluate import open_data
 
         open_data(resolved, train.build(resolved)[0])

@@ -51,6 +51,11 @@ def plan(
     Raises:
         UsageError: unknown topology, libtpu missing, or a mesh that does not fit.
     """
+    if "attention" not in config["model"]:
+        raise UsageError(
+            f"--mode=plan plans models of tokens, not task = {config['task']!r}: give "
+            "the config of a model, such as configs/imagenet.py"
+        )
     use_cpu()
     chip, devices = open_topology(topology)
     attention = resolve(config["model"]["attention"], "tpu")

@@ -27,7 +27,7 @@ from cdcd_jax.data.shards import (
 from cdcd_jax.data.sources import RawSplit, Unreadable, UnreadableFiles, open_source
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.records_config import check_config, check_same
-from cdcd_jax.report import Progress, is_url
+from cdcd_jax.report import Progress, is_url, write_json
 from cdcd_jax.texts import TextEncoder
 from cdcd_jax.tokenizers import open_tokenizer
 
@@ -143,7 +143,7 @@ def _make_shards(
         return
     rows = [row for number, _ in todo for row in shards.range(number)]
     stream = iter(_read_ahead(shards, rows))
-    unreadable = UnreadableFiles(shards.rows)
+    unreadable = UnreadableFiles(len(shards.split))
     for _, path in mine:
         note = read_note(path)
         for name, reason in (note.unreadable if note else {}).items():
@@ -234,12 +234,13 @@ def _finish(
                 f"Found no shard {shards.paths(workdir)[notes.index(None)]}; expected "
                 "it from another process; let all processes write to one shared disk."
             )
-        unreadable = UnreadableFiles(shards.rows)
+        unreadable = UnreadableFiles(len(shards.split))
         for note in notes:
             for file, reason in note.unreadable.items():
                 unreadable.add(file, reason)
+        number = table["number"] if split == "train" else 0
         splits[split] = join(
-            workdir, split, notes, table["number"], table["rule"], config["seed"]
+            workdir, split, notes, number, table["rule"], config["seed"]
         )
         unreadable.report()
     card = Card(
@@ -277,16 +278,19 @@ def _check_media(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
 def _claim(workdir: Path, job: Mapping[str, Any]) -> None:
     """Makes the directory, or checks that what was begun there is this job."""
     path = workdir / JOB_NAME
-    if path.exists():
-        try:
-            begun = json.loads(path.read_text())
-        except ValueError:
-            begun = {}  # torn; what is there is checked shard by shard
-        if begun:
-            check_same(begun, job, workdir)
+    try:
+        begun = json.loads(path.read_text())
+        check_same(begun, job, workdir, begun=True)
+    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        begun = None  # none, or damaged: what lies there is of an unknown job
     hosts.wait_for_all("job")
-    if not hosts.is_main():
-        return
+    if hosts.is_main():
+        _prepare(workdir, job, fresh=begun is None)
+    hosts.wait_for_all("place")
+
+
+def _prepare(workdir: Path, job: Mapping[str, Any], fresh: bool) -> None:
+    """The directory with the job's description, and no shards of an unknown job."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -294,10 +298,9 @@ def _claim(workdir: Path, job: Mapping[str, Any]) -> None:
             f"Found {workdir}, which cannot be made a directory ({error}); expected a "
             "place to write records to; choose another work directory."
         ) from error
-    if not path.exists():
-        for old in _leftovers(workdir):  # of a job that left no description
-            old.unlink()
-        path.write_text(json.dumps(job))
+    for old in _leftovers(workdir) if fresh else ():
+        old.unlink()
+    write_json(workdir / JOB_NAME, job)
 
 
 def _leftovers(workdir: Path) -> list[Path]:

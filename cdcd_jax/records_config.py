@@ -29,8 +29,8 @@ def default_config() -> dict[str, Any]:
         # texts become CLIP's byte pairs; with `features`, a converted CLIP text tower,
         # its features [length, D] too, each token's divided by its norm if `normalize`
         text=dict(length=77, truncate=False, features="", normalize=True),
-        # others of each record, for the contrast; 0 for no table. `rule`: what must
-        # differ, a condition or a group of the source
+        # others of each training record, for the contrast; 0 for no table. `rule`: what
+        # must differ, a condition or a group of the source
         negatives=dict(number=0, rule="label"),
     )
 
@@ -76,9 +76,16 @@ def _to_plain(value: Any) -> Any:
 _FREE = ("data.threads",)
 
 
-def check_same(found: Mapping, wanted: Mapping, workdir: Path) -> None:
-    """Raises InputError unless both describe the same records."""
+def check_same(
+    found: Mapping, wanted: Mapping, workdir: Path, begun: bool = False
+) -> None:
+    """Raises InputError unless both describe the same records.
+
+    `begun`: the table of negatives is not drawn yet and may get another size.
+    """
     old, new = (_comparable(job["config"]) for job in (found, wanted))
+    if begun and old.get("negatives.number") and new["negatives.number"]:
+        old["negatives.number"] = new["negatives.number"]
     keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     if keys:
         raise InputError(

@@ -14,7 +14,7 @@ from cdcd_jax.tokenizers import check_settings, open_tokenizer
 def todo(
     config: Config, mode: str, workdir: pathlib.Path, given: str
 ) -> Mapping[str, Any]:
-    """The stages to run before `mode`: name -> settings, in order.
+    """The stages to run before `mode`: name -> settings, what is named @first first.
 
     Args:
         given: what --config named, for advice.
@@ -23,7 +23,7 @@ def todo(
         UsageError: `pretokenize` of a config without records to make.
         InputError: a stage that is only made on request is needed and missing.
     """
-    stages = config["stages"]
+    stages = in_order(config["stages"])
     if mode in ("generate", "plan", "inspect"):
         return {}
     if mode == "pretokenize":
@@ -31,14 +31,52 @@ def todo(
         chosen = [name for name, stage in stages.items() if stage["mode"] == mode]
         if not chosen:
             raise UsageError("this config has no stage that makes records: add one")
-        last = list(stages).index(chosen[-1])
-        return dict(list(stages.items())[: last + 1])
+        needed = [before for name in chosen for before in _before(stages, name)]
+        return {name: stages[name] for name in stages if name in needed}
     if config["data"]["synthetic"]:
         return {}
     for name, stage in stages.items():
         if stage.get("on_request") and config["data"]["path"] == f"@{name}":
             _check_made(name, stage, workdir, given)
     return {k: v for k, v in stages.items() if not v.get("on_request")}
+
+
+def in_order(stages: Mapping[str, Any]) -> dict[str, Any]:
+    """Each stage after those that it names as @<stage>.
+
+    A ConfigDict sorts its keys, so that the order in a config file is lost.
+
+    Raises:
+        UsageError: stages that name each other in a circle.
+    """
+    ordered: dict[str, Any] = {}
+    for name in stages:
+        for before in _before(stages, name):
+            ordered[before] = stages[before]
+    return ordered
+
+
+def _before(
+    stages: Mapping[str, Any], name: str, above: tuple[str, ...] = ()
+) -> list[str]:
+    """A stage and all that it needs, first things first."""
+    if name in above:
+        raise UsageError(
+            f"the stages {' -> '.join((*above, name))} name each other in a circle: "
+            "remove one of the @ paths"
+        )
+    found = []
+    for other in stages:
+        if other != name and _names(stages[name], f"@{other}"):
+            found += _before(stages, other, (*above, name))
+    return [*dict.fromkeys(found), name]
+
+
+def _names(value: Any, path: str) -> bool:
+    """Whether settings hold the path of a stage."""
+    if isinstance(value, Mapping):
+        return any(_names(part, path) for part in value.values())
+    return value == path
 
 
 def _check_made(

@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from cdcd_jax import report
 from cdcd_jax.checkpoint import load_parts
+from cdcd_jax.config import defaults, merge
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.leaf_table import named_leaves
 from cdcd_jax.networks.tokenizer import NoTokenizer, PaletteTokenizer
@@ -298,7 +299,10 @@ def _read_task(path: str) -> TokenizerTask:
             "name a tokenizer's work directory in tokenizer.path."
         )
     try:
-        return TokenizerTask(config)
+        # what older files do not say has its default
+        default = defaults("tokenizer")
+        own = {key: value for key, value in config.items() if key in default}
+        return TokenizerTask(merge(default, own))
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"Found a bad {file} ({type(error).__name__}: {error}); expected the "

@@ -143,8 +143,8 @@ class UnreadableFiles:
         if count > MOST_UNREADABLE * self._total:
             raise InputError(
                 f"Found {count} unreadable of {self._total} examples, more than "
-                f"{MOST_UNREADABLE:.0%}: {self._listed(10)}; expected sound files; "
-                "repair or remove them, then run the same command again."
+                f"{MOST_UNREADABLE:.0%}: {self._listed(10)}; expected files that can "
+                "be read; repair or remove them, then run the same command again."
             )
 
     def _listed(self, most: int) -> str:

@@ -22,7 +22,11 @@ VARIANTS = {
         losses=dict(perceptual=1.0, pyramid=0.0),
     ),
     "16384": dict(quantizer=dict(num_codes=16384)),
-    "synthetic": dict(data=dict(synthetic=True), eval=dict(at_end=False)),
+    "synthetic": dict(
+        data=dict(synthetic=True),
+        eval=dict(at_end=False),
+        report=dict(sample_every=0),
+    ),
 }
 
 

@@ -17,7 +17,11 @@ VARIANTS = {
         init_parts=dict(perceptual="runs/converted/lpips"),
         losses=dict(perceptual=1.0, pyramid=0.0),
     ),
-    "synthetic": dict(data=dict(synthetic=True), eval=dict(at_end=False)),
+    "synthetic": dict(
+        data=dict(synthetic=True),
+        eval=dict(at_end=False),
+        report=dict(sample_every=0),
+    ),
 }
 
 

@@ -13,7 +13,11 @@ from cdcd_jax.config import experiment, merge, variant
 
 VARIANTS = {
     "": {},
-    "synthetic": dict(data=dict(synthetic=True), eval=dict(at_end=False)),
+    "synthetic": dict(
+        data=dict(synthetic=True),
+        eval=dict(at_end=False),
+        report=dict(sample_every=0),
+    ),
 }
 
 
