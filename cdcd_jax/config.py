@@ -191,7 +191,8 @@ def _tokenizer() -> dict[str, Any]:
             perceptual=0.0,  # LPIPS; its weights come by init_parts (images)
             adversarial=0.0,  # of a patch discriminator, adaptive (images)
             adversarial_start=0,  # the first step that has it
-            spectral=0.0,  # multi-resolution spectrograms (sound)
+            spectral=0.0,  # magnitudes of spectrograms, several resolutions (sound)
+            log_spectral=0.0,  # their logarithms (sound)
             kl=0.0,  # of gumbel's codes from uniform ones
         ),
         eval=dict(

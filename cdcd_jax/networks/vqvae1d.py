@@ -7,6 +7,7 @@ features is the caller's matter.
 """
 
 import itertools
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -102,10 +103,9 @@ class Upsample(nn.Module):
 
 
 class Down(nn.Module):
-    """One level's stage of an encoder: `number` times stride and stack, then a conv."""
+    """One level's stage of an encoder: for each stride it and a stack, then a conv."""
 
-    number: int
-    stride: int
+    strides: tuple[int, ...]
     width: int
     code_dim: int
     hidden: int
@@ -114,14 +114,14 @@ class Down(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, T, D] -> [B, T // s^number, code_dim]."""
-        left = self.stride // 2
-        for i in range(self.number):
+        """[B, T, D] -> [B, T // (product of strides), code_dim]."""
+        for i, stride in enumerate(self.strides):
+            left = stride // 2
             x = conv1d(
                 self.width,
-                2 * self.stride,
-                (left, self.stride - left),
-                self.stride,
+                2 * stride,
+                (left, stride - left),
+                stride,
                 dtype=self.dtype,
                 name=f"down_{i}",
             )(x)
@@ -130,10 +130,9 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """One level's stage of a decoder: a conv, then `number` times stack and stride."""
+    """One level's stage of a decoder: a conv, then for each stride a stack and it."""
 
-    number: int
-    stride: int
+    strides: tuple[int, ...]  # in the order in which they run
     width: int
     code_dim: int
     hidden: int
@@ -142,12 +141,12 @@ class Up(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, T, code_dim] -> [B, T s^number, code_dim]."""
+        """[B, T, code_dim] -> [B, T (product of strides), code_dim]."""
         x = conv1d(self.width, 3, (1, 1), dtype=self.dtype, name="in")(x)
-        for i in range(self.number):
+        for i, stride in enumerate(self.strides):
             x = Stack(self.dilations, self.hidden, self.dtype, name=f"stack_{i}")(x)
-            width = self.code_dim if i == self.number - 1 else self.width
-            x = Upsample(width, self.stride, self.dtype, name=f"up_{i}")(x)
+            width = self.code_dim if i == len(self.strides) - 1 else self.width
+            x = Upsample(width, stride, self.dtype, name=f"up_{i}")(x)
         return x
 
 
@@ -156,7 +155,8 @@ class WaveAutoencoder(nn.Module):
 
     Attributes:
         downs: number of strided convolutions that each level adds to the last one's.
-        strides: of those convolutions, at least 2.
+        strides: of those convolutions, at least 2; a level's one for all of them, or
+            a tuple of them from the waveform on.
         width: channels of a level, times its multiplier.
         depth: residual blocks in a stack, times its level's multiplier.
         multipliers: one a level; () means 1 for all.
@@ -168,7 +168,7 @@ class WaveAutoencoder(nn.Module):
     """
 
     downs: tuple[int, ...] = (3, 2, 2)
-    strides: tuple[int, ...] = (2, 2, 2)
+    strides: tuple[int | tuple[int, ...], ...] = (2, 2, 2)
     width: int = 32
     depth: int = 4
     multipliers: tuple[int, ...] = (2, 1, 1)
@@ -204,9 +204,9 @@ class WaveAutoencoder(nn.Module):
         dilations = tuple(self.dilation_growth**i for i in range(depth))
         if kind is Up and self.reverse_decoder_dilation:
             dilations = dilations[::-1]
+        strides = self._strides(j)
         return kind(
-            self.downs[j],
-            self.strides[j],
+            strides if kind is Down else strides[::-1],
             width,
             self.code_dim,
             int(self.hidden_ratio * width),
@@ -215,10 +215,14 @@ class WaveAutoencoder(nn.Module):
             name=name,
         )
 
+    def _strides(self, level: int) -> tuple[int, ...]:
+        strides, number = self.strides[level], self.downs[level]
+        return (strides,) * number if isinstance(strides, int) else tuple(strides)
+
     @property
     def hops(self) -> tuple[int, ...]:
         """Samples of waveform a code of each level stands for."""
-        factors = (s**n for s, n in zip(self.strides, self.downs, strict=True))
+        factors = (math.prod(self._strides(j)) for j in range(len(self.downs)))
         return tuple(itertools.accumulate(factors, lambda a, b: a * b))
 
     def encode_level(self, x: jax.Array, level: int) -> jax.Array:

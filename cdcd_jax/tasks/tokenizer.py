@@ -137,7 +137,9 @@ class TokenizerTask:
                 "code stands for: change it, or the number of levels"
             )
         other = (
-            ("spectral",) if self.is_image else ("pyramid", "perceptual", "adversarial")
+            ("spectral", "log_spectral")
+            if self.is_image
+            else ("pyramid", "perceptual", "adversarial")
         )
         wrong = [name for name in other if self.losses[name]]
         if wrong:
@@ -389,11 +391,15 @@ class TokenizerTask:
         terms = {"l1": jnp.mean(jnp.abs(x - y)), "l2": jnp.mean(jnp.square(x - y))}
         if self.losses["pyramid"]:
             terms["pyramid"] = pyramid_loss(x, y)
+        if self.is_image:
+            return terms
+        sizes = spectral.resolutions_at(self.model["sample_rate"], x.shape[-1])
         if self.losses["spectral"]:
-            sizes = spectral.resolutions_at(self.model["sample_rate"], x.shape[-1])
-            terms["spectral"] = jnp.mean(
-                spectral.multispectral_distance(x, y, sizes)
-            ) / np.sqrt(x.shape[-1])
+            distance = jnp.mean(spectral.multispectral_distance(x, y, sizes))
+            terms["spectral"] = distance / np.sqrt(x.shape[-1])
+        if self.losses["log_spectral"]:
+            distance = spectral.log_spectral_distance(x, y, sizes)
+            terms["log_spectral"] = jnp.mean(distance)
         return terms
 
     def _reweighted(self, x: jax.Array):
