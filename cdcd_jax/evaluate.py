@@ -10,6 +10,8 @@ from typing import Any
 from cdcd_jax import hosts, report, sharding
 from cdcd_jax.data.card import Card
 from cdcd_jax.data.pipeline import one_pass, open_dataset, open_raw, raw_pass
+from cdcd_jax.data.sources import known_split
+from cdcd_jax.errors import UsageError
 from cdcd_jax.generate import (
     default_conditions,
     draw_key,
@@ -42,16 +44,14 @@ def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, floa
     figures_of = _reconstructed if is_tokenizer else _sampled
     data = open_data(config, task)
     step, params, extra = load_params(workdir, abstract_state(task, optimizer, mesh))
-    asked = {"step": step, "eval": config["eval"]}
+    asked = {"step": step, "eval": config["eval"], "data": _told(config, data)}
     if not is_tokenizer:
         asked["sampling"] = config["sampling"]
     asked = json.loads(json.dumps(asked))
     path, asked_path = workdir / "evaluation.json", workdir / "evaluation_config.json"
-    if path.exists() and asked_path.exists():
-        if json.loads(asked_path.read_text()) == asked:
-            figures = json.loads(path.read_text())
-            _print(figures, f"step {step}, evaluated before")
-            return figures
+    if _read(asked_path) == asked and (figures := _read(path)):
+        _print(figures, f"step {step}, evaluated before")
+        return figures
 
     with sharding.use(mesh):
         figures, times = figures_of(config, workdir, data, task, params, extra)
@@ -66,6 +66,22 @@ def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, floa
     return figures
 
 
+def _read(path: Any) -> Any:
+    """What a JSON file says; None if it is not there or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _told(config: Mapping[str, Any], data: Any) -> dict[str, Any]:
+    """By what an evaluation's data are recognised."""
+    if isinstance(data, Card):
+        counts = {name: split.num_records for name, split in data.splits.items()}
+        return {"tokenizer": data.tokenizer.get("fingerprint"), "splits": counts}
+    return {key: config["data"][key] for key in ("raw", "path", "options")}
+
+
 def open_data(config: Mapping[str, Any], task: Any) -> Any:
     """What an evaluation is made on: the records' card, or the raw source.
 
@@ -73,7 +89,14 @@ def open_data(config: Mapping[str, Any], task: Any) -> Any:
         InputError: unusable data, or records of another tokenizer.
     """
     if config["task"] == "tokenizer":
-        return open_raw(config, task.describe()["media"])
+        source = open_raw(config, task.describe()["media"])
+        if config["eval"]["figures"] and "label" not in source.card()["conditions"]:
+            raise UsageError(
+                f"eval.figures = {config['eval']['figures']!r} needs labels, which the "
+                "source does not give: change data.options, or set eval.figures=''"
+            )
+        known_split(config["eval"]["split"], source.card()["splits"], "data.raw")
+        return source
     card = open_dataset(config["data"]["path"], config["model"])
     check_made_with(card, open_tokenizer(config["tokenizer"], config["model"]["grid"]))
     return card
@@ -103,9 +126,10 @@ def _sampled(
     sampled = time.perf_counter()
     size = config["data"]["batch_size"]
     batches: dict[str, Any] = {"samples": samples}
-    for name, split in (("train", "train"), ("test", settings["split"])):
-        batches[name] = list(one_pass(card, split, size))
-        for batch in batches[name] if samples else ():
+    batches["test"] = list(one_pass(card, settings["split"], size))
+    if settings["figures"]:  # which judge decoded examples
+        batches["train"] = list(one_pass(card, "train", size))
+        for batch in (*batches["train"], *batches["test"]):
             batch |= tokenizer.decode(batch["tokens"])
     figures = task.evaluate(params, extra, batches, draw_key(config, "evaluate"))
     rows = settings["num_samples"] * len(samples)

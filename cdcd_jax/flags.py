@@ -225,6 +225,10 @@ def parse(argv: Sequence[str]) -> Options | None:
         raise UsageError(f"--views={values.views} is for --mode=pretokenize alone")
     if values.views < 0:
         raise UsageError(f"--views={values.views}: expected 1 or more")
+    if pathlib.PurePath(values.name).name != values.name or not values.name:
+        raise UsageError(
+            f"--name={values.name!r}: expected a name of a folder, no path"
+        )
     config = config.to_dict()
     config = merge(defaults(config.get("task", "conditional")), config)
     if (values.workdir or "").startswith("gs://") and not importlib.util.find_spec(

@@ -9,12 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from cdcd_jax import hosts, sharding
+from cdcd_jax import hosts, report, sharding
+from cdcd_jax.data.card import CARD_NAME, read_card
 from cdcd_jax.errors import UsageError
 from cdcd_jax.samples import compare, write_samples
 from cdcd_jax.tasks import make_task
 from cdcd_jax.tasks.conditional import SamplingOptions
-from cdcd_jax.tokenizers import open_tokenizer
+from cdcd_jax.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
 
 
@@ -212,6 +213,10 @@ def generate(
     directory = workdir / "samples" / name
     began = time.perf_counter()
     if config["task"] == "tokenizer":
+        if given:
+            raise UsageError(
+                f"--condition.{min(given)}: a tokenizer takes none; leave it out"
+            )
         shown = held_out(config, task, config["eval"]["shown"])
         step, params, extra = load_params(workdir, abstract)
         with sharding.use(mesh):
@@ -223,6 +228,9 @@ def generate(
             given, task.describe()["conditions"], sampling["num_samples"]
         )
         tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
+        records = config["data"]["path"]
+        if (report.as_path(records) / CARD_NAME).exists():
+            check_made_with(read_card(records), tokenizer)
         step, params, extra = load_params(workdir, abstract)
         key, options = draw_key(config, name), SamplingOptions.of(sampling)
         began = time.perf_counter()

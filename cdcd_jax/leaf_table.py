@@ -3,6 +3,7 @@
 A checkpoint carries it, so that damage shows and another model is told apart from it.
 """
 
+import hashlib
 import json
 import math
 import zlib
@@ -10,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from etils import epath
 
 from cdcd_jax.errors import InputError
@@ -22,6 +24,15 @@ def named_leaves(tree: Any) -> dict[str, Any]:
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in leaves
     }
+
+
+def weights_digest(tree: Any) -> Any:
+    """A sha256 of the names and bytes of all leaves, to which more can be added."""
+    digest = hashlib.sha256()
+    for name, leaf in sorted(named_leaves(tree).items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest
 
 
 def describe(state: Any) -> dict[str, dict[str, Any]]:

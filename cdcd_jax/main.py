@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from cdcd_jax import flags, hosts, stages, train
 from cdcd_jax.config import Config, resolve_stages
-from cdcd_jax.errors import InputError, Stopped
+from cdcd_jax.errors import InputError, Stopped, UsageError
 
 
 def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
@@ -59,6 +59,8 @@ def run_inspect(config: Config, workdir: pathlib.Path, options: flags.Options) -
     from cdcd_jax.inspect_data import inspect, tokenizer_of
 
     path = resolve_stages(config["data"], options.workdir)["path"]
+    if not path:
+        raise UsageError("nothing to inspect: name records with --config.data.path=DIR")
     inspect(path, workdir, tokenizer_of(path))
 
 
@@ -105,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a disk that is full, a place that cannot be written
+        print(f"error: {error}", file=sys.stderr)
+        return InputError.exit_code
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
     return 0

@@ -66,11 +66,14 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
         check_same({"config": card.config, "fingerprint": found}, job, workdir)
         if hosts.is_main():
             _tidy(workdir)
+            print(f"Token records of {card.name} are in {workdir}")
         return workdir
 
-    _claim(workdir, job)
     layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
     sizes = {name: _Shards(config, source.split(name), name) for name in raw["splits"]}
+    job["examples"] = {name: len(part.split) for name, part in sizes.items()}
+    job["texts"] = texts.fingerprint
+    _claim(workdir, job)
     for shards in sizes.values():
         _make_shards(workdir, shards, layout, tokenizer, texts)
     hosts.wait_for_all("shards")
@@ -138,16 +141,17 @@ def _make_shards(
 
     mine = list(enumerate(shards.paths(workdir)))
     mine = mine[jax.process_index() :: jax.process_count()]
-    todo = [(number, path) for number, path in mine if read_note(path) is None]
+    todo, unreadable = [], UnreadableFiles(len(shards.split))
+    for number, path in mine:
+        note = read_note(path, layout.num_codes)
+        if note is None:
+            todo.append((number, path))
+        for name, reason in (note.unreadable if note else {}).items():
+            unreadable.add(name, reason)
     if not todo:
         return
     rows = [row for number, _ in todo for row in shards.range(number)]
     stream = iter(_read_ahead(shards, rows))
-    unreadable = UnreadableFiles(len(shards.split))
-    for _, path in mine:
-        note = read_note(path)
-        for name, reason in (note.unreadable if note else {}).items():
-            unreadable.add(name, reason)
     progress = Progress(len(rows))
     done, shown = 0, -np.inf
     for number, path in todo:
@@ -228,11 +232,12 @@ def _finish(
     """Draws the negatives, writes the card and says what was made."""
     splits, table = {}, config["negatives"]
     for split, shards in sizes.items():
-        notes = [read_note(path) for path in shards.paths(workdir)]
+        paths = shards.paths(workdir)
+        notes = [read_note(path, layout.num_codes) for path in paths]
         if None in notes:
             raise InputError(
-                f"Found no shard {shards.paths(workdir)[notes.index(None)]}; expected "
-                "it from another process; let all processes write to one shared disk."
+                f"Found no shard {paths[notes.index(None)]}; expected it from another "
+                "process; let all processes write to one shared disk."
             )
         unreadable = UnreadableFiles(len(shards.split))
         for note in notes:
@@ -280,7 +285,10 @@ def _claim(workdir: Path, job: Mapping[str, Any]) -> None:
     path = workdir / JOB_NAME
     try:
         begun = json.loads(path.read_text())
-        check_same(begun, job, workdir, begun=True)
+        if not any(workdir.glob("*.arrayrecord.json")):
+            begun = None  # nothing was made yet, so that nothing is lost
+        else:
+            check_same(begun, job, workdir, begun=True)
     except (OSError, KeyError, TypeError, json.JSONDecodeError):
         begun = None  # none, or damaged: what lies there is of an unknown job
     hosts.wait_for_all("job")

@@ -86,6 +86,8 @@ def check_same(
     old, new = (_comparable(job["config"]) for job in (found, wanted))
     if begun and old.get("negatives.number") and new["negatives.number"]:
         old["negatives.number"] = new["negatives.number"]
+    if begun and new["text.truncate"]:  # a text was too long
+        old["text.truncate"] = True
     keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     if keys:
         raise InputError(
@@ -94,6 +96,13 @@ def check_same(
             f"{ {key: new.get(key) for key in keys} }, as this config says; choose "
             "another work directory, or delete that one."
         )
+    for key in ("examples", "texts") if begun else ():
+        if found[key] != wanted[key]:
+            raise InputError(
+                f"Found an unfinished job in {workdir} with {key} = {found[key]}; "
+                f"expected {wanted[key]}, as the raw data or the text tower now say; "
+                "delete that directory, or bring back what changed."
+            )
     if found["fingerprint"] != wanted["fingerprint"]:
         raise InputError(
             f"Found records in {workdir} made with the tokenizer "

@@ -36,7 +36,7 @@ def write_samples(
         named["sample_rate"] = np.int32(sample_rate)
     report.write_npz(directory / "samples.npz", **outputs, **named)
     if single_files:
-        for pattern in ("sample_*.png", "sample_*.wav"):
+        for pattern in ("sample_*.png", "sample_*.wav", "original_*.wav"):
             for old in directory.glob(pattern):
                 old.unlink()
     order = contact_order(condition, len(outputs["tokens"]))

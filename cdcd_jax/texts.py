@@ -12,6 +12,7 @@ from cdcd_jax import report
 from cdcd_jax.checkpoint import load_parts
 from cdcd_jax.data import bpe
 from cdcd_jax.errors import InputError
+from cdcd_jax.leaf_table import weights_digest
 from cdcd_jax.networks.clip_text import ClipText
 
 ROWS = 32  # texts that the tower takes at once, so that one shape compiles
@@ -55,6 +56,11 @@ class TextEncoder:
         shape = [self._length, self._tower.width]
         features = dict(kind="array", shape=shape, dtype="float32")
         return {name: features, f"{name}_tokens": tokens}
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the tower's weights; "" without one."""
+        return self._tower.fingerprint if self._tower else ""
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
         """The conditions of examples, as `conditions` says.
@@ -117,6 +123,7 @@ class TextTower:
         init = lambda key, tokens: self._network.init(key, tokens)["params"]
         shapes = jax.eval_shape(init, jax.random.key(0), tokens)
         self._params = load_parts(path, shapes, {})[1]
+        self.fingerprint = weights_digest(self._params).hexdigest()[:16]
         self._apply = jax.jit(lambda p, x: self._network.apply({"params": p}, x)[0])
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ recognise the tokenizer that they were made with.
 """
 
 import functools
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,9 +17,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from cdcd_jax import report
 from cdcd_jax.checkpoint import load_parts
-from cdcd_jax.config import defaults, merge
+from cdcd_jax.config import check_type, defaults, merge
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.leaf_table import named_leaves
+from cdcd_jax.leaf_table import weights_digest
 from cdcd_jax.networks.tokenizer import NoTokenizer, PaletteTokenizer
 from cdcd_jax.tasks.tokenizer import TokenizerTask
 
@@ -54,7 +53,14 @@ def check_settings(config: Mapping[str, Any]) -> dict[str, Any]:
             f"{sorted(KINDS[kind]) or 'none'} beside kind={kind!r}; remove those keys "
             "of `tokenizer`."
         )
+    for key, value in settings.items():
+        check_type(f"tokenizer.{key}", KINDS[kind][key], value)
     whole = {"kind": kind, **KINDS[kind], **settings}
+    if whole.get("batch_size", 1) < 1:
+        raise UsageError(
+            f"Found tokenizer.batch_size = {whole['batch_size']}; expected 1 or more; "
+            "correct it."
+        )
     if kind == "checkpoint" and not whole["path"]:
         raise UsageError(
             "Found no tokenizer.path beside kind='checkpoint'; expected the work "
@@ -135,6 +141,11 @@ class CheckpointTokenizer:
                 f"Found the tokenizer {path} with tokens of {list(self.grid)} (level "
                 f"{level}); expected {list(grid)}, as the config's grid says; set the "
                 "grid to it, or choose another tokenizer or level."
+            )
+        if sample and not self.task.gumbel:
+            raise UsageError(
+                f"Found tokenizer.sample = True; expected False, since {path} has no "
+                "Gumbel codes to draw from; leave it away."
             )
         self.num_codes, self.media = self.task.num_codes, self.task.media
         names = ("autoencoder", "codebooks", "remap")
@@ -268,11 +279,8 @@ class CheckpointTokenizer:
         """16 hexadecimal digits of the settings and of every weight."""
         task = self.task
         told = {"model": task.model, "quantizer": task.quantizer, **self._settings}
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-        leaves = named_leaves({"params": self._params, "extra": self._extra})
-        for name, leaf in sorted(leaves.items()):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(leaf).tobytes())
+        digest = weights_digest({"params": self._params, "extra": self._extra})
+        digest.update(json.dumps(told, sort_keys=True).encode())
         return digest.hexdigest()[:16]
 
 
@@ -303,7 +311,7 @@ def _read_task(path: str) -> TokenizerTask:
         default = defaults("tokenizer")
         own = {key: value for key, value in config.items() if key in default}
         return TokenizerTask(merge(default, own))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
         raise InputError(
             f"Found a bad {file} ({type(error).__name__}: {error}); expected the "
             "settings of a tokenizer; restore it, or train or convert the tokenizer "

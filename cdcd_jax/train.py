@@ -179,7 +179,13 @@ def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
     """
     path = workdir / "config.json"
     if path.exists():
-        old = json.loads(path.read_text())
+        try:
+            old = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"Found a bad {path} ({error}); expected the settings of that run; "
+                "bring back a copy, or choose another --workdir."
+            ) from error
         # as json has it: tuples are lists there
         found = differences(old, json.loads(json.dumps(config)))
         if found:
@@ -206,10 +212,19 @@ def start(
     restored = checkpoints.restore(abstract)
     if restored is not None:
         return restored[1]
+    needed = set(task.describe()["given"]) - set(config["init_parts"])
+    if needed and not config["init_from"]:
+        raise UsageError(
+            f"{', '.join(sorted(needed))} must come from other weights, which this "
+            "config does not name: set init_parts or init_from, or do without "
+            "(losses.perceptual = 0, quantizer.remap = 0)"
+        )
     state = new_state(task, optimizer, config["seed"], mesh)
     params = state.params
     if config["init_from"]:
-        params = load_parts(config["init_from"], abstract.params, {})[1]
+        kept = {k: abstract.extra[k] for k in task.describe()["kept"]}
+        _, params, extra = load_parts(config["init_from"], abstract.params, kept)
+        state = state.replace(extra={**state.extra, **extra})
     for name, source in config["init_parts"].items():
         if name not in params:
             raise UsageError(

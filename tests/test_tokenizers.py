@@ -281,6 +281,56 @@ def test_parts_come_from_elsewhere(workdir, tmp_path):
             train.start(config, task, optimizer, empty, mesh)
 
 
+def test_codebooks_go_with_the_parameters(workdir, tmp_path):
+    config = {**settings(), "init_from": str(workdir)}
+    task, optimizer = train.build(config)
+    _, _, extra = train.load_params(workdir, train.abstract_state(task, optimizer))
+    with Checkpoints(tmp_path) as empty:
+        state = train.start(config, task, optimizer, empty, train.place(config, task))
+    assert tiny.max_difference(state.extra["codebooks"], extra["codebooks"]) == 0
+
+
+@pytest.mark.parametrize(
+    "changes", [dict(quantizer=dict(remap=8)), dict(losses=dict(perceptual=1.0))]
+)
+def test_what_training_does_not_make_must_be_given(changes, tmp_path):
+    config = settings(model=dict(resolution=16), **changes)
+    task, optimizer = train.build(config)
+    with Checkpoints(tmp_path) as empty:
+        mesh = train.place(config, task)
+        with pytest.raises(UsageError, match="init_from"):
+            train.start(config, task, optimizer, empty, mesh)
+
+
+def test_figures_of_other_data_are_made_anew(workdir, capsys):
+    file = workdir.parent / "digits.py"
+    again = (f"--config={file}", f"--workdir={workdir}", "--mode=evaluate")
+    assert tiny.run(*again)[0] == 0 and "evaluated before" in capsys.readouterr().out
+    before = (workdir / "evaluation_config.json").read_text()
+    assert tiny.run(*again, "--config.eval.num_samples=16")[0] == 0
+    assert "evaluated before" not in capsys.readouterr().out
+    (workdir / "evaluation_config.json").write_text(before[:20])  # torn
+    assert tiny.run(*again)[0] == 0
+    assert "evaluated before" not in capsys.readouterr().out
+
+
+def test_flags_that_a_tokenizer_does_not_take(workdir):
+    file = workdir.parent / "digits.py"
+    generate = (f"--config={file}", f"--workdir={workdir}", "--mode=generate")
+    for flag, message in (
+        ("--condition.label=3", "takes none"),
+        ("--name=../../up", "no path"),
+        ("--views=2", "pretokenize"),
+        ("--config.model.channel_mult=()", "channel_mult is empty"),
+        ("--config.quantizer.num_codes=0", "num_codes = 0"),
+        ("--config.model.dtype=float33", "float33"),
+    ):
+        code, text = tiny.run(*generate, flag)
+        assert code == 2 and message in text, text
+    assert tiny.run(*generate, "--name=mine")[0] == 0
+    assert (workdir / "samples" / "mine" / "contact_sheet.png").exists()
+
+
 def test_a_fingerprint_tells_every_weight(workdir, tmp_path):
     tokenizer = open_digits(workdir)
     assert open_digits(workdir).fingerprint == tokenizer.fingerprint

@@ -32,7 +32,7 @@ def decode(data: bytes, name: str) -> Any:
     Raises:
         Unreadable: no picture, a truncated one, or one of more than 2**27 pixels.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise Unreadable(name, "zero bytes")
@@ -48,6 +48,8 @@ def decode(data: bytes, name: str) -> Any:
         return _to_rgb(image)
     except (Unreadable, MemoryError):
         raise
+    except UnidentifiedImageError:  # whose text holds an address
+        raise Unreadable(name, "no picture of a known format") from None
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise Unreadable(name, f"not a whole picture ({error})") from error
 
@@ -57,7 +59,7 @@ def read(path: Any) -> Any:
     try:
         with open(path, "rb") as file:
             data = file.read()
-    except OSError as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise Unreadable(str(path), error.strerror or "cannot be read") from error
     return decode(data, str(path))
 

@@ -308,6 +308,11 @@ def raw_pass(split: RawSplit, kind: str, number: int, batch_size: int) -> list[B
         except Unreadable as error:
             unreadable.add(error.name, error.reason)
     unreadable.report()
+    if not found:
+        raise InputError(
+            f"Found no example that can be read among {number} of {len(split)}; "
+            "expected one or more; repair the files, or look at more of them."
+        )
     starts = range(0, len(found), batch_size)
     batches = []
     for i in starts:

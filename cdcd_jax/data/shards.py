@@ -89,13 +89,23 @@ def write_shard(
             groups += [example["group"]] if "group" in example else []
             number += 1
     finally:
-        writer.close()
+        _close(writer, path)
     shard = Shard(path.name, number, temporary.stat().st_size, sha256(temporary))
     _settle(temporary, path)
     note = Note(shard, groups, counts.tolist(), unreadable)
     temporary.write_text(json.dumps(dataclasses.asdict(note)))
     _settle(temporary, note_path(path))
     return note
+
+
+def _close(writer: Any, path: Path) -> None:
+    try:
+        writer.close()
+    except RuntimeError as error:
+        raise InputError(
+            f"Found that {path} cannot be written ({error}); expected room on the "
+            "disk; free some and run the same command again: finished shards are kept."
+        ) from error
 
 
 def write_split(
@@ -148,14 +158,20 @@ def _settle(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def read_note(shard: Path) -> Note | None:
-    """The note of a shard that is whole; None where there is none."""
+def read_note(shard: Path, num_codes: int) -> Note | None:
+    """The note of a shard that is whole; None where there is none, or damage."""
     try:
         content = json.loads(note_path(shard).read_text())
         note = Note(**{**content, "shard": Shard(**content["shard"])})
-    except (OSError, ValueError, KeyError, TypeError):
+        sound = (
+            len(note.counts) == num_codes
+            and len(note.groups) in (0, note.shard.num_records)
+            and all(isinstance(v, str) for v in note.unreadable.values())
+            and note.shard.file == shard.name
+            and sha256(shard) == note.shard.sha256
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    sound = shard.is_file() and shard.stat().st_size == note.shard.num_bytes
     return note if sound else None
 
 

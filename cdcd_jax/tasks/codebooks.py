@@ -32,6 +32,12 @@ class Codebooks:
         self.gumbel = settings["kind"] == "gumbel"
         self.ema = settings["update"] == "ema" and not self.gumbel
 
+    @property
+    def kept(self) -> list[str]:
+        """Parts of extra that belong to trained weights."""
+        remap = ["remap"] if self.settings["remap"] else []
+        return [*(["codebooks"] if self.ema else []), *remap]
+
     def init(self, key: jax.Array, levels: int) -> tuple[dict, dict]:
         """The parts of parameters and extra."""
         number, dim = self.settings["num_codes"], self.settings["dim"]

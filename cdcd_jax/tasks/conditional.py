@@ -235,10 +235,12 @@ class ConditionalTask:
         figures = self._bits_per_token(params, batches["test"], key)
         judge = metric_figures.FIGURES[self.settings["eval"]["figures"]]
         splits = {}
-        for name in ("train", "test"):
+        for name in ("train", "test") if self.settings["eval"]["figures"] else ():
             joined = jax.tree.map(lambda *parts: np.concatenate(parts), *batches[name])
             condition = {k: joined["condition"][k] for k in self.conditions}
             splits[name] = {**joined, "condition": condition}
+        if not splits:
+            return figures
         return {**figures, **judge(batches["samples"], **splits)}
 
     def labels(self, params: Params) -> Any:
@@ -249,13 +251,16 @@ class ConditionalTask:
         """Conditions by name (kind, shape, range) and what a sample is.
 
         `group`: examples of a batch that must stay on one device. `negatives`: how many
-        an example must bring.
+        an example must bring. `given`: parts that training does not make. `kept`: parts
+        of extra that go with the parameters into another run.
         """
         return {
             "conditions": self.conditions,
             "num_codes": self.num_codes,
             "group": self.contrast.group,
             "negatives": self.contrast.from_records,
+            "given": [],
+            "kept": [],
             "outputs": {"tokens": (self.length,)},
         }
 

@@ -15,30 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cdcd_jax.config import defaults, merge
-from cdcd_jax.errors import UsageError
 from cdcd_jax.networks import quantizer as vq
 from cdcd_jax.networks import spectral
 from cdcd_jax.networks.partition import constrain
-from cdcd_jax.networks.vqgan import ImageAutoencoder
-from cdcd_jax.networks.vqvae1d import WaveAutoencoder
-from cdcd_jax.tasks.codebooks import QUANTIZERS, Codebooks
-from cdcd_jax.tasks.contrast import choose
+from cdcd_jax.tasks.autoencoders import image_network, wave_network, whole_settings
+from cdcd_jax.tasks.codebooks import Codebooks
 from cdcd_jax.tasks.reconstruction import ImageLosses, pyramid_loss
-
-# Settings of `model` by kind; those of vqgan are the defaults of the config.
-WAVE = dict(
-    kind="vqvae1d",
-    length=8192,  # samples of an example
-    sample_rate=22050,  # Hz
-    downs=(3, 2, 2),  # strided convolutions that each level adds
-    strides=(2, 2, 2),
-    width=32,
-    depth=4,
-    multipliers=(2, 1, 1),  # of width and depth, one a level
-    dilation_growth=3,
-    dtype="float32",
-)
 
 
 class TokenizerTask:
@@ -49,26 +31,18 @@ class TokenizerTask:
     """
 
     def __init__(self, config: Mapping[str, Any]):
-        default = defaults("tokenizer")
-        models = {"vqgan": default["model"], "vqvae1d": WAVE}
-        choose("model", "kind", config["model"]["kind"], models)
-        choose("quantizer", "kind", config["quantizer"]["kind"], QUANTIZERS)
-        # a section of another kind than the default's is not filled up by `merge`
-        whole = lambda base, part: merge({**base, "kind": part["kind"]}, part)
-        self.model = whole(models[config["model"]["kind"]], config["model"])
-        self.quantizer = whole(default["quantizer"], config["quantizer"])
+        self.model, self.quantizer = whole_settings(config)
         self.settings, self.losses = config, config["losses"]
         self.codebooks = Codebooks(self.quantizer)
         self.gumbel = self.codebooks.gumbel
         self.is_image = config["model"]["kind"] == "vqgan"
-        self.network = self._image_network() if self.is_image else self._wave_network()
+        network = image_network if self.is_image else wave_network
+        self.network = network(self.model, self.quantizer)
         self.hops = self.network.hops
         self.media = self._media()
         self.image_losses = None
         if self.is_image and (self.losses["adversarial"] or self.losses["perceptual"]):
             self.image_losses = ImageLosses(self.losses, self.model)
-        choose("eval", "figures", config["eval"]["figures"], ("", "labelled_sound"))
-        self._check()
         # whole on every device, so that every process can read them
         whole = lambda a: constrain(a, *[None] * a.ndim)
         self._encode_batch = jax.jit(
@@ -84,42 +58,6 @@ class TokenizerTask:
             static_argnums=3,
         )
 
-    def _image_network(self) -> ImageAutoencoder:
-        model = {k: v for k, v in self.model.items() if k not in ("kind", "dtype")}
-        codes = self.quantizer["num_codes"] if self.gumbel else 0
-        lists = ("channel_mult", "attention_resolutions")
-        return ImageAutoencoder(
-            **{k: tuple(v) if k in lists else v for k, v in model.items()},
-            code_dim=self.quantizer["dim"],
-            gumbel_codes=codes,
-            dtype=jnp.dtype(self.model["dtype"]),
-        )
-
-    def _wave_network(self) -> WaveAutoencoder:
-        if self.gumbel:
-            raise UsageError(
-                "quantizer.kind = 'gumbel' is for pictures: set 'nearest' for "
-                "model.kind = 'vqvae1d'"
-            )
-        model = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in self.model.items()
-        }
-        for name in ("kind", "length", "sample_rate", "dtype"):
-            del model[name]
-        levels = {
-            name: len(model[name]) for name in ("downs", "strides", "multipliers")
-        }
-        if len(set(levels.values())) > 1:
-            raise UsageError(
-                f"model.downs, strides and multipliers have {levels} entries: give as "
-                "many of each, one a level"
-            )
-        return WaveAutoencoder(
-            **model,
-            code_dim=self.quantizer["dim"],
-            dtype=jnp.dtype(self.model["dtype"]),
-        )
-
     def _media(self) -> dict[str, Any]:
         if self.is_image:
             size = self.model["resolution"]
@@ -127,31 +65,6 @@ class TokenizerTask:
             return {"kind": "image", "shape": shape}
         rate = self.model["sample_rate"]
         return {"kind": "audio", "shape": [self.model["length"]], "sample_rate": rate}
-
-    def _check(self) -> None:
-        size, hop = self.media["shape"][0], self.hops[-1]
-        if size % hop:
-            name = "resolution" if self.is_image else "length"
-            raise UsageError(
-                f"model.{name} = {size} is not a multiple of the {hop} of them that a "
-                "code stands for: change it, or the number of levels"
-            )
-        other = (
-            ("spectral", "log_spectral")
-            if self.is_image
-            else ("pyramid", "perceptual", "adversarial")
-        )
-        wrong = [name for name in other if self.losses[name]]
-        if wrong:
-            raise UsageError(
-                f"losses.{wrong[0]} = {self.losses[wrong[0]]} does not fit model.kind "
-                f"= {self.model['kind']!r}: set it to 0"
-            )
-        if self.is_image and self.settings["eval"]["figures"]:
-            raise UsageError(
-                "eval.figures = 'labelled_sound' judges sound, but model.kind = "
-                "'vqgan': set it to ''"
-            )
 
     def grid(self, level: int = 0) -> tuple[int, int]:
         """(H, W) of the codes of a level; (1, L) for sound."""
@@ -301,6 +214,11 @@ class TokenizerTask:
             "media": self.media,
             "num_codes": self.num_codes,
             "group": 1,
+            "given": [
+                *(["perceptual"] if self.losses["perceptual"] else []),
+                *(["remap"] if self.quantizer["remap"] else []),
+            ],
+            "kept": self.codebooks.kept,
             "outputs": {"tokens": (length,)},
         }
 

@@ -128,7 +128,7 @@ def test_truncated_pictures_are_unreadable(kind: str) -> None:
 
 @pytest.mark.parametrize("data", [b"no picture", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"RIFF"])
 def test_other_files_are_unreadable(data: bytes) -> None:
-    with pytest.raises(Unreadable, match="not a whole picture"):
+    with pytest.raises(Unreadable, match=r"known format|not a whole"):
         images.decode(data, "x")
 
 

@@ -60,7 +60,8 @@ def test_finished_is_left_alone(
     before = contents(own_digits)
     config = ml_collections.ConfigDict(default_config() | {"grid": (8, 8)})
     assert pretokenize(config, own_digits) == own_digits
-    assert contents(own_digits) == before and capsys.readouterr().out == ""
+    assert contents(own_digits) == before
+    assert capsys.readouterr().out == f"Token records of digits are in {own_digits}\n"
 
 
 def test_other_settings_are_refused(own_digits: Path) -> None:
@@ -77,9 +78,6 @@ def test_other_settings_are_refused(own_digits: Path) -> None:
 def test_killed_run_goes_on(
     digits_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        pass
-
     whole = pretokenize(with_data(shard_records=500), tmp_path / "whole")
     written = []
     write_shard = module.write_shard
@@ -109,6 +107,85 @@ def test_killed_run_goes_on(
     assert contents(tmp_path / "parts") == contents(whole)
     # shards are not what the records are
     assert read_card(whole).config != read_card(digits_records).config
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job of four shards that was killed after the second."""
+    config = with_data(shard_records=500) | {"negatives": {"number": 2}}
+    write_shard, written = module.write_shard, []
+
+    def killed(path: Path, *args):
+        written.append(path.name)
+        if len(written) == 3:
+            raise Killed
+        return write_shard(path, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_shard", killed)
+        with pytest.raises(Killed):
+            pretokenize(config, tmp_path)
+    return tmp_path
+
+
+def go_on(workdir: Path, **changes) -> Path:
+    negatives = {"number": 2} | changes
+    config = with_data(shard_records=500) | {"negatives": negatives}
+    return pretokenize(config, workdir)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda note: {**note, "groups": note["groups"][:5]},
+        lambda note: {**note, "counts": note["counts"][:5]},
+        lambda note: {**note, "unreadable": [1]},
+        lambda note: [note],
+    ],
+)
+def test_damaged_notes_are_not_believed(unfinished: Path, damage) -> None:
+    (first, _) = sorted(unfinished.glob("*.arrayrecord.json"))
+    first.write_text(json.dumps(damage(json.loads(first.read_text()))))
+    card = read_card(go_on(unfinished))
+    assert card.splits["train"].num_records == 1437
+    check_shards(card)
+
+
+def test_a_shard_that_changed_is_made_again(unfinished: Path) -> None:
+    (first, _) = sorted(unfinished.glob("*.arrayrecord"))
+    data = bytearray(first.read_bytes())
+    data[len(data) // 2] ^= 1
+    first.write_bytes(data)
+    check_shards(read_card(go_on(unfinished)))
+
+
+def test_another_number_of_negatives_loses_nothing(
+    unfinished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"negatives\.rule"):
+        go_on(unfinished, rule="labl")
+    card = read_card(go_on(unfinished, number=3))
+    assert card.splits["train"].negatives.number == 3
+
+
+def test_raw_data_that_changed_meanwhile(
+    unfinished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cdcd_jax.data.digits import DigitsSplit
+
+    monkeypatch.setattr(DigitsSplit, "__len__", lambda self: len(self.chosen) - 1)
+    with pytest.raises(InputError, match=r"examples.*1437.*1436"):
+        go_on(unfinished)
+
+
+def test_a_typo_locks_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"negatives\.rule = 'labl'"):
+        go_on(tmp_path, rule="labl")
+    assert read_card(go_on(tmp_path)).splits["train"].negatives.rule == "label"
 
 
 @pytest.mark.parametrize(
