@@ -276,6 +276,10 @@ SYNTHETIC = dict(
 )
 
 
+# The same for a tokenizer.
+SYNTHETIC_MEDIA = {k: v for k, v in SYNTHETIC.items() if k != "tokenizer"}
+
+
 def variant(name: str, variants: Mapping[str, Mapping]) -> Mapping:
     """The changes of a named variant, the part behind the colon of `--config=F:name`.
 

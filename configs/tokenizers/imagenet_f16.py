@@ -13,7 +13,7 @@ with this code; weights trained elsewhere come by
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC_MEDIA, experiment, merge, variant
 
 VARIANTS = {
     "": {},
@@ -22,11 +22,7 @@ VARIANTS = {
         losses=dict(perceptual=1.0, pyramid=0.0),
     ),
     "16384": dict(quantizer=dict(num_codes=16384)),
-    "synthetic": dict(
-        data=dict(synthetic=True),
-        eval=dict(at_end=False),
-        report=dict(sample_every=0),
-    ),
+    "synthetic": SYNTHETIC_MEDIA,
 }
 
 

@@ -9,7 +9,7 @@ elsewhere come by `python -m cdcd_jax.convert --family=taming`.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC_MEDIA, experiment, merge, variant
 
 VARIANTS = {
     "": {},
@@ -17,11 +17,7 @@ VARIANTS = {
         init_parts=dict(perceptual="runs/converted/lpips"),
         losses=dict(perceptual=1.0, pyramid=0.0),
     ),
-    "synthetic": dict(
-        data=dict(synthetic=True),
-        eval=dict(at_end=False),
-        report=dict(sample_every=0),
-    ),
+    "synthetic": SYNTHETIC_MEDIA,
 }
 
 

@@ -9,16 +9,9 @@ and speaker are the test split.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC_MEDIA, experiment, merge, variant
 
-VARIANTS = {
-    "": {},
-    "synthetic": dict(
-        data=dict(synthetic=True),
-        eval=dict(at_end=False),
-        report=dict(sample_every=0),
-    ),
-}
+VARIANTS = {"": {}, "synthetic": SYNTHETIC_MEDIA}
 
 
 def get_config(name: str = "") -> ConfigDict:
