@@ -3,7 +3,8 @@
 import numpy as np
 
 BANDS, FRAMES = 32, 24
-QUIET = 1e-4  # of the loudest frame's power; what lies around is silence
+QUIET = 1e-3  # of the loudest frame's power; what lies around is silence
+FLOOR = 1e-4  # of the loudest band's; what is weaker counts as this
 
 
 class SoundClassifier:
@@ -50,7 +51,7 @@ def features(audio: np.ndarray, sample_rate: int) -> np.ndarray:
         power = mel.sum(0)
         sounding = np.flatnonzero(power > QUIET * power.max())
         first, last = (sounding[0], sounding[-1]) if len(sounding) else (0, 0)
-        part = np.log(mel[:, first : last + 1] + 1e-6 * mel.max() + 1e-10)
+        part = np.log(mel[:, first : last + 1] + FLOOR * mel.max() + 1e-10)
         part -= part.mean()
         times = np.linspace(0, part.shape[1] - 1, FRAMES)
         below = np.floor(times).astype(int)

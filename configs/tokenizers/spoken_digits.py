@@ -23,7 +23,7 @@ def get_config(name: str = "") -> ConfigDict:
             path="data/spoken_digits/recordings",
             options=dict(
                 sample_rate=8000,
-                length=6144,
+                length=5120,
                 label="pattern",
                 pattern=r"(?P<label>\d)_\w+_(?P<group>\d+)",
                 split="group",
@@ -34,20 +34,20 @@ def get_config(name: str = "") -> ConfigDict:
         ),
         model=dict(
             kind="vqvae1d",
-            length=6144,
+            length=5120,
             sample_rate=8000,
-            downs=(3,),
-            strides=((4, 4, 2),),
+            downs=(2,),
+            strides=(4,),
             width=48,
             depth=2,
             multipliers=(1,),
             dilation_growth=3,
             dtype="float32",
         ),
-        quantizer=dict(num_codes=512, dim=32, commitment=0.25),
-        losses=dict(l2=5.0, spectral=0.1, log_spectral=0.1),
+        quantizer=dict(num_codes=1024, dim=64, commitment=0.25),
+        losses=dict(l2=20.0, spectral=0.1, log_spectral=0.1),
         optim=dict(
-            num_steps=2500, learning_rate=1e-3, warmup_steps=200, weight_decay=0.0
+            num_steps=3000, learning_rate=1e-3, warmup_steps=200, weight_decay=0.0
         ),
         eval=dict(num_samples=300, figures="labelled_sound", shown=16),
         report=dict(sample_every=1000),
