@@ -102,7 +102,12 @@ def _halve(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda path: os.truncate(path, 0), _halve, os.remove, _flip],
+    [
+        pytest.param(lambda path: os.truncate(path, 0), marks=pytest.mark.slow),
+        pytest.param(_halve, marks=pytest.mark.slow),
+        pytest.param(os.remove, marks=pytest.mark.slow),
+        _flip,
+    ],
     ids=["empty", "half", "deleted", "flipped"],
 )
 def test_damage_to_any_file_never_gives_wrong_values(

@@ -345,7 +345,8 @@ def test_task_loss(golden: Golden, name: str, monkeypatch: pytest.MonkeyPatch) -
         ),
         contrastive=dict(
             form="difference",
-            negatives="intra",
+            negatives="inter",
+            inter_from="records",  # both kinds come with the batch
             level=mode.intra_level if intra else mode.inter_level,
             weight=weight,
             num_negatives=(3 if intra else 10) if weight else 0,

@@ -46,6 +46,7 @@ SWITCHES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", SWITCHES[::7])
 def test_every_kind_of_contrast_gives_finite_gradients(switch):
     task, params, extra = task_and_params(contrastive=switch)
@@ -141,12 +142,18 @@ def test_dropped_examples_are_left_out_of_the_contrast():
     assert np.isnan(metrics["nce_accuracy"])
 
 
-def test_negatives_of_the_records_come_first():
-    task = make_task(tiny.settings())
+def test_negatives_of_the_records():
+    contrast = dict(inter_from="records", num_negatives=2)
+    task = make_task(tiny.settings(contrastive=contrast))
+    # each example brings its own, so that none need stay together
+    assert task.describe()["negatives"] == 2 and task.describe()["group"] == 1
     batch = {**tiny.batch(), "negatives": np.zeros((16, 2, 64), np.int32)}
     negative, valid = task.contrast.negatives(jax.random.key(0), batch)
     assert negative.shape == (16, 2, 64) and int(negative.max()) == 0
     assert bool(valid.all())
+    both = make_task(tiny.settings(contrastive={**contrast, "negatives": "both"}))
+    negative, _ = both.contrast.negatives(jax.random.key(0), batch)
+    assert negative.shape == (16, 4, 64) and int(negative[:, 2:].max()) == 0
 
 
 def test_the_bound_of_a_uniform_model_is_that_of_ignorance():

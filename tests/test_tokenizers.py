@@ -97,9 +97,12 @@ def steps(config, number):
         {},
         dict(quantizer=dict(update="gradient")),
         dict(quantizer=dict(kind="gumbel", num_codes=16, dim=4), losses=dict(kl=0.01)),
-        dict(
-            model=dict(patch=1, channel_mult=(1, 2), num_res_blocks=1),
-            losses=dict(pyramid=0.5, l1=1.0),
+        pytest.param(
+            dict(
+                model=dict(patch=1, channel_mult=(1, 2), num_res_blocks=1),
+                losses=dict(pyramid=0.5, l1=1.0),
+            ),
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -113,6 +116,7 @@ def test_it_learns_to_reconstruct(changes):
     assert tiny.max_difference(*parts) > 0
 
 
+@pytest.mark.slow
 def test_sound_has_codes_at_every_level():
     task, rows, _ = steps(settings(SOUND), 3)
     assert {"l2_0", "l2_1", "spectral_0", "usage_1"} <= set(rows[0])

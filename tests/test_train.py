@@ -44,7 +44,10 @@ def test_the_step_traces_once_and_the_loss_falls():
     "contrast",
     [
         dict(path="shared", negatives="both"),
-        dict(path="parallel", critic="ratio", negatives="inter"),
+        pytest.param(
+            dict(path="parallel", critic="ratio", negatives="inter"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_no_key_is_used_twice(contrast):
@@ -197,7 +200,11 @@ def start_and_signal(workdir, number, after):
 
 
 @pytest.mark.parametrize(
-    ("number", "after"), [(signal.SIGTERM, 7), (signal.SIGKILL, 11)]
+    ("number", "after"),
+    [
+        (signal.SIGTERM, 7),
+        pytest.param(signal.SIGKILL, 11, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(unbroken, tmp_path, number, after):
     code, text = start_and_signal(tmp_path, number, after)
@@ -213,6 +220,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(unbroken, tmp_path, number, after):
     assert tiny.rows(tmp_path) == tiny.rows(unbroken)
 
 
+@pytest.mark.slow
 def test_a_truncated_checkpoint_is_skipped_by_name(unbroken, tmp_path, caplog):
     workdir = shutil.copytree(unbroken, tmp_path / "run")
     newest = max((workdir / "checkpoints").iterdir(), key=lambda p: int(p.name))

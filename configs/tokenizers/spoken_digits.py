@@ -1,4 +1,4 @@
-r"""A tokenizer of spoken digits at 8 kHz: 128 tokens of 512 codes a second.
+r"""A tokenizer of spoken digits at 8 kHz: 500 tokens of 1,024 codes a second.
 
     python -m cdcd_jax.main --config=configs/tokenizers/spoken_digits.py \
         --config.data.path=DIR    # DIR/<digit>_<speaker>_<i>.wav

@@ -81,7 +81,7 @@ def test_open_tokenizer() -> None:
         ({"kind": "checkpoint"}, "no tokenizer.path"),
         ({"kind": "palette", "levels": 17, "depth": 1}, "depth"),
         ({"kind": "palette", "levels": 1}, "from 2 to 256"),
-        ({"kind": "palette", "levels": 17.0}, "from 2 to 256"),
+        ({"kind": "palette", "levels": 17.0}, "expected a int"),
     ],
 )
 def test_open_tokenizer_refuses(config: dict, message: str) -> None:
