@@ -152,7 +152,7 @@ def _make_shards(
         return
     rows = [row for number, _ in todo for row in shards.range(number)]
     stream = iter(_read_ahead(shards, rows))
-    progress = Progress(len(rows))
+    progress = Progress(len(rows), unit="record")
     done, shown = 0, -np.inf
     for number, path in todo:
         part = itertools.islice(stream, len(shards.range(number)))

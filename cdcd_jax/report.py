@@ -185,9 +185,14 @@ class Progress:
     """How far a run is: one live line on a terminal, plain lines elsewhere."""
 
     def __init__(
-        self, total_steps: int, start_step: int = 0, stream: TextIO | None = None
+        self,
+        total_steps: int,
+        start_step: int = 0,
+        stream: TextIO | None = None,
+        unit: str = "step",
     ) -> None:
         """Args: last step, step of the resumed checkpoint, where to (sys.stderr)."""
+        self._unit = unit
         self._total = total_steps
         self._stream = sys.stderr if stream is None else stream
         self._live = self._stream.isatty()
@@ -222,13 +227,13 @@ class Progress:
 
     def _line(self, step: int, now: float, metrics: Mapping[str, Any]) -> str:
         done = 100 * step / self._total if self._total else 100.0
-        parts = [f"step {step}/{self._total} ({done:.0f}%)"]
+        parts = [f"{self._unit} {step}/{self._total} ({done:.0f}%)"]
         names = sorted(metrics, key=lambda name: name != "loss")  # the loss first
         parts += [f"{name} {_short(metrics[name])}" for name in names[:4]]
         first_step, first_time = self._first or (step, now)
         if step > first_step and now > first_time:
             rate = (step - first_step) / (now - first_time)
-            parts.append(f"{rate:.3g} steps/s")
+            parts.append(f"{rate:.3g} {self._unit}s/s")
             parts.append(f"{_duration((self._total - step) / rate)} left")
         return "  ".join(parts)
 
