@@ -153,7 +153,7 @@ class CheckpointTokenizer:
             {k: v for k, v in part.items() if k in names}
             for part in jax.eval_shape(self.task.init, jax.random.key(0))
         ]
-        self.step, params, extra = load_parts(path, *wanted)
+        _, params, extra = load_parts(path, *wanted)
         self._params, self._extra = self.task.own_parts(params, extra)
         self.fingerprint = self._fingerprint()
         self._batch_size = batch_size

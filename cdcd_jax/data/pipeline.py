@@ -60,7 +60,7 @@ def open_raw(config: Mapping[str, Any], media: Mapping[str, Any]) -> RawSource:
         )
     source = open_source(data["raw"], data["path"], data["options"], config["seed"])
     found = source.card()["media"]
-    differing = [key for key in media if list_or_value(found.get(key)) != media[key]]
+    differing = [key for key in media if _list_or_value(found.get(key)) != media[key]]
     if differing:
         raise UsageError(
             f"Found examples {found} of {data['raw']}; expected {dict(media)}, as "
@@ -69,7 +69,7 @@ def open_raw(config: Mapping[str, Any], media: Mapping[str, Any]) -> RawSource:
     return source
 
 
-def list_or_value(value: Any) -> Any:
+def _list_or_value(value: Any) -> Any:
     """Tuples as lists, to compare shapes."""
     return list(value) if isinstance(value, tuple) else value
 

@@ -144,7 +144,8 @@ class UnreadableFiles:
             raise InputError(
                 f"Found {count} unreadable of {self._total} examples, more than "
                 f"{MOST_UNREADABLE:.0%}: {self._listed(10)}; expected files that can "
-                "be read; repair or remove them, then run the same command again."
+                "be read; repair them and run the same command again, or remove them "
+                "and, where records were begun, those records too."
             )
 
     def _listed(self, most: int) -> str:
