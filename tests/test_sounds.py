@@ -53,7 +53,7 @@ def test_real_digits_are_understood(tmp_path: Path) -> None:
     data = load_config("configs/tokenizers/spoken_digits.py").to_dict()["data"]
     folder = str(tmp_path / "recordings")
     source = open_source(data["raw"], folder, data["options"])
-    assert source.card()["media"]["shape"] == [8192]
+    assert source.card()["media"]["shape"] == [5120]
     found = {}
     for name in ("train", "test"):
         split = source.split(name)
