@@ -38,7 +38,8 @@ def _common() -> dict[str, Any]:
         stages={},
         # a work directory whose newest averaged parameters to start from, "" for none
         init_from="",
-        # part of the parameters -> the work directory that it comes from
+        # part of the parameters -> the work directory that it comes from; of a/b the
+        # directory of that part alone, such as encoders_text/tower of a converted CLIP
         init_parts={},
         optim=dict(
             num_steps=1000,
@@ -91,8 +92,10 @@ def _conditional() -> dict[str, Any]:
             mlp_ratio=4,
             activation="gelu",
             position_grid=(),  # of the reference forms' tables; () for `grid`
-            conditions={},  # modality -> dict(kind="label", num_classes=..) or
-            # dict(kind="array", shape=(S, D) or (D,))
+            # modality -> dict(kind="label", num_classes=..), dict(kind="text", ..), ...:
+            # kinds and keys in networks.conditioners; frozen=True keeps its weights
+            conditions={},
+            join="concat",  # of the conditions' sequences: concat, or add as CDCD does
             condition_dropout=0.1,  # share of examples that see the learned null
             scan_layers=False,  # stack the blocks and scan over them
             remat="none",  # none, dots, full
@@ -133,6 +136,8 @@ def _conditional() -> dict[str, Any]:
             top_k=0,
             batch_size=250,  # samples at once
             num_samples=10,  # `--mode=generate`: samples of each condition
+            overlap=0.5,  # of a window of long music, continued from the one before
+            videos=4,  # of dances with their music that `--mode=generate` draws
         ),
         eval=dict(
             at_end=False,

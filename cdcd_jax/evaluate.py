@@ -7,14 +7,22 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from cdcd_jax import hosts, report, sharding
 from cdcd_jax.data.card import Card
-from cdcd_jax.data.pipeline import one_pass, open_dataset, open_raw, raw_pass
+from cdcd_jax.data.pipeline import (
+    one_pass,
+    open_dataset,
+    open_raw,
+    raw_pass,
+    spread_records,
+)
 from cdcd_jax.data.sources import known_split
 from cdcd_jax.errors import UsageError
 from cdcd_jax.generate import (
-    default_conditions,
     draw_key,
+    every_label,
     held_out,
     write_reconstructions,
 )
@@ -114,15 +122,20 @@ def _sampled(
     settings, sampling = config["eval"], config["sampling"]
     began = time.perf_counter()
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
+    rate = tokenizer.sample_rate
     samples, scales = {}, {"unguided": 1.0, "guided": settings["guidance_scale"]}
+    drawn_for = _drawn_for(config, card, task) if settings["figures"] else {}
+    truth = drawn_for.pop("truth", None)
+    if truth is not None:
+        truth = tokenizer.decode(truth)
     for name, scale in scales.items() if settings["figures"] else ():
-        condition = default_conditions(config, task, settings["num_samples"])
+        key, rows = draw_key(config, name), settings["num_samples"]
         options = SamplingOptions.of(sampling, guidance_scale=scale)
-        outputs = task.sample(params, extra, condition, draw_key(config, name), options)
+        outputs = task.sample(params, extra, drawn_for, key, options, rows)
         outputs |= tokenizer.decode(outputs["tokens"])
-        rate = tokenizer.sample_rate
-        write_samples(workdir / "samples" / name, outputs, condition, True, rate)
-        samples[name] = {**outputs, "condition": condition}
+        write_samples(workdir / "samples" / name, outputs, drawn_for, True, rate)
+        samples[name] = {**outputs, "condition": drawn_for}
+        samples[name] |= {"truth": truth, "sample_rate": rate}
     sampled = time.perf_counter()
     size = config["data"]["batch_size"]
     batches: dict[str, Any] = {"samples": samples}
@@ -137,6 +150,21 @@ def _sampled(
         f"sampling {sampled - began:.1f} s ({rows} samples, {sampling['steps']} "
         f"evaluations each), evaluation {time.perf_counter() - sampled:.1f} s"
     )
+
+
+def _drawn_for(
+    config: Mapping[str, Any], card: Card, task: Any
+) -> dict[str, np.ndarray]:
+    """Conditions of the samples, and the tokens of their records as 'truth', if any.
+
+    Labels go through all classes; else the rows are held-out records.
+    """
+    conditions = task.describe()["conditions"]
+    number = config["eval"]["num_samples"]
+    if all(spec["kind"] == "label" for spec in conditions.values()):
+        return every_label(conditions, number)
+    rows = spread_records(card, config["eval"]["split"], number)
+    return {**rows["condition"], "truth": rows["tokens"]}
 
 
 def _reconstructed(

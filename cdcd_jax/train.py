@@ -226,16 +226,31 @@ def start(
         _, params, extra = load_parts(config["init_from"], abstract.params, kept)
         state = state.replace(extra={**state.extra, **extra})
     for name, source in config["init_parts"].items():
-        if name not in params:
-            raise UsageError(
-                f"config.init_parts names {name!r}, which is no part of this model: "
-                f"expected some of {', '.join(params)}"
-            )
-        part = {name: abstract.params[name]}
-        params = {**params, **load_parts(source, part, {})[1]}
+        params = _with_part(params, abstract.params, name, source)
     if params is state.params:
         return state
     return state.replace(params=params, ema_params=jax.tree.map(jnp.copy, params))
+
+
+def _with_part(params: Any, abstract: Any, name: str, source: str) -> Any:
+    """`params` with the part `name` of a work directory; see config.init_parts.
+
+    Raises:
+        UsageError: no such part of this model.
+        InputError: no such part there, or one of other shapes.
+    """
+    first, _, rest = name.partition("/")
+    if first not in params:
+        raise UsageError(
+            f"config.init_parts names {first!r}, which is no part of this model: "
+            f"expected some of {', '.join(params)}"
+        )
+    if not rest:
+        return {**params, **load_parts(source, {name: abstract[name]}, {})[1]}
+    if "/" not in rest and rest in params[first]:  # the source is that part alone
+        loaded = load_parts(source, abstract[first][rest], {})[1]
+        return {**params, first: {**params[first], rest: loaded}}
+    return {**params, first: _with_part(params[first], abstract[first], rest, source)}
 
 
 def load_params(

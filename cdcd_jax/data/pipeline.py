@@ -287,6 +287,22 @@ def one_pass(card: Card, split: str, batch_size: int) -> Iterator[Batch]:
     return _with_own_errors(dataset[index] for index in range(len(dataset)))
 
 
+def spread_records(card: Card, split: str, number: int) -> Batch:
+    """`number` records spread evenly over a split, as one batch.
+
+    Raises:
+      InputError: unknown split, or a corrupt record.
+    """
+    records = RecordSource(card, split)
+    chosen = np.linspace(0, len(records) - 1, number).astype(int)
+    rows = [records[int(i)] for i in chosen]
+    condition = {
+        name: np.stack([row["condition"][name] for row in rows])
+        for name in rows[0]["condition"]
+    }
+    return {"tokens": np.stack([r["tokens"] for r in rows]), "condition": condition}
+
+
 def raw_pass(split: RawSplit, kind: str, number: int, batch_size: int) -> list[Batch]:
     """At most `number` examples of a raw split, spread evenly over it, as batches.
 

@@ -15,14 +15,21 @@ Dtype = Any
 
 
 class Block(nn.Module):
-    """x + attention(ln(x)), then x + mlp(ln(x)); each token sees itself and before."""
+    """x + attention(ln(x)), then x + mlp(ln(x)).
+
+    Attributes:
+        heads: of the attention.
+        causal: each token sees itself and what is before it.
+        dtype: of the products.
+    """
 
     heads: int
+    causal: bool = True
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, L, D] -> [B, L, D]."""
+    def __call__(self, x: jax.Array, seen: jax.Array | None = None) -> jax.Array:
+        """[B, L, D] -> [B, L, D]; seen: bool [B, L], the tokens that may be seen."""
         width = x.shape[-1]
 
         def dense(size: int, name: str, inputs: jax.Array) -> jax.Array:
@@ -34,7 +41,8 @@ class Block(nn.Module):
         h = _norm("ln1")(x)
         shape = (*x.shape[:2], self.heads, width // self.heads)
         q, k, v = (dense(width, n, h).reshape(shape) for n in ("query", "key", "value"))
-        h = jax.nn.dot_product_attention(q, k, v, is_causal=True)
+        mask = None if seen is None else seen[:, None, None, :]
+        h = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=self.causal)
         x = x + dense(width, "proj", h.reshape(x.shape))
         h = gelu2(dense(4 * width, "hidden", _norm("ln2")(x)))
         return x + dense(width, "out", h)
@@ -85,7 +93,7 @@ class ClipText(nn.Module):
         positions = self.param("positions", nn.initializers.normal(0.01), shape)
         x = table(tokens) + positions[: tokens.shape[1]]
         for i in range(self.layers):
-            x = Block(self.heads, self.dtype, name=f"block_{i}")(x)
+            x = Block(self.heads, dtype=self.dtype, name=f"block_{i}")(x)
         sequence = _norm("ln_final")(x)
         end = jnp.argmax(tokens, axis=-1)
         pooled = jnp.take_along_axis(sequence, end[:, None, None], axis=1)[:, 0]

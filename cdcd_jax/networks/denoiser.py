@@ -7,7 +7,8 @@ table in every block, or a sequence for cross-attention. 'modern' is ours: time 
 continuous, so that one network serves any T and any grid of times; time and condition
 vector set scale, shift and gate of every branch (after Peebles and Xie 2023, but all
 branches start open); queries and keys are normalised; positions are rotary in both axes
-of the grid; cross-attention is there when the condition has a sequence.
+of the grid; cross-attention is there when the condition has a sequence, and what a
+condition says of each token is added to it.
 """
 
 from typing import Any, NamedTuple
@@ -189,6 +190,8 @@ class Denoiser(nn.Module):
                 "positions", normal_init, (x_t.shape[1], self.width), jnp.float32
             )
             x, vector = x + table, self._vector(t, encoded)
+            if encoded.aligned is not None:
+                x = x + encoded.aligned
         else:
             x, vector = x + self._factorised_positions(x_t.shape[1]), None
         x = constrain(x, "batch", "length", "features")
@@ -261,15 +264,22 @@ class ConditionalDenoiser(nn.Module):
     Attributes:
         denoiser: the settings of `Denoiser`.
         conditions: modality -> settings of its conditioner.
+        join: of several sequences, see `conditioners.join`.
     """
 
     denoiser: dict[str, Any]
     conditions: dict[str, Any]
+    join: str = "concat"
 
     def setup(self) -> None:
-        self.network = Denoiser(**self.denoiser)
+        settings = self.denoiser
+        self.network = Denoiser(**settings)
+        length = settings["grid"][0] * settings["grid"][1]
+        modern = settings["form"] == "modern"
         self.encoders = {
-            name: conditioners.make_conditioner(name, spec, self.denoiser["width"])
+            name: conditioners.make_conditioner(
+                name, spec, settings["width"], length, modern
+            )
             for name, spec in self.conditions.items()
         }
 
@@ -278,7 +288,8 @@ class ConditionalDenoiser(nn.Module):
     ) -> conditioners.Encoded:
         """Arrays [B, ...] by modality; drop bool [B]: where true, all nulls at once."""
         return conditioners.join(
-            [self.encoders[name](condition[name], drop) for name in self.encoders]
+            [self.encoders[name](condition[name], drop) for name in self.encoders],
+            self.join,
         )
 
     def features(

@@ -16,6 +16,7 @@ from cdcd_jax.diffusion import contrastive, objective, sampler, schedule
 from cdcd_jax.diffusion.transition import sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
+from cdcd_jax.networks import conditioners
 from cdcd_jax.networks.attention import IMPLEMENTATIONS
 from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
 from cdcd_jax.networks.partition import constrain, parts
@@ -59,6 +60,7 @@ class ConditionalTask:
         self.length = self.grid[0] * self.grid[1]
         self.num_codes = model["num_codes"]
         choose("model", "form", model["form"], FORMS)
+        choose("model", "join", model["join"], conditioners.JOINS)
         choose("eval", "figures", config["eval"]["figures"], metric_figures.FIGURES)
         sampling = config["sampling"]
         try:
@@ -74,8 +76,12 @@ class ConditionalTask:
         except ValueError as error:
             raise UsageError(str(error)) from None
         self.conditions = {k: dict(v) for k, v in model["conditions"].items()}
+        for name, spec in self.conditions.items():
+            conditioners.check_spec(name, spec)
         self.network = ConditionalDenoiser(
-            denoiser=self._denoiser_settings(model), conditions=self.conditions
+            denoiser=self._denoiser_settings(model),
+            conditions=self.conditions,
+            join=model["join"],
         )
         self.draw_batch = jax.jit(self._draw, static_argnames=("batch", "options"))
         self._bound_batch = jax.jit(self._bound)
@@ -92,10 +98,10 @@ class ConditionalTask:
             )
         specs = self.conditions.values()
         classes = [c["num_classes"] for c in specs if c["kind"] == "label"]
-        sequences = [c for c in specs if len(c.get("shape", ())) == 2]
+        sequences = [c for c in specs if conditioners.gives_sequence(c)]
         needs = {
             "selfcondition": (classes, "kind='label'"),
-            "selfcross": (sequences, "kind='array' and shape=(S, D)"),
+            "selfcross": (sequences, "a sequence, such as kind='text'"),
         }
         found, kind = needs.get(model["form"], (True, ""))
         if not found:
@@ -194,27 +200,39 @@ class ConditionalTask:
         condition: Mapping[str, jax.Array],
         key: jax.Array,
         options: SamplingOptions,
+        number: int | None = None,
+        known: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
         """Draws one sample for each row of the condition.
 
         Args:
-            condition: {name: [N, ...]}.
+            condition: {name: [N, ...]}; what the model does not take is left out.
             options: see `SamplingOptions`; batches of `sampling.batch_size` rows.
+            number: N, where the model takes no condition.
+            known: tokens int32 [N, L] and bool [N, L]: where true, the token stands.
 
         Returns:
             tokens int32 [N, L].
         """
         del extra
-        number = len(next(iter(condition.values())))
+        condition = {name: condition[name] for name in self.conditions}
+        if number is None:
+            number = len(next(iter(condition.values())))
         size = min(self.settings["sampling"]["batch_size"], number)
         size = -(-size // parts("batch")) * parts("batch")
         drawn = []
         for i in range(0, number, size):
             # the last batch is filled up with its own rows, so that one shape compiles
             rows = np.minimum(np.arange(i, i + size), number - 1)
-            part = {k: np.asarray(v)[rows] for k, v in condition.items()}
+            chosen = functools.partial(np.take, indices=rows, axis=0)
+            part, stands = jax.tree.map(chosen, (condition, known))
             sample = self.draw_batch(
-                params, part, jax.random.fold_in(key, i), batch=size, options=options
+                params,
+                part,
+                jax.random.fold_in(key, i),
+                stands,
+                batch=size,
+                options=options,
             )
             drawn.append(np.asarray(sample.tokens))
         return {"tokens": np.concatenate(drawn)[:number]}
@@ -227,7 +245,7 @@ class ConditionalTask:
         Args:
             batches: 'train' and 'test', lists of batches that cover each split once,
                 decoded where `eval.figures` judges them; 'samples', name -> {tokens,
-                decoded arrays, condition}.
+                decoded arrays, condition, and more that a judge may want}.
 
         Returns:
             name -> number, and `<name>/n` beside each estimate.
@@ -236,16 +254,24 @@ class ConditionalTask:
         judge = metric_figures.FIGURES[self.settings["eval"]["figures"]]
         splits = {}
         for name in ("train", "test") if self.settings["eval"]["figures"] else ():
-            joined = jax.tree.map(lambda *parts: np.concatenate(parts), *batches[name])
-            condition = {k: joined["condition"][k] for k in self.conditions}
-            splits[name] = {**joined, "condition": condition}
+            concatenate = lambda *parts: np.concatenate(parts)
+            splits[name] = jax.tree.map(concatenate, *batches[name])
         if not splits:
             return figures
         return {**figures, **judge(batches["samples"], **splits)}
 
     def labels(self, params: Params) -> Any:
-        """Everything is trained."""
-        return jax.tree.map(lambda _: "train", params)
+        """Everything is trained but the towers of conditions with frozen=True."""
+        frozen = {
+            f"encoders_{k}" for k, v in self.conditions.items() if v.get("frozen")
+        }
+
+        def label(path: Any, _: Any) -> str:
+            names = [entry.key for entry in path[:2]]
+            # what is learned beside the tower: nulls and projections
+            return "frozen" if names[0] in frozen and names[1] == "tower" else "train"
+
+        return jax.tree_util.tree_map_with_path(label, params)
 
     def describe(self) -> dict[str, Any]:
         """Conditions by name (kind, shape, range) and what a sample is.
@@ -269,7 +295,8 @@ class ConditionalTask:
     def empty_condition(self, batch: int) -> dict[str, jax.Array]:
         """A condition of zeros, for shapes and for the null."""
         shape = lambda spec: tuple(spec.get("shape", ()))
-        dtype = lambda spec: jnp.int32 if spec["kind"] == "label" else jnp.float32
+        integers = conditioners.INTEGERS
+        dtype = lambda spec: jnp.int32 if spec["kind"] in integers else jnp.float32
         return {
             name: jnp.zeros((batch, *shape(spec)), dtype(spec))
             for name, spec in self.conditions.items()
@@ -294,6 +321,7 @@ class ConditionalTask:
         params,
         condition,
         key,
+        known=None,
         *,
         batch: int,
         options: SamplingOptions,
@@ -336,6 +364,7 @@ class ConditionalTask:
             temperature=options.temperature,
             top_p=options.top_p,
             top_k=options.top_k,
+            known=known,
         )
         # whole on every device, so that every process can read them
         return jax.tree.map(lambda a: constrain(a, *[None] * a.ndim), drawn)
