@@ -92,7 +92,7 @@ def _conditional() -> dict[str, Any]:
             mlp_ratio=4,
             activation="gelu",
             position_grid=(),  # of the reference forms' tables; () for `grid`
-            # modality -> dict(kind="label", num_classes=..), dict(kind="text", ..), ...:
+            # modality -> dict(kind="label", num_classes=..), dict(kind="text", ..), ..:
             # kinds and keys in networks.conditioners; frozen=True keeps its weights
             conditions={},
             join="concat",  # of the conditions' sequences: concat, or add as CDCD does
@@ -145,13 +145,17 @@ def _conditional() -> dict[str, Any]:
             num_samples=1000,  # spread evenly over the conditions
             guidance_scale=2.0,  # of the `guided` samples
             bound_samples=16,  # times t an example, spread evenly over 1..T
-            figures="",  # labelled_pixels, or "" for the bound alone
+            # a key of metrics.figures.FIGURES, or "" for the bound alone
+            figures="",
+            # what trains their classifiers: records (decoded tokens), or raw (the
+            # examples that the records were made of)
+            judge="records",
         ),
     )
 
 
 def _tokenizer() -> dict[str, Any]:
-    """A tokenizer of pictures (model.kind vqgan) or of sound (vqvae1d).
+    """A tokenizer of pictures (model.kind vqgan, patches) or of sound (vqvae1d).
 
     Weights of losses are relative to means over pixels or samples in [-1, 1].
     """

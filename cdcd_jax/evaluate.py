@@ -1,12 +1,14 @@
 """A checkpoint -> figures: draws samples, judges them, writes evaluation.json."""
 
+import itertools
 import json
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from cdcd_jax import hosts, report, sharding
@@ -18,8 +20,8 @@ from cdcd_jax.data.pipeline import (
     raw_pass,
     spread_records,
 )
-from cdcd_jax.data.sources import known_split
-from cdcd_jax.errors import UsageError
+from cdcd_jax.data.sources import known_split, open_source
+from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.generate import (
     draw_key,
     every_label,
@@ -141,9 +143,18 @@ def _sampled(
     batches: dict[str, Any] = {"samples": samples}
     batches["test"] = list(one_pass(card, settings["split"], size))
     if settings["figures"]:  # which judge decoded examples
-        batches["train"] = list(one_pass(card, "train", size))
-        for batch in (*batches["train"], *batches["test"]):
+        judged = {"test": batches["test"], "train": list(one_pass(card, "train", size))}
+        raw = settings["judge"] == "raw"
+        for batch in batches["test"] if raw else itertools.chain(*judged.values()):
             batch |= tokenizer.decode(batch["tokens"])
+        if raw:
+            samples["reconstructed"] = _joined(batches["test"])
+            names = {"test": settings["split"], "train": "train"}
+            judged = {k: _raw_examples(card, split) for k, split in names.items()}
+        batches["judged"] = {
+            name: {**_joined(part), "sample_rate": rate}
+            for name, part in judged.items()
+        }
     figures = task.evaluate(params, extra, batches, draw_key(config, "evaluate"))
     rows = settings["num_samples"] * len(samples)
     return figures, (
@@ -165,6 +176,29 @@ def _drawn_for(
         return every_label(conditions, number)
     rows = spread_records(card, config["eval"]["split"], number)
     return {**rows["condition"], "truth": rows["tokens"]}
+
+
+def _joined(batches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
+
+
+def _raw_examples(card: Card, split: str) -> list[dict[str, Any]]:
+    """The plain examples that the records were made of, as a judge takes them.
+
+    Raises:
+        InputError: the raw data are not there any more.
+    """
+    if not card.config:
+        raise InputError(
+            f"Found records {card.directory} that do not say what they were made of; "
+            "expected the raw data for eval.judge = 'raw'; set it to 'records'."
+        )
+    data, seed = card.config["data"], card.config["seed"]
+    source = open_source(data["raw"], data["path"], data["options"], seed)
+    kind, part = source.card()["media"]["kind"], source.split(split)
+    batches = raw_pass(part, kind, len(part), 256)
+    name = {"image": "images", "audio": "audio"}[kind]
+    return [{name: b[kind], "condition": b["condition"]} for b in batches]
 
 
 def _reconstructed(

@@ -3,6 +3,8 @@
 import ast
 import dataclasses
 import importlib.util
+import itertools
+import json
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.report import as_path
 
 MODES = ("train", "evaluate", "generate", "pretokenize", "inspect", "plan")
+SAVED = "config.json"  # in a work directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +116,13 @@ def _take_conditions(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 def load_config(text: str) -> ConfigDict:
     """Runs `get_config(variant)` of the file that `--config=<file>[:variant]` names.
 
+    A `config.json` of a work directory is taken as it is.
+
     Raises:
         UsageError: no such file or variant, or a file that is not a config.
     """
+    if text.rpartition("/")[2] == SAVED:
+        return _saved_config(as_path(text))
     file, variant = find_config(text)
     spec = importlib.util.spec_from_file_location("config", file)
     if spec is None or spec.loader is None:
@@ -128,6 +135,39 @@ def load_config(text: str) -> ConfigDict:
     if not hasattr(module, "get_config"):
         raise UsageError(f"config {file} has no function get_config(variant)")
     return module.get_config(variant)
+
+
+def _saved_config(path: Any) -> ConfigDict:
+    """The config of a model that was trained or converted, with today's defaults."""
+
+    def tuples(value: Any) -> Any:  # which are lists in json
+        if isinstance(value, dict):
+            return {k: tuples(v) for k, v in value.items()}
+        return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+    try:
+        saved = tuples(dict(json.loads(path.read_text())))
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"cannot read {path} ({error}): bring back the file, or name the config "
+            "with --config"
+        ) from None
+    base = defaults(saved.get("task", "conditional"))
+    # a stage's own keys, such as its mode, are none of its config
+    return ConfigDict(merge(base, {k: v for k, v in saved.items() if k in base}))
+
+
+def _from_workdir(words: Sequence[str]) -> str | None:
+    """`<workdir>/config.json` where a trained model is to be used; otherwise None."""
+    told = {"mode": "", "workdir": ""}
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
+        name, equals, text = word.partition("=")
+        if name.lstrip("-") in told and name.startswith("-"):
+            told[name.lstrip("-")] = text if equals else following
+    if told["mode"] not in ("generate", "evaluate") or not told["workdir"]:
+        return None
+    path = as_path(told["workdir"]) / SAVED
+    return str(path) if path.exists() else None
 
 
 def _explain(error: Exception, config: ConfigDict, argv: Sequence[str]) -> str:
@@ -148,7 +188,13 @@ def _define(config: ConfigDict, argv: Sequence[str]) -> flags.FlagValues:
     config_flags.DEFINE_config_dict(
         "config", config, flag_values=values, sys_argv=list(argv)
     )
-    flags.DEFINE_string("workdir", None, "default runs/X[-variant]", flag_values=values)
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "default runs/X[-variant]; to generate and to evaluate, a model's own "
+        "config.json serves where --config is left out",
+        flag_values=values,
+    )
     flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
     flags.DEFINE_string("name", "user", "of generated samples", flag_values=values)
     flags.DEFINE_integer(
@@ -205,6 +251,7 @@ def parse(argv: Sequence[str]) -> Options | None:
     """
     words, conditions = _take_conditions(argv)
     words, given = _take_file(words)
+    given = _from_workdir(words) if given is None else given
     config = ConfigDict(defaults()) if given is None else load_config(given)
     try:
         values = _define(config, words)
@@ -220,7 +267,10 @@ def parse(argv: Sequence[str]) -> Options | None:
     if left:
         raise UsageError(f"unknown argument {left[0]!r}: flags begin with --")
     if given is None and values.mode != "inspect":
-        raise UsageError("no --config: give one, e.g. --config=configs/digits.py")
+        advice = "give one, e.g. --config=configs/digits.py"
+        if values.mode in ("generate", "evaluate") and values.workdir:
+            advice += f"; {values.workdir} holds no {SAVED}, which could stand for it"
+        raise UsageError(f"no --config: {advice}")
     if values.views and values.mode != "pretokenize":
         raise UsageError(f"--views={values.views} is for --mode=pretokenize alone")
     if values.views < 0:

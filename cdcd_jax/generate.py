@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from cdcd_jax import hosts, report, sharding
-from cdcd_jax.data.card import CARD_NAME, read_card
+from cdcd_jax import hosts, prompts, report, sharding, windows
+from cdcd_jax.data.card import CARD_NAME, Card, read_card
 from cdcd_jax.errors import UsageError
 from cdcd_jax.samples import compare, write_samples
 from cdcd_jax.tasks import make_task
@@ -38,51 +38,6 @@ def every_label(
     return rows
 
 
-def parse_conditions(
-    given: Mapping[str, str], conditions: Mapping[str, Mapping], repeat: int
-) -> dict[str, np.ndarray]:
-    """The rows that `--condition.<modality>=...` asks for, each `repeat` times.
-
-    Args:
-        given: modality -> text; labels are numbers with commas between.
-        conditions: what the task takes (`describe`).
-
-    Raises:
-        UsageError: an unknown or missing modality, or a value that it cannot take.
-    """
-    unknown = sorted(set(given) - set(conditions))
-    if unknown:
-        raise UsageError(
-            f"unknown --condition.{unknown[0]}: this model takes "
-            f"{', '.join(conditions) or 'no condition'}"
-        )
-    if not given:
-        return every_label(conditions, repeat * 10)
-    rows = {}
-    for name, spec in conditions.items():
-        if name not in given:
-            raise UsageError(f"--condition.{name} is missing: this model needs it")
-        if spec["kind"] != "label":
-            raise UsageError(
-                f"--condition.{name}: values of kind {spec['kind']!r} cannot be given "
-                "on the command line; call the task's sample() with arrays"
-            )
-        rows[name] = np.repeat(_labels(name, given[name], spec["num_classes"]), repeat)
-    if len({len(v) for v in rows.values()}) > 1:
-        raise UsageError("conditions differ in number: give as many of each")
-    return rows
-
-
-def _labels(name: str, text: str, num_classes: int) -> np.ndarray:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) < num_classes for part in parts):
-        raise UsageError(
-            f"--condition.{name}={text}: expected numbers from 0 to {num_classes - 1} "
-            "with commas between"
-        )
-    return np.array([int(part) for part in parts], np.int32)
-
-
 def draw_key(config: Mapping[str, Any], name: str) -> jax.Array:
     """A key for samples of this name, apart from those of training."""
     base = jax.random.fold_in(jax.random.key(config["seed"]), 2)
@@ -95,7 +50,8 @@ def default_conditions(
     """`number` rows of conditions to draw samples under.
 
     Labels go through all classes; other conditions are those of records that training
-    does not see, spread evenly over the split `eval.split`.
+    does not see, spread evenly over the split `eval.split`, with all that the records
+    say of them.
 
     Raises:
         InputError: unusable records.
@@ -103,14 +59,10 @@ def default_conditions(
     conditions = task.describe()["conditions"]
     if all(spec["kind"] == "label" for spec in conditions.values()):
         return every_label(conditions, number)
-    from cdcd_jax.data.pipeline import open_dataset
-    from cdcd_jax.data.records import RecordSource
+    from cdcd_jax.data.pipeline import open_dataset, spread_records
 
     card = open_dataset(config["data"]["path"], config["model"])
-    records = RecordSource(card, config["eval"]["split"])
-    chosen = np.linspace(0, len(records) - 1, number).astype(int)
-    rows = [records[int(i)]["condition"] for i in chosen]
-    return {name: np.stack([row[name] for row in rows]) for name in conditions}
+    return spread_records(card, config["eval"]["split"], number)["condition"]
 
 
 def draw_step_samples(
@@ -143,19 +95,21 @@ def draw_step_samples(
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
 
     def draw(step: int, task: Any, state: Any) -> dict[str, np.ndarray]:
-        condition = default_conditions(config, task, 100)
-        name = f"step_{step}"
-        outputs = task.sample(
-            state.ema_params,
-            state.extra,
-            condition,
+        name, number = f"step_{step}", 100
+        condition = default_conditions(config, task, number)
+        rows = _told(config, workdir, task, condition)
+        outputs, _ = draw_samples(
+            config,
+            task,
+            tokenizer,
+            (state.ema_params, state.extra),
+            rows.condition,
             draw_key(config, name),
-            SamplingOptions.of(config["sampling"]),
+            number,
         )
-        outputs |= tokenizer.decode(outputs["tokens"])
+        condition, rate = rows.condition | rows.texts, tokenizer.sample_rate
         directory = workdir / "samples" / name
-        rate = tokenizer.sample_rate
-        sheet = write_samples(directory, outputs, condition, False, rate)
+        sheet = write_samples(directory, outputs, condition, False, rate, rows.titles)
         return {} if sheet is None else {"samples": sheet}
 
     return draw
@@ -190,6 +144,122 @@ def write_reconstructions(
     return compare(directory, shown, outputs, rate)
 
 
+def asked_for(
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    task: Any,
+    given: Mapping[str, str],
+) -> prompts.Rows:
+    """`sampling.num_samples` rows of each condition given.
+
+    Where none is, of every class, or else of so many held-out records.
+
+    Raises:
+        UsageError: conditions that the model does not take, or none and no records.
+        InputError: unusable files or records.
+    """
+    conditions = task.describe()["conditions"]
+    number = config["sampling"]["num_samples"]
+    if given:
+        card = _card(config)
+        return prompts.rows_of(given, conditions, number, card, workdir)
+    if all(spec["kind"] == "label" for spec in conditions.values()):
+        number *= 10 if conditions else 1
+    elif _card(config) is None:
+        wanted = " ".join(f"--condition.{name}=..." for name in conditions)
+        raise UsageError(
+            f"Found no --condition, and no records in {config['data']['path']!r}; "
+            f"expected {wanted}, or records to take conditions from; give them, or set "
+            "--config.data.path"
+        )
+    return _told(config, workdir, task, default_conditions(config, task, number))
+
+
+def _card(config: Mapping[str, Any]) -> Card | None:
+    """The card of the model's records, where they are at hand."""
+    records = config["data"]["path"]
+    if not records or not (report.as_path(records) / CARD_NAME).exists():
+        return None
+    return read_card(records)
+
+
+def _told(
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    task: Any,
+    condition: Mapping[str, np.ndarray],
+) -> prompts.Rows:
+    conditions = task.describe()["conditions"]
+    return prompts.rows_told(condition, conditions, _card(config), workdir)
+
+
+def draw_samples(
+    config: Mapping[str, Any],
+    task: Any,
+    tokenizer: Any,
+    parts: tuple[Any, Any],
+    condition: Mapping[str, np.ndarray],
+    key: jax.Array,
+    number: int,
+) -> tuple[dict[str, np.ndarray], int]:
+    """Draws and decodes; with motion, in windows, and sound is as long as the motion.
+
+    Args:
+        parts: parameters and extra.
+        condition: modality -> [N, ...]; {} of an unconditional model.
+        number: N.
+
+    Returns:
+        tokens int32 [N, L or more] and what they are decoded to; number of windows.
+
+    Raises:
+        UsageError: conditions that differ in length.
+    """
+    conditions, sampling = task.describe()["conditions"], config["sampling"]
+    options = SamplingOptions.of(sampling)
+    length = int(np.prod(config["model"]["grid"]))
+    seconds = windows.duration(condition, conditions)
+    if seconds is None:
+        outputs = task.sample(*parts, condition, key, options, number)
+        return outputs | tokenizer.decode(outputs["tokens"]), 1
+    cut = windows.plan(
+        seconds,
+        length,
+        windows.token_seconds(tokenizer, conditions, length),
+        sampling["overlap"],
+    )
+
+    def sample(seen: Mapping, window: int, known: Any) -> np.ndarray:
+        own = jax.random.fold_in(key, window) if window else key
+        return task.sample(*parts, seen, own, options, number, known)["tokens"]
+
+    outputs = {"tokens": windows.draw(sample, condition, conditions, cut, length)}
+    outputs |= tokenizer.decode(outputs["tokens"])
+    if "audio" in outputs:
+        samples = round(seconds * tokenizer.sample_rate)
+        outputs["audio"] = windows.fit(outputs["audio"], samples)
+    return outputs, len(cut.starts)
+
+
+def write_videos(
+    directory: pathlib.Path,
+    condition: Mapping[str, np.ndarray],
+    conditions: Mapping[str, Mapping[str, Any]],
+    number: int,
+) -> None:
+    """Videos of dances beside their sound, at most `number`; the main process writes.
+
+    See `video.write_videos`.
+    """
+    from cdcd_jax import video
+
+    for name, spec in windows.timed(conditions).items():
+        if hosts.is_main():
+            rate = windows.frame_rate(spec)
+            video.write_videos(directory, condition[name], rate, number)
+        break  # one figure a video
+
+
 def generate(
     config: Mapping[str, Any],
     workdir: pathlib.Path,
@@ -198,8 +268,8 @@ def generate(
 ) -> pathlib.Path:
     """Samples from the newest checkpoint into `<workdir>/samples/<name>`.
 
-    `sampling.num_samples` of each condition given; of every class where none is. Of a
-    tokenizer, reconstructions of `eval.shown` held-out examples.
+    For which conditions, says `asked_for`. Of a tokenizer, reconstructions of
+    `eval.shown` held-out examples.
 
     Args:
         config: a whole experiment, its stages resolved.
@@ -223,25 +293,25 @@ def generate(
             write_reconstructions(directory, task, params, extra, shown)
         number, cost = len(next(iter(shown.values()))), "reconstructions"
     else:
-        sampling = config["sampling"]
-        condition = parse_conditions(
-            given, task.describe()["conditions"], sampling["num_samples"]
-        )
+        rows, sampling = asked_for(config, workdir, task, given), config["sampling"]
         tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
-        records = config["data"]["path"]
-        if (report.as_path(records) / CARD_NAME).exists():
-            check_made_with(read_card(records), tokenizer)
+        if card := _card(config):
+            check_made_with(card, tokenizer)
         step, params, extra = load_params(workdir, abstract)
-        key, options = draw_key(config, name), SamplingOptions.of(sampling)
+        key, number = draw_key(config, name), sampling["num_samples"]
+        number = max((len(v) for v in rows.condition.values()), default=number)
         began = time.perf_counter()
         with sharding.use(mesh):
-            outputs = task.sample(params, extra, condition, key, options)
-        outputs |= tokenizer.decode(outputs["tokens"])
-        rate = tokenizer.sample_rate
-        write_samples(directory, outputs, condition, True, rate)
-        rows = "2 rows" if sampling["guidance_scale"] != 1.0 else "1 row"
-        cost = f"{sampling['steps']} network evaluations of {rows} a sample"
-        number = len(outputs["tokens"])
+            outputs, cuts = draw_samples(
+                config, task, tokenizer, (params, extra), rows.condition, key, number
+            )
+        condition, rate = rows.condition | rows.texts, tokenizer.sample_rate
+        write_samples(directory, outputs, condition, True, rate, rows.titles)
+        if "audio" in outputs:
+            conditions = task.describe()["conditions"]
+            write_videos(directory, condition, conditions, sampling["videos"])
+        per_step = "2 rows" if sampling["guidance_scale"] != 1.0 else "1 row"
+        cost = f"{cuts * sampling['steps']} network evaluations of {per_step} a sample"
     if hosts.is_main():
         print(
             f"{number} samples of step {step} in {time.perf_counter() - began:.1f} s, "

@@ -10,6 +10,7 @@ python -m cdcd_jax.main --config=configs/digits.py[:variant] [--workdir=runs/X]
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from cdcd_jax import flags, hosts, stages, train
 from cdcd_jax.config import Config, resolve_stages
@@ -20,18 +21,29 @@ def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> 
     from cdcd_jax.generate import draw_step_samples
 
     resolved = resolve_stages(config, options.workdir)
-    batches = train.input_stream(resolved)
+    batches, data = train.input_stream(resolved), None
     if not config["data"]["synthetic"]:  # what a later part needs is missed now
         from cdcd_jax.evaluate import open_data
 
-        open_data(resolved, train.build(resolved)[0])
+        data = open_data(resolved, train.build(resolved)[0])
     draw = draw_step_samples(resolved, workdir)
     train.claim_workdir(config, workdir)
+    if data is not None:
+        keep_vocabulary(data, workdir)
     seconds = train.train(resolved, workdir, batches, draw, options.profile)
     if hosts.is_main():
         print(f"training {seconds:.1f} s", file=sys.stderr)
     if config["eval"]["at_end"]:
         run_evaluate(config, workdir, options)
+
+
+def keep_vocabulary(data: Any, workdir: pathlib.Path) -> None:
+    """Copies the vocabulary of records beside the model, which needs it for prompts."""
+    from cdcd_jax.data.vocabulary import FILE_NAME, open_vocabulary
+
+    for spec in getattr(data, "conditions", {}).values():
+        if spec.get("file") == FILE_NAME and hosts.is_main():
+            open_vocabulary(spec, data.directory).save(workdir / FILE_NAME)
 
 
 def run_evaluate(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:

@@ -7,6 +7,7 @@ number of processes or devices: every device encodes batches of one size.
 
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,10 +26,11 @@ from cdcd_jax.data.shards import (
     write_shard,
 )
 from cdcd_jax.data.sources import RawSplit, Unreadable, UnreadableFiles, open_source
+from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.records_config import check_config, check_same
 from cdcd_jax.report import Progress, is_url, write_json
-from cdcd_jax.texts import TextEncoder
+from cdcd_jax.texts import TextEncoder, text_conditions
 from cdcd_jax.tokenizers import open_tokenizer
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
@@ -57,8 +59,7 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
     source = open_source(data["raw"], data["path"], data["options"], config["seed"])
     tokenizer = open_tokenizer(config["tokenizer"], tuple(config["grid"]))
     raw = source.card()
-    _check_media(raw["media"], tokenizer.media)
-    texts = TextEncoder(config["text"], raw["conditions"])
+    _check_media(raw["media"], tokenizer)
     job = {"config": config, "fingerprint": tokenizer.fingerprint}
     if (workdir / CARD_NAME).exists():
         card = read_card(workdir)
@@ -69,11 +70,15 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
             print(f"Token records of {card.name} are in {workdir}")
         return workdir
 
-    layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
     sizes = {name: _Shards(config, source.split(name), name) for name in raw["splits"]}
+    trained = _vocabulary(sizes["train"], text_conditions(raw["conditions"]))
+    texts = TextEncoder(config["text"], raw["conditions"], trained)
+    layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
     job["examples"] = {name: len(part.split) for name, part in sizes.items()}
     job["texts"] = texts.fingerprint
     _claim(workdir, job)
+    if hosts.is_main():
+        texts.save(workdir)
     for shards in sizes.values():
         _make_shards(workdir, shards, layout, tokenizer, texts)
     hosts.wait_for_all("shards")
@@ -133,6 +138,32 @@ def _group(example: Mapping[str, Any], rule: str) -> str:
     )
 
 
+def _vocabulary(shards: _Shards, names: list[str]) -> Vocabulary | None:
+    """Trained on the texts of a split, if the config asks for one.
+
+    A split may have `texts()`, all of its texts, where these cost less than its
+    examples; its views must say nothing else.
+    """
+    settings = shards.config["text"]
+    if settings["vocabulary"] != "trained" or not names:
+        return None
+    started = time.monotonic()
+    if hasattr(shards.split, "texts"):
+        texts = list(shards.split.texts())
+    else:
+        read = _read_ahead(shards, list(range(shards.rows)))
+        sound = (example for example in read if "unreadable" not in example)
+        texts = [example["condition"][name] for example in sound for name in names]
+    vocabulary = train(texts, settings["size"])
+    if hosts.is_main():
+        what = {"words": "words", "pairs": "pieces of words"}[vocabulary.kind]
+        print(
+            f"Trained a vocabulary of {vocabulary.num_tokens} tokens ({what}) on "
+            f"{len(texts)} texts; {time.monotonic() - started:.1f} s"
+        )
+    return vocabulary
+
+
 def _make_shards(
     workdir: Path, shards: _Shards, layout: Layout, tokenizer: Any, texts: TextEncoder
 ) -> None:
@@ -180,7 +211,7 @@ def _encoded(
     examples: Iterator[dict[str, Any]], first: int, tokenizer: Any, texts: TextEncoder
 ) -> Iterator[dict[str, Any]]:
     """What `write_shard` takes, in order; two batches are under way at a time."""
-    kind = tokenizer.media["kind"]
+    kind, size = tokenizer.media["kind"], tokenizer.media["shape"][0]
 
     def finish(batch: list[dict], sound: list[dict], pending: Callable) -> Iterator:
         tokens = iter(pending())
@@ -196,7 +227,7 @@ def _encoded(
         sound = [e for e in batch if "unreadable" not in e]
         pending = lambda: ()
         if sound:
-            media = np.stack([e[kind] for e in sound])
+            media = np.stack([e[kind][:size] for e in sound])
             numbers = [first + i for i, e in enumerate(batch) if "unreadable" not in e]
             pending = tokenizer.start_encoding(media, np.array(numbers))
         first += len(batch)
@@ -269,9 +300,18 @@ def _finish(
     )
 
 
-def _check_media(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """The source gives what the tokenizer takes."""
+def _check_media(raw: Mapping[str, Any], tokenizer: Any) -> None:
+    """The source gives what the tokenizer takes.
+
+    Sounds of whole seconds are no whole number of tokens; they may be longer than what
+    the tokenizer takes by less than one of its tokens, and lose that end.
+    """
+    wanted = tokenizer.media
     found = {key: raw.get(key) for key in wanted}
+    if wanted["kind"] == found["kind"] == "audio":
+        (size,), (given,) = wanted["shape"], found["shape"]
+        if 0 <= given - size < size // math.prod(tokenizer.grid):
+            found["shape"] = wanted["shape"]
     if json.dumps(found) != json.dumps(dict(wanted)):
         raise InputError(
             f"Found {dict(raw)} from the source; expected {dict(wanted)}, as the "
@@ -314,6 +354,7 @@ def _prepare(workdir: Path, job: Mapping[str, Any], fresh: bool) -> None:
 def _leftovers(workdir: Path) -> list[Path]:
     """Files that an unfinished job may leave."""
     patterns = ("*.arrayrecord", "*.arrayrecord.json", "*.arrayrecord.tmp", "*.npy.tmp")
+    patterns += (FILE_NAME, f"{FILE_NAME}.tmp")
     return [path for pattern in patterns for path in workdir.glob(pattern)]
 
 

@@ -26,9 +26,18 @@ def default_config() -> dict[str, Any]:
         tokenizer=dict(kind="palette", levels=17),  # see tokenizers.open_tokenizer
         grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
         batch_size=64,  # examples that a device encodes at once
-        # texts become CLIP's byte pairs; with `features`, a converted CLIP text tower,
-        # its features [length, D] too, each token's divided by its norm if `normalize`
-        text=dict(length=77, truncate=False, features="", normalize=True),
+        # texts become tokens [length]: of CLIP's byte pairs, or of a vocabulary of at
+        # most `size` tokens that is trained on the training texts. With `features`, a
+        # converted CLIP text tower, its features [length, D] too, each token's divided
+        # by its norm if `normalize`
+        text=dict(
+            vocabulary="clip",  # clip, trained
+            size=0,
+            length=77,
+            truncate=False,
+            features="",
+            normalize=True,
+        ),
         # others of each training record, for the contrast; 0 for no table. `rule`: what
         # must differ, a condition or a group of the source
         negatives=dict(number=0, rule="label"),
@@ -45,6 +54,7 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
         "data.threads": (config["data"]["threads"], 1),
         "batch_size": (config["batch_size"], 1),
         "negatives.number": (config["negatives"]["number"], 0),
+        "text.length": (config["text"]["length"], 2),
     }
     for key, (value, least) in at_least.items():
         if value < least:
@@ -52,10 +62,32 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"Found {key} = {value!r}; expected a whole number, {least} or more; "
                 "correct it."
             )
+    _check_text(config["text"])
     tokenizer = config["tokenizer"]
     if tokenizer.get("kind") == "checkpoint":
         tokenizer.setdefault("batch_size", config["batch_size"])
     return config
+
+
+def _check_text(text: Mapping[str, Any]) -> None:
+    """Raises UsageError for settings of texts that contradict each other."""
+    vocabulary, size = text["vocabulary"], text["size"]
+    if vocabulary not in ("clip", "trained"):
+        raise UsageError(
+            f"Found text.vocabulary = {vocabulary!r}; expected 'clip' or 'trained'; "
+            "correct it."
+        )
+    if (size > 0) != (vocabulary == "trained") or size < 0:
+        raise UsageError(
+            f"Found text.size = {size} with text.vocabulary = {vocabulary!r}; expected "
+            "the most tokens of a trained vocabulary, such as 64 or 8192, or 0 with "
+            "CLIP's; set one of both."
+        )
+    if vocabulary == "trained" and text["features"]:
+        raise UsageError(
+            "Found text.features with text.vocabulary = 'trained'; expected CLIP's "
+            "vocabulary for its tower; set text.vocabulary = 'clip'."
+        )
 
 
 def _to_plain(value: Any) -> Any:
@@ -84,6 +116,8 @@ def check_same(
     `begun`: the table of negatives is not drawn yet and may get another size.
     """
     old, new = (_comparable(job["config"]) for job in (found, wanted))
+    # of records that were made when there was no choice
+    old = {"text.vocabulary": "clip", "text.size": 0, **old}
     if begun and old.get("negatives.number") and new["negatives.number"]:
         old["negatives.number"] = new["negatives.number"]
     if begun and new["text.truncate"]:  # a text was too long

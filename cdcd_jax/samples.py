@@ -1,12 +1,15 @@
 """Files of what a model drew: samples.npz, a file a sample, a contact sheet."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cdcd_jax import hosts, report
+
+_TITLED = 112  # pixels a side, at least, of a picture with a title
+_FONT_SIZE, _LINE, _MOST_LINES = 11, 14, 4  # pixels, pixels, lines of a title
 
 
 def write_samples(
@@ -15,6 +18,7 @@ def write_samples(
     condition: Mapping[str, np.ndarray],
     single_files: bool = True,
     sample_rate: int | None = None,
+    titles: Sequence[str] | None = None,
 ) -> np.ndarray | None:
     """Writes what a model drew; returns the contact sheet uint8 [H, W, C], if any.
 
@@ -24,9 +28,10 @@ def write_samples(
         directory: `<workdir>/samples/<name>`; files of these names are replaced.
         outputs: tokens int32 [N, L], and images uint8 [N, H, W, C] or audio float32
             [N, S], if they were decoded.
-        condition: modality -> [N, ...].
+        condition: modality -> [N, ...]; texts as unicode.
         single_files: also one png or wav a sample.
         sample_rate: of audio, Hz.
+        titles: N, to stand below the pictures of the sheet.
     """
     if not hosts.is_main():
         return None
@@ -36,7 +41,12 @@ def write_samples(
         named["sample_rate"] = np.int32(sample_rate)
     report.write_npz(directory / "samples.npz", **outputs, **named)
     if single_files:
-        for pattern in ("sample_*.png", "sample_*.wav", "original_*.wav"):
+        for pattern in (
+            "sample_*.png",
+            "sample_*.wav",
+            "sample_*.mp4",
+            "original_*.wav",
+        ):
             for old in directory.glob(pattern):
                 old.unlink()
     order = contact_order(condition, len(outputs["tokens"]))
@@ -44,29 +54,98 @@ def write_samples(
         if single_files:
             for i, image in enumerate(outputs["images"]):
                 report.write_png(directory / f"sample_{i:05d}.png", image)
-        sheet = picture_sheet(outputs["images"][order])
+        sheet = picture_sheet(outputs["images"][order], titles=_at(titles, order))
     elif "audio" in outputs:
         if single_files:
             _write_waves(directory, "sample", outputs["audio"], sample_rate)
-        sheet = sound_sheet(outputs["audio"][order[:25]], sample_rate)
+        order = order[:25]
+        titles = _at(titles, order)
+        sheet = sound_sheet(outputs["audio"][order], sample_rate, titles=titles)
     else:  # tokens alone
         return None
     report.write_png(directory / "contact_sheet.png", sheet)
     return sheet
 
 
-def picture_sheet(images: np.ndarray, columns: int = 10) -> np.ndarray:
+def picture_sheet(
+    images: np.ndarray, columns: int = 10, titles: Sequence[str] | None = None
+) -> np.ndarray:
     """Pictures uint8 [N, H, W, C] on one sheet, small ones enlarged."""
-    scale = max(1, 40 // images.shape[1])
-    return report.image_grid(images, min(len(images), columns), scale)
+    columns = min(len(images), columns)
+    if titles is None:
+        return report.image_grid(images, columns, max(1, 40 // images.shape[1]))
+    scale = max(1, -(-_TITLED // images.shape[2]))
+    images = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    return report.image_grid(titled(images, titles), columns, pad=4)
 
 
-def sound_sheet(audio: np.ndarray, sample_rate: int, columns: int = 5) -> np.ndarray:
+def sound_sheet(
+    audio: np.ndarray,
+    sample_rate: int,
+    columns: int = 5,
+    titles: Sequence[str] | None = None,
+) -> np.ndarray:
     """Spectrograms of sounds float32 [N, S] on one sheet."""
     from cdcd_jax.sound import spectrogram
 
     pictures = np.stack([spectrogram(wave, sample_rate) for wave in audio])
+    if titles is not None:
+        pictures = titled(pictures, titles)
     return report.image_grid(pictures, min(len(pictures), columns))
+
+
+def titled(pictures: np.ndarray, titles: Sequence[str]) -> np.ndarray:
+    """Each picture above its title, in lines: uint8 [N, H + strip, W, 3].
+
+    A strip is as high as the longest title needs, four lines at most.
+
+    Args:
+        pictures: uint8 [N, H, W, C] with C = 1 or 3.
+        titles: N.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(_FONT_SIZE)
+    number, height, width, channels = pictures.shape
+    lines = [_lines(title, font, width - 4) for title in titles]
+    strip = _LINE * max(map(len, lines)) + 4
+    out = np.full((number, height + strip, width, 3), 255, np.uint8)
+    out[:, :height] = pictures if channels == 3 else pictures[..., :1]
+    for row, text in zip(out, lines, strict=True):
+        paper = Image.new("L", (width, strip), 255)
+        pen = ImageDraw.Draw(paper)
+        for i, line in enumerate(text):
+            pen.text((2, 1 + i * _LINE), line, fill=0, font=font)
+        row[height:] = np.asarray(paper)[..., None]
+    return out
+
+
+def _lines(title: str, font: Any, width: int) -> list[str]:
+    """The title in lines of at most so many pixels; what is left out leaves dots."""
+    fits = lambda text: font.getlength(text) <= width
+    lines, line = [], ""
+    for word in title.split():
+        if line and not fits(f"{line} {word}"):
+            lines.append(line)
+            line = ""
+        line = f"{line} {word}".strip()
+        while not fits(line) and len(line) > 1:  # a word longer than a line
+            end = next(
+                n for n in range(len(line) - 1, 0, -1) if n == 1 or fits(line[:n])
+            )
+            lines.append(line[:end])
+            line = line[end:]
+    lines += [line] if line else []
+    if len(lines) > _MOST_LINES:
+        last = lines[_MOST_LINES - 1]
+        while last and not fits(f"{last} ..."):
+            last = last[:-1]
+        lines[_MOST_LINES - 1 :] = [f"{last} ..."]
+    return lines
+
+
+def _at(titles: Sequence[str] | None, order: np.ndarray) -> list[str] | None:
+    return None if titles is None else [titles[i] for i in order]
 
 
 def contact_order(condition: Mapping[str, np.ndarray], number: int) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Texts of raw examples as records hold them: byte pairs and, on request, features."""
+"""Texts of raw examples as records hold them: tokens and, on request, features."""
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 
 from cdcd_jax import report
 from cdcd_jax.checkpoint import load_parts
-from cdcd_jax.data import bpe
+from cdcd_jax.data.vocabulary import FILE_NAME, ClipVocabulary, Vocabulary
 from cdcd_jax.errors import InputError
 from cdcd_jax.leaf_table import weights_digest
 from cdcd_jax.networks.clip_text import ClipText
@@ -21,22 +22,30 @@ ROWS = 32  # texts that the tower takes at once, so that one shape compiles
 class TextEncoder:
     """Turns the `text` conditions of a source into arrays; others pass.
 
-    A condition `caption` becomes `caption` int32 [length] of CLIP's byte pairs. With a
-    text tower it becomes the tower's features float32 [length, D], and `caption_tokens`
-    holds the byte pairs.
+    A condition `caption` becomes `caption` int32 [length], tokens of CLIP's byte pairs
+    or of a vocabulary of these records. With a text tower it becomes the tower's
+    features float32 [length, D], and `caption_tokens` holds the byte pairs.
     """
 
     def __init__(
-        self, settings: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]]
+        self,
+        settings: Mapping[str, Any],
+        conditions: Mapping[str, Mapping[str, Any]],
+        trained: Vocabulary | None = None,
     ) -> None:
-        """Args: `text` of the records' config, the conditions of a source's card.
+        """Reads the text tower, if there is one.
+
+        Args:
+          settings: `text` of the records' config.
+          conditions: of a source's card.
+          trained: the vocabulary of text.vocabulary="trained".
 
         Raises:
           InputError: no such text tower.
         """
         self._length, self._truncate = settings["length"], settings["truncate"]
-        self._names = [n for n, spec in conditions.items() if spec["kind"] == "text"]
-        self._tower = None
+        self._names = text_conditions(conditions)
+        self._vocabulary, self._tower = trained or ClipVocabulary(), None
         if self._names and settings["features"]:
             self._tower = TextTower(
                 settings["features"], self._length, settings["normalize"]
@@ -48,9 +57,16 @@ class TextEncoder:
     def _specs(self, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         if name not in self._names:
             return {name: dict(spec)}
-        tokens = dict(
-            kind="tokens", shape=[self._length], dtype="int32", vocabulary="clip"
-        )
+        tokens = dict(kind="tokens", shape=[self._length], dtype="int32")
+        if isinstance(self._vocabulary, ClipVocabulary):
+            tokens |= dict(vocabulary="clip")
+        else:
+            tokens |= dict(
+                vocabulary="trained",
+                num_tokens=self._vocabulary.num_tokens,
+                file=FILE_NAME,
+                sha256=self._vocabulary.sha256,
+            )
         if self._tower is None:
             return {name: tokens}
         shape = [self._length, self._tower.width]
@@ -59,14 +75,22 @@ class TextEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Of the tower's weights; "" without one."""
+        """Of what was trained, tower or vocabulary; "" without one."""
+        if isinstance(self._vocabulary, Vocabulary):
+            return self._vocabulary.sha256[:16]
         return self._tower.fingerprint if self._tower else ""
+
+    def save(self, directory: Path) -> None:
+        """Writes the trained vocabulary, if there is one, beside the records."""
+        if isinstance(self._vocabulary, Vocabulary):
+            self._vocabulary.save(directory / FILE_NAME)
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
         """The conditions of examples, as `conditions` says.
 
         Raises:
-          InputError: a text that is too long, unless they are to be truncated.
+          InputError: a text that is too long, unless they are to be truncated, or a
+            word that the trained vocabulary cannot spell.
         """
         done = [dict(row) for row in rows]
         for name in self._names if rows else ():
@@ -80,12 +104,17 @@ class TextEncoder:
 
     def _tokens(self, texts: list[str]) -> np.ndarray:
         try:
-            return bpe.encode(texts, self._length, self._truncate)
+            return self._vocabulary.encode(texts, self._length, self._truncate)
         except InputError as error:
             raise InputError(
-                f"{error} In the records' config that is text.length, or "
-                "text.truncate=True to cut long texts."
+                f"{error} In the records' config the tokens of a text are text.length, "
+                "and text.truncate=True cuts long ones."
             ) from None
+
+
+def text_conditions(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the conditions of a source's card that are texts."""
+    return [name for name, spec in conditions.items() if spec["kind"] == "text"]
 
 
 class TextTower:

@@ -216,6 +216,8 @@ class CheckpointTokenizer:
     def decode(self, tokens: np.ndarray) -> dict[str, np.ndarray]:
         """{"images": uint8 [N, H, W, C]} or {"audio": float32 [N, S]} of tokens [N, L].
 
+        Of sound L is free, and S follows it.
+
         Raises:
             InputError: a token that is none of this tokenizer's.
         """
@@ -226,10 +228,13 @@ class CheckpointTokenizer:
                 f"[0, {self.num_codes}); decode with the tokenizer that made them, "
                 "after all mask tokens are gone."
             )
-        size, parts = self.rows_at_once, []
-        for i in range(0, len(tokens), size):
-            part = tokens[i : i + size].astype(np.int32)
-            (filled,) = self._filled(part)
+        # of longer sound fewer rows at once, so that it takes no more memory
+        longer = -(-tokens.shape[1] // self.grid[1]) if self.grid[0] == 1 else 1
+        rows = max(1, self._batch_size // longer) * jax.local_device_count()
+        parts = []
+        for i in range(0, len(tokens), rows):
+            part = tokens[i : i + rows].astype(np.int32)
+            (filled,) = self._filled(part, rows=rows)
             decoded = self._decode(self._params, self._extra, filled)
             parts.append(np.asarray(decoded)[: len(part)])
         (name,) = self.outputs
@@ -242,11 +247,12 @@ class CheckpointTokenizer:
     def _decoded(self, params, extra, codes) -> jax.Array:
         return self.task.decode_codes(params, extra, codes, self.level)
 
-    def _filled(self, *arrays: np.ndarray) -> list[jax.Array]:
+    def _filled(self, *arrays: np.ndarray, rows: int = 0) -> list[jax.Array]:
         """Whole batches, the last row repeated, each device's part on it."""
-        rows = NamedSharding(self._mesh, PartitionSpec("rows"))
-        chosen = np.minimum(np.arange(self.rows_at_once), len(arrays[0]) - 1)
-        return [jax.device_put(a[chosen], rows) for a in arrays]
+        split = NamedSharding(self._mesh, PartitionSpec("rows"))
+        chosen = np.arange(rows or self.rows_at_once)
+        chosen = np.minimum(chosen, len(arrays[0]) - 1)
+        return [jax.device_put(a[chosen], split) for a in arrays]
 
     def _on_all_devices(self, function: Callable) -> Callable:
         """Each device runs the same program on its rows."""

@@ -5,7 +5,7 @@
     python -m cdcd_jax.main --config=configs/captioned_digits.py --mode=generate \
         --condition.text="a two above an eight"
 
-Stages: a tokenizer of 16 x 16 pixels as 8 x 8 codes, records with the captions in a
+Stages: a tokenizer of 16 x 16 pixels as 8 x 8 codes of patches, records with the captions in a
 vocabulary made from them, then the model, whose text encoder is trained with it. The
 test split has the 20 pairs of digits and the handwritings that training never sees.
 """
@@ -30,18 +30,17 @@ def get_config(name: str = "") -> ConfigDict:
             task="tokenizer",
             data=dict(**source, batch_size=64),
             model=dict(
+                kind="patches",
                 resolution=16,
                 image_channels=1,
                 patch=2,
-                channels=32,
-                channel_mult=(1,),
-                num_res_blocks=1,
-                latent_channels=32,
+                width=64,
+                dtype="float32",
             ),
-            quantizer=dict(num_codes=512, dim=16),
+            quantizer=dict(num_codes=512, dim=8),
             losses=dict(l2=1.0),
             optim=dict(
-                num_steps=1500, learning_rate=2e-3, warmup_steps=100, weight_decay=0.0
+                num_steps=3000, learning_rate=3e-3, warmup_steps=100, weight_decay=0.0
             ),
         ),
     )
@@ -62,10 +61,10 @@ def get_config(name: str = "") -> ConfigDict:
             num_codes=512,
             grid=(8, 8),
             width=96,
-            depth=4,
+            depth=5,
             heads=4,
-            mlp="conv",
-            mlp_ratio=2,
+            mlp="fc",
+            mlp_ratio=3,
             activation="silu",
             conditions=dict(
                 text=dict(kind="text", shape=(20,), vocabulary=64, depth=2, heads=4)
@@ -87,6 +86,7 @@ def get_config(name: str = "") -> ConfigDict:
             guidance_scale=2.0,
             bound_samples=4,
             figures="captioned_pixels",
+            judge="raw",
         ),
         report=dict(sample_every=1000),
     )

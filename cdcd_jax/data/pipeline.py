@@ -13,6 +13,7 @@ from typing import Any
 import grain
 import numpy as np
 
+from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.records import RecordSource, check_shards
 from cdcd_jax.data.sources import (
@@ -132,6 +133,20 @@ def check_matches(
                 found, want = list(found), list(want)
             if found != want:
                 raise _mismatch(card, f"conditions.{name}.{field}", found, want)
+        if wanted.get("kind") in ("text", "clip_text"):
+            _check_vocabulary(card, name, wanted)
+
+
+def _check_vocabulary(card: Card, name: str, wanted: Mapping[str, Any]) -> None:
+    """Texts in another vocabulary than the model's, or not as tokens."""
+    found = card.conditions[name]
+    vocabulary = found.get("vocabulary", f"{found['kind']} without tokens")
+    number = bpe.NUM_TOKENS if vocabulary == "clip" else found.get("num_tokens")
+    if wanted["kind"] == "clip_text" and vocabulary != "clip" or number is None:
+        raise _mismatch(card, f"conditions.{name}.vocabulary", vocabulary, "clip")
+    if number > wanted["vocabulary"]:
+        key = f"conditions.{name}.vocabulary"
+        raise _mismatch(card, key, number, f"at most {wanted['vocabulary']}")
 
 
 def _mismatch(card: Card, key: str, found: Any, wanted: Any) -> InputError:
@@ -310,7 +325,7 @@ def raw_pass(split: RawSplit, kind: str, number: int, batch_size: int) -> list[B
       kind: image or audio.
 
     Returns:
-      dicts of `kind` [B, ...] and, where the examples have one, `label` int32 [B].
+      dicts of `kind` [B, ...] and "condition", name -> [B, ...], without texts.
 
     Raises:
       InputError: too many unreadable files, which are left out and named otherwise.
@@ -333,10 +348,13 @@ def raw_pass(split: RawSplit, kind: str, number: int, batch_size: int) -> list[B
     batches = []
     for i in starts:
         part = found[i : i + batch_size]
-        batches.append({kind: np.stack([example[kind] for example in part])})
-        if "label" in part[0]["condition"]:
-            labels = [example["condition"]["label"] for example in part]
-            batches[-1]["label"] = np.stack(labels)
+        conditions = [
+            {k: v for k, v in e["condition"].items() if not isinstance(v, str)}
+            for e in part
+        ]
+        stacked = {k: np.stack([c[k] for c in conditions]) for k in conditions[0]}
+        media = np.stack([example[kind] for example in part])
+        batches.append({kind: media, "condition": stacked})
     return batches
 
 

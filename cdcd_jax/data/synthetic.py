@@ -54,11 +54,7 @@ def _row(description: Mapping[str, Any], seed: tuple[int, ...]) -> dict[str, Any
     tokens = rng.integers(0, description["num_codes"], shape, dtype=np.int32)
     condition = {}
     for name, spec in description["conditions"].items():
-        if spec["kind"] == "label":
-            condition[name] = np.int32(rng.integers(spec["num_classes"]))
-        else:
-            shape = tuple(spec["shape"])
-            condition[name] = rng.standard_normal(shape, dtype=np.float32)
+        condition[name] = _condition(spec, rng)
     row = {"tokens": tokens, "condition": condition}
     if description["negatives"]:
         shape = (description["negatives"], *tokens.shape)
@@ -66,6 +62,16 @@ def _row(description: Mapping[str, Any], seed: tuple[int, ...]) -> dict[str, Any
             0, description["num_codes"], shape, dtype=np.int32
         )
     return row
+
+
+def _condition(spec: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """A label, tokens of a text without padding, or normal numbers."""
+    if spec["kind"] == "label":
+        return np.int32(rng.integers(spec["num_classes"]))
+    shape = tuple(spec["shape"])
+    if spec["kind"] in ("text", "clip_text"):
+        return rng.integers(1, spec["vocabulary"], shape, dtype=np.int32)
+    return rng.standard_normal(shape, dtype=np.float32)
 
 
 def _media(media: Mapping[str, Any], seed: tuple[int, ...]) -> np.ndarray:

@@ -164,6 +164,8 @@ class WaveAutoencoder(nn.Module):
         dilation_growth: block i of an encoder's stack has the dilation growth^i.
         hidden_ratio: channels inside a residual block, of those outside (m_conv).
         reverse_decoder_dilation: decoders' stacks begin with the largest dilation.
+        patch: samples that are one step from the start, 1 for Jukebox. What runs at
+            the waveform's own rate is most of the work of a small model.
         dtype: of the products; parameters and results are float32.
     """
 
@@ -176,11 +178,14 @@ class WaveAutoencoder(nn.Module):
     dilation_growth: int = 3
     hidden_ratio: float = 1.0
     reverse_decoder_dilation: bool = True
+    patch: int = 1
     dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
         levels = range(len(self.downs))
-        out = lambda level: conv1d(1, 3, (1, 1), dtype=self.dtype, name=f"wave_{level}")
+        out = lambda level: conv1d(
+            self.patch, 3, (1, 1), dtype=self.dtype, name=f"wave_{level}"
+        )
         self.encoders = [
             [
                 self._stage(Down, f"encoder_{level}_{j}", level, j)
@@ -223,11 +228,13 @@ class WaveAutoencoder(nn.Module):
     def hops(self) -> tuple[int, ...]:
         """Samples of waveform a code of each level stands for."""
         factors = (math.prod(self._strides(j)) for j in range(len(self.downs)))
-        return tuple(itertools.accumulate(factors, lambda a, b: a * b))
+        return tuple(
+            self.patch * n for n in itertools.accumulate(factors, lambda a, b: a * b)
+        )
 
     def encode_level(self, x: jax.Array, level: int) -> jax.Array:
         """Waveforms [B, S] -> features float32 [B, S // hop, code_dim] of one level."""
-        h = x[..., None]
+        h = x.reshape(len(x), -1, self.patch)
         for stage in self.encoders[level]:
             h = stage(h)
         return h.astype(jnp.float32)
@@ -241,7 +248,7 @@ class WaveAutoencoder(nn.Module):
         h = z_q
         for stage in reversed(self.decoders[level]):
             h = stage(h)
-        return self.waves[level](h)[..., 0].astype(jnp.float32)
+        return self.waves[level](h).reshape(len(h), -1).astype(jnp.float32)
 
     def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
         """Encodes and decodes without quantizing, all levels; makes all parameters."""

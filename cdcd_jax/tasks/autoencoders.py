@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from cdcd_jax.config import defaults, merge
 from cdcd_jax.errors import UsageError
+from cdcd_jax.networks.patches import PatchAutoencoder
 from cdcd_jax.networks.vqgan import ImageAutoencoder
 from cdcd_jax.networks.vqvae1d import WaveAutoencoder
 from cdcd_jax.tasks.codebooks import QUANTIZERS
@@ -23,8 +24,18 @@ WAVE = dict(
     depth=4,
     multipliers=(2, 1, 1),  # of width and depth, one a level
     dilation_growth=3,
+    patch=1,  # samples that are one step from the start
     dtype="float32",
 )
+PATCHES = dict(
+    kind="patches",
+    resolution=32,  # pixels
+    image_channels=3,
+    patch=2,  # pixels a side
+    width=64,  # hidden features
+    dtype="float32",
+)
+IMAGES = ("vqgan", "patches")  # kinds that take pictures
 DTYPES = ("float32", "bfloat16")
 
 
@@ -37,7 +48,7 @@ def whole_settings(config: Mapping[str, Any]) -> tuple[dict, dict]:
         UsageError: settings that do not exist or that cannot be.
     """
     default = defaults("tokenizer")
-    models = {"vqgan": default["model"], "vqvae1d": WAVE}
+    models = {"vqgan": default["model"], "vqvae1d": WAVE, "patches": PATCHES}
     choose("model", "kind", config["model"]["kind"], models)
     choose("quantizer", "kind", config["quantizer"]["kind"], QUANTIZERS)
     choose("eval", "figures", config["eval"]["figures"], ("", "labelled_sound"))
@@ -58,22 +69,24 @@ def _check_sizes(model: Mapping, quantizer: Mapping, evaluation: Mapping) -> Non
     for name, value in sizes.items():
         if value < 1:
             raise UsageError(f"{name} = {value}: expected 1 or more; correct it")
-    levels = "channel_mult" if model["kind"] == "vqgan" else "downs"
-    if not model[levels]:
-        raise UsageError(f"model.{levels} is empty: give a number for each level")
+    for levels in ("channel_mult", "downs"):
+        if levels in model and not model[levels]:
+            raise UsageError(f"model.{levels} is empty: give a number for each level")
     choose("model", "dtype", model["dtype"], DTYPES)
 
 
 def _check_kinds(model: Mapping, quantizer: Mapping, config: Mapping) -> None:
     """Settings that are for the other kind of model."""
-    is_image = model["kind"] == "vqgan"
-    if not is_image and quantizer["kind"] == "gumbel":
+    is_image = model["kind"] in IMAGES
+    if model["kind"] != "vqgan" and quantizer["kind"] == "gumbel":
         raise UsageError(
-            "quantizer.kind = 'gumbel' is for pictures: set 'nearest' for model.kind = "
-            "'vqvae1d'"
+            "quantizer.kind = 'gumbel' is for model.kind = 'vqgan': set 'nearest' for "
+            f"{model['kind']!r}"
         )
     of_sound, of_images = "spectral log_spectral", "pyramid perceptual adversarial"
     other = (of_sound if is_image else of_images).split()
+    if model["kind"] == "patches":
+        other += ["perceptual", "adversarial"]
     wrong = [name for name in other if config["losses"][name]]
     if wrong:
         raise UsageError(
@@ -82,9 +95,18 @@ def _check_kinds(model: Mapping, quantizer: Mapping, config: Mapping) -> None:
         )
     if is_image and config["eval"]["figures"]:
         raise UsageError(
-            "eval.figures = 'labelled_sound' judges sound, but model.kind = 'vqgan': "
-            "set it to ''"
+            "eval.figures = 'labelled_sound' judges sound, but model.kind = "
+            f"{model['kind']!r}: set it to ''"
         )
+
+
+def patch_network(model: Mapping, quantizer: Mapping) -> PatchAutoencoder:
+    """The network of patches."""
+    sizes = {k: v for k, v in model.items() if k not in ("kind", "dtype")}
+    dtype = jnp.dtype(model["dtype"])
+    network = PatchAutoencoder(**sizes, code_dim=quantizer["dim"], dtype=dtype)
+    _check_multiple("resolution", model["resolution"], network.hops[-1])
+    return network
 
 
 def image_network(model: Mapping, quantizer: Mapping) -> ImageAutoencoder:
@@ -125,6 +147,13 @@ def wave_network(model: Mapping, quantizer: Mapping) -> WaveAutoencoder:
     )
     _check_multiple("length", model["length"], network.hops[-1])
     return network
+
+
+NETWORKS = {
+    "vqgan": image_network,
+    "vqvae1d": wave_network,
+    "patches": patch_network,
+}
 
 
 def _check_multiple(name: str, size: int, hop: int) -> None:

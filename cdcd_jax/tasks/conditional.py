@@ -62,6 +62,7 @@ class ConditionalTask:
         choose("model", "form", model["form"], FORMS)
         choose("model", "join", model["join"], conditioners.JOINS)
         choose("eval", "figures", config["eval"]["figures"], metric_figures.FIGURES)
+        choose("eval", "judge", config["eval"]["judge"], ("records", "raw"))
         sampling = config["sampling"]
         try:
             self.schedule = schedule.make_schedule(
@@ -243,22 +244,18 @@ class ConditionalTask:
         """Figures of §10 of the design.
 
         Args:
-            batches: 'train' and 'test', lists of batches that cover each split once,
-                decoded where `eval.figures` judges them; 'samples', name -> {tokens,
-                decoded arrays, condition, and more that a judge may want}.
+            batches: 'test', a list of batches that covers the split once; and where
+                `eval.figures` judges them, 'judged', {'train', 'test'} whole with
+                their media, and 'samples', name -> {tokens, media, condition, ...}.
 
         Returns:
             name -> number, and `<name>/n` beside each estimate.
         """
         figures = self._bits_per_token(params, batches["test"], key)
         judge = metric_figures.FIGURES[self.settings["eval"]["figures"]]
-        splits = {}
-        for name in ("train", "test") if self.settings["eval"]["figures"] else ():
-            concatenate = lambda *parts: np.concatenate(parts)
-            splits[name] = jax.tree.map(concatenate, *batches[name])
-        if not splits:
+        if "judged" not in batches:
             return figures
-        return {**figures, **judge(batches["samples"], **splits)}
+        return {**figures, **judge(batches["samples"], **batches["judged"])}
 
     def labels(self, params: Params) -> Any:
         """Everything is trained but the towers of conditions with frozen=True."""

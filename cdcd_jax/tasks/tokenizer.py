@@ -18,7 +18,7 @@ import numpy as np
 from cdcd_jax.networks import quantizer as vq
 from cdcd_jax.networks import spectral
 from cdcd_jax.networks.partition import constrain
-from cdcd_jax.tasks.autoencoders import image_network, wave_network, whole_settings
+from cdcd_jax.tasks.autoencoders import IMAGES, NETWORKS, whole_settings
 from cdcd_jax.tasks.codebooks import Codebooks
 from cdcd_jax.tasks.reconstruction import ImageLosses, pyramid_loss
 
@@ -35,9 +35,9 @@ class TokenizerTask:
         self.settings, self.losses = config, config["losses"]
         self.codebooks = Codebooks(self.quantizer)
         self.gumbel = self.codebooks.gumbel
-        self.is_image = config["model"]["kind"] == "vqgan"
-        network = image_network if self.is_image else wave_network
-        self.network = network(self.model, self.quantizer)
+        kind = self.model["kind"]
+        self.is_image = kind in IMAGES
+        self.network = NETWORKS[kind](self.model, self.quantizer)
         self.hops = self.network.hops
         self.media = self._media()
         self.image_losses = None
@@ -147,7 +147,7 @@ class TokenizerTask:
 
         Args:
             batches: 'test', dicts of `image` or `audio`; with `eval.figures`, their
-                `label`, and 'train', real examples for the classifier.
+                condition's `label`, and 'train', real examples for the classifier.
 
         Returns:
             `psnr` (dB, mean over examples; of pictures with a peak of 255, of sound
@@ -157,14 +157,17 @@ class TokenizerTask:
         """
         del key
         kind, figures, judge = self.media["kind"], {}, None
-        joined = lambda name, key: np.concatenate([b[key] for b in batches[name]])
+        joined = lambda name: np.concatenate([b[kind] for b in batches[name]])
+        labels = lambda name: np.concatenate(
+            [b["condition"]["label"] for b in batches[name]]
+        )
         if self.settings["eval"]["figures"]:
             from cdcd_jax.metrics.sounds import SoundClassifier
 
-            examples = joined("train", kind), joined("train", "label")
+            examples = joined("train"), labels("train")
             judge = SoundClassifier(*examples, self.media["sample_rate"])
-            truth = joined("test", "label")
-            figures["class_accuracy_real"] = judge.accuracy(joined("test", kind), truth)
+            truth = labels("test")
+            figures["class_accuracy_real"] = judge.accuracy(joined("test"), truth)
             figures["class_accuracy_real/n"] = len(truth)
         for level in range(len(self.hops)):
             scores, counts, rebuilt = [], np.zeros(self.num_codes), []

@@ -1,0 +1,141 @@
+"""Files that a --condition flag may name: motion of any length, and other arrays."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cdcd_jax.data import aist
+from cdcd_jax.data.segments import Segment
+from cdcd_jax.data.sources import Unreadable
+from cdcd_jax.errors import InputError, UsageError
+
+MOTION = ("motion", "reference_motion")  # kinds whose first axis is time
+FRAME_RATE = 60  # where a description of motion does not say
+_RATE = re.compile(r"(?P<file>.+)@(?P<rate>\d+(\.\d+)?)")
+
+
+def frame_rate(spec: Mapping[str, Any]) -> float:
+    """Frames a second of a condition that has time."""
+    return spec.get("frame_rate", FRAME_RATE)
+
+
+def read_motion(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
+    """The motion that `--condition.<name>=FILE` or FILE@RATE names, float32 [B, F, C].
+
+    FILE is a .npy, [F, C] or [B, F, C]; a .npz of one array, or of one named `motion`;
+    or a .pkl of AIST++ (60 frames a second, 219 channels). F is free. Without RATE,
+    frames a second, a file is taken to have the model's.
+
+    Raises:
+        UsageError: another rate.
+        InputError: no such file, another width, no frames, or not finite.
+    """
+    match = None if Path(text).exists() else _RATE.fullmatch(text)
+    file = Path(match["file"] if match else text)
+    wanted, rate = frame_rate(spec), float(match["rate"]) if match else None
+    if file.suffix == ".pkl":
+        rate = float(aist.FRAME_RATE)
+    if rate is not None and rate != wanted:
+        raise UsageError(
+            f"Found --condition.{name}={text} with {rate:g} frames a second; expected "
+            f"{wanted:g}, as the model was trained with; resample the motion to "
+            f"{wanted:g} frames a second (rotations as rotations, positions linearly)"
+        )
+    readers = {".npy": _npy, ".npz": _npz, ".pkl": _aist}
+    motion = _read(name, file, readers)
+    channels = spec["shape"][1]
+    if motion.ndim not in (2, 3) or motion.shape[-1] != channels or not motion.size:
+        raise InputError(
+            f"Found motion of shape {list(motion.shape)} in {file}; expected "
+            f"[frames, {channels}] or [dances, frames, {channels}], as --condition."
+            f"{name} of this model has; give a file of such motion, or a model for this"
+        )
+    return _finite(motion if motion.ndim == 3 else motion[None], file)
+
+
+def read_array(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
+    """The array of a .npy file of the condition's shape, float32 [B, *shape].
+
+    Raises:
+        UsageError: what is given is no such file's name.
+        InputError: no such file, another shape, or not finite.
+    """
+    shape, file = tuple(spec["shape"]), Path(text)
+    if file.suffix != ".npy":
+        raise UsageError(
+            f"Found --condition.{name}={text[:60]}; expected a .npy file of shape "
+            f"{list(shape)} or [N, {str(list(shape))[1:]}: this model takes {name!r} "
+            "as a finished array, which cannot be made from words; give the file, or "
+            "use a model with kind='text' or 'clip_text'"
+        )
+    array = _read(name, file, {".npy": _npy})
+    if array.shape == shape:
+        array = array[None]
+    if array.shape[1:] != shape or not len(array):
+        raise InputError(
+            f"Found an array of shape {list(array.shape)} in {file}; expected "
+            f"{list(shape)}, as --condition.{name} of this model has, or several such; "
+            "give a file of that shape"
+        )
+    return _finite(array, file)
+
+
+def _read(
+    name: str, file: Path, readers: Mapping[str, Callable[[Path], np.ndarray]]
+) -> np.ndarray:
+    if file.suffix not in readers:
+        raise UsageError(
+            f"Found --condition.{name}={file}; expected a file that ends in "
+            f"{', '.join(readers)}; name such a file"
+        )
+    try:
+        array = readers[file.suffix](file)
+    except FileNotFoundError:
+        raise InputError(
+            f"Found no file {file}; expected the values of --condition.{name}; correct "
+            "the path"
+        ) from None
+    except (OSError, ValueError, EOFError, Unreadable) as error:
+        raise InputError(
+            f"Found {file}, which cannot be read ({error}); expected the values of "
+            f"--condition.{name}; write the file anew"
+        ) from error
+    if array.dtype.kind not in "fiu":
+        raise InputError(
+            f"Found values of type {array.dtype} in {file}; expected numbers for "
+            f"--condition.{name}; write the file anew"
+        )
+    return array
+
+
+def _npy(file: Path) -> np.ndarray:
+    with file.open("rb") as stream:  # np.load would take any format by its content
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _npz(file: Path) -> np.ndarray:
+    with np.load(file, allow_pickle=False) as arrays:
+        if not hasattr(arrays, "files"):
+            raise ValueError("not a .npz")
+        key = "motion" if "motion" in arrays.files else arrays.files[0]
+        if key != "motion" and len(arrays.files) > 1:
+            raise ValueError(f"arrays {', '.join(arrays.files)}, none of them motion")
+        return arrays[key]
+
+
+def _aist(file: Path) -> np.ndarray:
+    frames = len(aist._read_motion(file)["smpl_trans"])
+    return aist._load_release(Segment("", file, file, None, {}, {}), frames)
+
+
+def _finite(array: np.ndarray, file: Path) -> np.ndarray:
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        raise InputError(
+            f"Found {len(bad)} values in {file} that are not finite, the first at "
+            f"{bad[0].tolist()}; expected numbers; mend the file"
+        )
+    return array.astype(np.float32)

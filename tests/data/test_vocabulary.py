@@ -1,0 +1,244 @@
+"""Vocabularies of texts: trained ones, CLIP's, and their place beside records."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cdcd_jax import pretokenize as module
+from cdcd_jax.data import bpe
+from cdcd_jax.data.card import read_card
+from cdcd_jax.data.records import RecordSource
+from cdcd_jax.data.synthetic import synthetic_batches
+from cdcd_jax.data.vocabulary import (
+    END,
+    FILE_NAME,
+    Vocabulary,
+    open_vocabulary,
+    train,
+)
+from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.pretokenize import pretokenize
+
+TEXTS = ["a three above a seven", "An eight to the left of a ZERO", "a seven"]
+
+
+def many_texts(seed: int) -> list[str]:
+    """The same texts of 600 words, in an order by seed."""
+    rng = random.Random(0)
+    words = [
+        "".join(rng.choices("abcdefghij", k=rng.randint(2, 7))) for _ in range(600)
+    ]
+    texts = [" ".join(rng.choices(words, k=9)) for _ in range(1000)]
+    random.Random(seed).shuffle(texts)
+    return texts
+
+
+def test_words() -> None:
+    vocabulary = train(TEXTS, 20)
+    assert (vocabulary.kind, vocabulary.num_tokens) == ("words", 2 + 11)
+    tokens = vocabulary.encode([*TEXTS, ""], 9)
+    assert tokens.dtype == np.int32 and tokens.shape == (4, 9)
+    assert [vocabulary.decode(row) for row in tokens] == [*map(str.lower, TEXTS), ""]
+    assert tokens[3].tolist() == [END, *[0] * 8]
+    assert tokens[2, 2] == END and not tokens[2, 3:].any()
+    np.testing.assert_array_equal(vocabulary.encode("A  Seven", 9), tokens[2:3])
+
+
+def test_pieces_spell_everything() -> None:
+    vocabulary = train(many_texts(0), 400)
+    assert (vocabulary.kind, vocabulary.num_tokens) == ("pairs", 400)
+    for text in ("añ café's naïve dog! 日本 🙂", "say <end> or <padding>", "", "a b"):
+        tokens = vocabulary.encode(text, 80)[0]
+        assert vocabulary.decode(tokens) == text
+        assert np.count_nonzero(tokens == END) == 1
+    seen = many_texts(0)[0]
+    assert np.count_nonzero(vocabulary.encode(seen, 80)) < len(seen)
+
+
+@pytest.mark.parametrize("size", [400, 2000])
+def test_the_order_of_texts_does_not_matter(size: int, tmp_path: Path) -> None:
+    one, other = train(many_texts(1), size), train(many_texts(2), size)
+    assert one.sha256 == other.sha256
+    one.save(tmp_path / "one.json")
+    again = Vocabulary.load(tmp_path / "one.json")
+    assert again.sha256 == one.sha256
+    text = many_texts(3)[0]
+    np.testing.assert_array_equal(again.encode(text, 80), one.encode(text, 80))
+
+
+def test_what_has_no_token() -> None:
+    vocabulary = train(TEXTS, 20)
+    with pytest.raises(InputError, match=r"Found 'nine', '\?' in .*11 words: a above"):
+        vocabulary.encode(["a nine above a nine?"], 9)
+    with pytest.raises(InputError, match=r"8 tokens.*at most 6"):
+        vocabulary.encode(TEXTS[1], 7)
+    cut = vocabulary.encode(TEXTS[1], 7, truncate=True)[0]
+    assert vocabulary.decode(cut) == "an eight to the left of" and cut[-1] == END
+    with pytest.raises(InputError, match="expected a text"):
+        vocabulary.encode([b"a seven"], 9)
+    with pytest.raises(InputError, match="Found the token 13"):
+        vocabulary.decode([13])
+
+
+def test_too_small_a_size() -> None:
+    with pytest.raises(InputError, match=r"Found 11 different.*text\.size to 13 .*258"):
+        train(TEXTS, 12)
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"model": 3}', "tokens"])
+def test_files_that_are_none(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / FILE_NAME
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match="Found no vocabulary"):
+        Vocabulary.load(path)
+
+
+def test_clip(tmp_path: Path) -> None:
+    vocabulary = open_vocabulary({"vocabulary": "clip"}, tmp_path)
+    tokens = vocabulary.encode("a seven", 8)
+    np.testing.assert_array_equal(tokens, bpe.encode("a seven", 8))
+    assert vocabulary.decode(tokens[0]) == "a seven"
+    assert vocabulary.num_tokens == bpe.NUM_TOKENS
+
+
+# -- beside records --------------------------------------------------------------------
+
+
+def settings(shard_records: int = 4096, **text) -> dict:
+    options = dict(train_examples=60, test_examples=20)
+    return dict(
+        data=dict(raw="captioned_digits", options=options, shard_records=shard_records),
+        grid=(16, 16),
+        text=dict(vocabulary="trained", size=64, length=16, **text),
+        negatives=dict(number=4, rule="caption"),
+    )
+
+
+def test_records(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    card = read_card(pretokenize(settings(), tmp_path))
+    spec = card.conditions["text"]
+    assert (spec["kind"], spec["shape"], spec["dtype"]) == ("tokens", [16], "int32")
+    assert (spec["vocabulary"], spec["file"]) == ("trained", FILE_NAME)
+    assert "Trained a vocabulary of" in capsys.readouterr().out
+    vocabulary = open_vocabulary(spec, tmp_path)
+    assert spec["num_tokens"] == vocabulary.num_tokens <= 64
+    text = vocabulary.decode(RecordSource(card, "test")[3]["condition"]["text"])
+    assert text.split()[0] in ("a", "an")
+    train(["another", "one"], 64).save(tmp_path / FILE_NAME)
+    with pytest.raises(InputError, match="with sha256"):
+        open_vocabulary(spec, tmp_path)
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_and_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pretokenize(settings(20), tmp_path / "whole")
+    write_shard, written = module.write_shard, []
+
+    def killed(path: Path, *args):
+        written.append(path.name)
+        if len(written) == 2:
+            raise Killed
+        return write_shard(path, *args)
+
+    monkeypatch.setattr(module, "write_shard", killed)
+    with pytest.raises(Killed):
+        pretokenize(settings(20), tmp_path / "parts")
+    assert (tmp_path / "parts" / FILE_NAME).exists()
+    pretokenize(settings(20), tmp_path / "parts")
+    assert len(written) == 5  # the first shard is not made again
+    files = [{p.name: p.read_bytes() for p in d.iterdir()} for d in tmp_path.iterdir()]
+    assert files[0] == files[1] and FILE_NAME in files[0]
+    assert read_card(whole).conditions["text"]["vocabulary"] == "trained"
+
+
+def test_texts_that_changed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shard = module.write_shard
+
+    def killed(path: Path, *args):
+        write_shard(path, *args)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_shard", killed)
+        with pytest.raises(Killed):
+            pretokenize(settings(20), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train", lambda texts, size: train([*texts, "new"], size))
+        with pytest.raises(InputError, match="texts = "):
+            pretokenize(settings(20), tmp_path)
+    pretokenize(settings(20), tmp_path)
+
+
+def test_words_of_the_test_split_alone(tmp_path: Path) -> None:
+    config = settings()
+    # one text, of two digits: the test split says more
+    config["data"]["options"]["train_examples"] = 1
+    config["negatives"]["number"] = 0
+    with pytest.raises(InputError, match=r"expected words of the texts"):
+        pretokenize(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (dict(vocabulary="bpe"), "'clip' or 'trained'"),
+        (dict(vocabulary="trained"), r"text\.size = 0"),
+        (dict(size=64), r"text\.size = 64"),
+        (dict(vocabulary="trained", size=64, features="x"), r"text\.features"),
+        (dict(length=1), r"text\.length"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, text: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        pretokenize({**settings(), "text": text}, tmp_path / "new")
+
+
+def test_records_from_before_there_was_a_choice(tmp_path: Path) -> None:
+    config = settings()
+    config["text"] = dict(length=24)
+    path = pretokenize(config, tmp_path) / "dataset.json"
+    content = json.loads(path.read_text())
+    del content["config"]["text"]["vocabulary"], content["config"]["text"]["size"]
+    path.write_text(json.dumps(content))
+    assert pretokenize(config, tmp_path) == tmp_path
+    with pytest.raises(InputError, match=r"'text\.size': 0"):
+        pretokenize(settings(), tmp_path)
+
+
+# -- random batches of all kinds of conditions -----------------------------------------
+
+
+def test_synthetic_conditions() -> None:
+    shape = dict(shape=(7, 3))
+    conditions = dict(
+        text=dict(kind="text", shape=(5,), vocabulary=9),
+        clip=dict(kind="clip_text", shape=(6,), vocabulary=4),
+        motion=dict(kind="motion", **shape),
+        video=dict(kind="features", **shape),
+        dance=dict(kind="reference_motion", **shape),
+        array=dict(kind="array", shape=(3,)),
+        label=dict(kind="label", num_classes=4),
+    )
+    description = dict(
+        conditions=conditions, num_codes=8, outputs=dict(tokens=(4,)), negatives=0
+    )
+    batch = next(synthetic_batches(description, np.arange(64)))["condition"]
+    assert {k: v.shape[1:] for k, v in batch.items()} == {
+        k: tuple(spec.get("shape", ())) for k, spec in conditions.items()
+    }
+    for name in ("text", "clip"):
+        assert batch[name].dtype == np.int32
+        used = np.unique(batch[name])
+        assert used.tolist() == list(range(1, conditions[name]["vocabulary"]))
+    for name in ("motion", "video", "dance", "array"):
+        assert batch[name].dtype == np.float32
+        assert abs(batch[name].mean()) < 0.2 and 0.8 < batch[name].std() < 1.2
