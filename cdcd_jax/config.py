@@ -39,7 +39,7 @@ def _common() -> dict[str, Any]:
         # a work directory whose newest averaged parameters to start from, "" for none
         init_from="",
         # part of the parameters -> the work directory that it comes from; of a/b the
-        # directory of that part alone, such as encoders_text/tower of a converted CLIP
+        # directory of that part alone, such as text/tower of a converted CLIP
         init_parts={},
         optim=dict(
             num_steps=1000,

@@ -28,6 +28,7 @@ from cdcd_jax.generate import (
     held_out,
     write_reconstructions,
 )
+from cdcd_jax.prompts import rows_told
 from cdcd_jax.samples import write_samples
 from cdcd_jax.tasks.conditional import SamplingOptions
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
@@ -130,12 +131,15 @@ def _sampled(
     truth = drawn_for.pop("truth", None)
     if truth is not None:
         truth = tokenizer.decode(truth)
+    conditions = task.describe()["conditions"] if drawn_for else {}
+    told = rows_told(drawn_for, conditions, card, workdir)
     for name, scale in scales.items() if settings["figures"] else ():
         key, rows = draw_key(config, name), settings["num_samples"]
         options = SamplingOptions.of(sampling, guidance_scale=scale)
         outputs = task.sample(params, extra, drawn_for, key, options, rows)
         outputs |= tokenizer.decode(outputs["tokens"])
-        write_samples(workdir / "samples" / name, outputs, drawn_for, True, rate)
+        directory, shown = workdir / "samples" / name, {**drawn_for, **told.texts}
+        write_samples(directory, outputs, shown, True, rate, told.titles)
         samples[name] = {**outputs, "condition": drawn_for}
         samples[name] |= {"truth": truth, "sample_rate": rate}
     sampled = time.perf_counter()

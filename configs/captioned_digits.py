@@ -1,13 +1,14 @@
-"""Text-to-image on pairs of real handwritten digits: "a three to the left of a seven".
+r"""Text-to-image on pairs of real handwritten digits: "a three to the left of a seven".
 
-    python -m cdcd_jax.main --config=configs/captioned_digits.py            # all stages
-    python -m cdcd_jax.main --config=configs/captioned_digits.py:vanilla    # no contrast
+    python -m cdcd_jax.main --config=configs/captioned_digits.py          # all stages
+    python -m cdcd_jax.main --config=configs/captioned_digits.py:vanilla  # no contrast
     python -m cdcd_jax.main --config=configs/captioned_digits.py --mode=generate \
         --condition.text="a two above an eight"
 
-Stages: a tokenizer of 16 x 16 pixels as 8 x 8 codes of patches, records with the captions in a
-vocabulary made from them, then the model, whose text encoder is trained with it. The
-test split has the 20 pairs of digits and the handwritings that training never sees.
+Stages: a tokenizer of 16 x 16 pixels as 8 x 8 codes of patches, records with the
+captions in a vocabulary made of them, then the model, whose text encoder is trained
+with it. The test split has the 20 pairs of digits and the handwritings that training
+never sees.
 """
 
 from ml_collections import ConfigDict
@@ -40,7 +41,7 @@ def get_config(name: str = "") -> ConfigDict:
             quantizer=dict(num_codes=512, dim=8),
             losses=dict(l2=1.0),
             optim=dict(
-                num_steps=3000, learning_rate=3e-3, warmup_steps=100, weight_decay=0.0
+                num_steps=1200, learning_rate=3e-3, warmup_steps=100, weight_decay=0.0
             ),
         ),
     )
@@ -55,7 +56,7 @@ def get_config(name: str = "") -> ConfigDict:
     )
     config = experiment(
         stages=dict(tokenizer=tokenizer, records=records),
-        data=dict(path="@records", batch_size=64),
+        data=dict(path="@records", batch_size=32),
         tokenizer=dict(kind="checkpoint", path="@tokenizer"),
         model=dict(
             num_codes=512,
@@ -78,7 +79,7 @@ def get_config(name: str = "") -> ConfigDict:
             form="infonce",
             inter_from="records",
         ),
-        optim=dict(num_steps=3000, learning_rate=1.5e-3),
+        optim=dict(num_steps=4000, learning_rate=1.2e-3),
         sampling=dict(steps=25, guidance_scale=2.0),
         eval=dict(
             at_end=True,

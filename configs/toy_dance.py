@@ -1,4 +1,4 @@
-"""Dance-to-music on synthetic dances of six genres: 4 s of sound as 250 tokens.
+r"""Dance-to-music on synthetic dances of six genres: 4 s of sound as 250 tokens.
 
     python -m cdcd_jax.main --config=configs/toy_dance.py             # all stages
     python -m cdcd_jax.main --config=configs/toy_dance.py:vanilla     # no contrast
@@ -61,7 +61,7 @@ def get_config(name: str = "") -> ConfigDict:
     )
     config = experiment(
         stages=dict(tokenizer=tokenizer, records=records),
-        data=dict(path="@records", batch_size=32),
+        data=dict(path="@records", batch_size=16),
         tokenizer=dict(kind="checkpoint", path="@tokenizer"),
         model=dict(
             num_codes=512,
@@ -89,7 +89,7 @@ def get_config(name: str = "") -> ConfigDict:
             key="genre",
             inter_from="records",
         ),
-        optim=dict(num_steps=3000, learning_rate=1.5e-3),
+        optim=dict(num_steps=3000, learning_rate=1e-3),
         sampling=dict(steps=25, guidance_scale=1.5, batch_size=50),
         eval=dict(
             at_end=True,

@@ -120,7 +120,7 @@ def test_samples_are_drawn_along_the_way_and_the_same_seed_repeats(tmp_path):
         (tiny.flags(config__sampling__steps=11), "sampling.steps"),
         (tiny.flags(config__sampling__method="ddim"), "strided"),
         (tiny.flags(config__task="dance"), "conditional"),
-        (tiny.flags(config__model__form="selfcross"), "'array'"),
+        (tiny.flags(config__model__form="selfcross"), "a sequence, such as"),
         (tiny.flags(config__data__batch_size=0), "data.batch_size"),
     ],
 )

@@ -1,14 +1,16 @@
 """Parity with the PyTorch code of CDCD: schedules, posteriors, losses, networks.
 
-`golden/*.npz` holds what that code computed (golden/make_extract.py). The gradients and
-the two-layer networks need the complete files, looked for in $CDCD_JAX_GOLDEN or in
-`shared/golden` beside the repository. The reference counts t' = t - 1 = 0..T - 1, its
+`golden/*.npz` holds what that code computed (golden/make_extract.py) for its models of
+classes and texts. The gradients, the two-layer networks and all of its model of music
+need the complete files, looked for in $CDCD_JAX_GOLDEN or in `shared/golden` beside the
+repository. The reference counts t' = t - 1 = 0..T - 1, its
 class axis comes before the positions, and its log-probabilities stop at -70 (a one-hot
 zero at log 1e-30 = -69.08); ours do not, so that values near e-70 are compared as
 probabilities. Only what the loss subtracts needs a bound: the `floor` of 70 nats.
 """
 
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -23,8 +25,10 @@ import optax
 import pytest
 
 from cdcd_jax import config
-from cdcd_jax.convert.vqdiffusion import denoiser_params
+from cdcd_jax.convert import cdcd
+from cdcd_jax.convert.transformer import denoiser_params
 from cdcd_jax.diffusion import contrastive, negatives, objective, schedule, transition
+from cdcd_jax.networks import conditioners
 from cdcd_jax.networks.conditioners import Encoded
 from cdcd_jax.networks.denoiser import Denoiser
 from cdcd_jax.tasks import make_task
@@ -34,8 +38,10 @@ EXTRACTS = ROOT / "tests" / "golden"
 COMPLETE = pathlib.Path(
     os.environ.get("CDCD_JAX_GOLDEN", ROOT.parent / "shared" / "golden")
 )
-FORMS = {"class": "selfcondition", "text": "selfcross"}
-K, T, L = 24, 20, 16
+FORMS = {"class": "selfcondition", "text": "selfcross", "d2m": "selfcross"}
+GRIDS = {"class": (4, 4), "text": (4, 4), "d2m": (1, 20)}
+RAMPS = {"class": "falling", "text": "falling", "d2m": "rising"}
+K, T = 24, 20
 FLOOR = 70.0
 MODES = (
     "vb_only",
@@ -60,7 +66,7 @@ class Golden:
     """One file's arrays, and the inputs in our shapes and types."""
 
     def __init__(self, folder: pathlib.Path, name: str):
-        self.name, self.form = name, FORMS[name]
+        self.name, self.form, self.grid = name, FORMS[name], GRIDS[name]
         with np.load(folder / f"parity_{name}.npz") as arrays:
             self.arrays = dict(arrays)
         token = lambda key: jnp.asarray(self.arrays[key], jnp.int32)
@@ -69,7 +75,9 @@ class Golden:
         self.intra = jnp.swapaxes(token("loss_all/neg_tokens"), 0, 1)  # [B, 3, L]
         self.p_t = jnp.asarray(self.arrays["in/pt"])
         self.logits = jnp.asarray(positions_first(self["out/logits"]))
-        self.schedule = schedule.make_schedule("vq_diffusion_released", K, T)
+        # the model of music divides the uniform mass by K + 1
+        codes = K + (name == "d2m")
+        self.schedule = schedule.make_schedule("vq_diffusion_released", codes, T)
         self.steps = transition.one_step_table(self.schedule)
         self.jump = self.steps.at(self.t - 1)
         if name == "class":
@@ -93,16 +101,25 @@ class Golden:
         return transition.log_posterior(logits, self.x_t, self.jump)
 
 
-@pytest.fixture(scope="module", params=FORMS)
+def complete_golden(name: str) -> Golden:
+    if not (COMPLETE / f"parity_{name}.npz").exists():
+        pytest.skip(f"no parity_{name}.npz: name its folder, CDCD_JAX_GOLDEN")
+    return Golden(COMPLETE, name)
+
+
+# the whole of it takes longer; its network and its token are among the fast tests
+MUSIC = pytest.param("d2m", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=["class", "text", MUSIC])
 def golden(request: pytest.FixtureRequest) -> Golden:
-    return Golden(EXTRACTS, request.param)
+    name = request.param
+    return complete_golden(name) if name == "d2m" else Golden(EXTRACTS, name)
 
 
 @pytest.fixture(scope="module", params=FORMS)
 def complete(request: pytest.FixtureRequest) -> Golden:
-    if not (COMPLETE / f"parity_{request.param}.npz").exists():
-        pytest.skip(f"no parity_{request.param}.npz: name its folder, CDCD_JAX_GOLDEN")
-    return Golden(COMPLETE, request.param)
+    return complete_golden(request.param)
 
 
 def assert_log_close(
@@ -213,6 +230,8 @@ def draw(log_p: jax.Array, uniform: np.ndarray) -> np.ndarray:
 def test_intra_negatives(
     golden: Golden, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if f"negsampling/x_L{length}" not in golden.arrays:
+        pytest.skip(f"no sequence of {length} tokens there")
     orders = golden["in/intra_orders"]  # [3, 8], one for the whole batch
     # noise whose argsort is the order
     noise = jnp.broadcast_to(np.argsort(orders) / 8.0, (2, 3, 8))
@@ -257,13 +276,15 @@ class Mode(NamedTuple):
     @classmethod
     def of(cls, golden: Golden, name: str) -> "Mode":
         read = json.loads(str(golden[f"loss_{name}/config_json"]))
+        inter = "extra" if golden.name == "d2m" else "inter"
         return cls(
             read["auxiliary_loss_weight"],
             read["adaptive_auxiliary_loss"],
             read["contrastive_intra_loss_weight"],
             read["intra_mode"],
-            read["contrastive_inter_loss_weight"],
-            read["inter_mode"],
+            # the model of music calls them extra
+            read[f"contrastive_{inter}_loss_weight"],
+            read[f"{inter}_mode"],
             tuple(read["mask_weight"]),
         )
 
@@ -294,9 +315,10 @@ def loss_terms(golden: Golden, d: Divergences, mode: Mode) -> dict[str, jax.Arra
     weight = objective.position_weights(golden.x_t, golden.t, K, mode.mask_weight)
     ramp = lambda kind: objective.ramp(golden.t, T, kind if mode.adaptive else "none")
     summed = Divergences(*(jnp.einsum("bl,bln->bn", weight, level) for level in d))
+    aux = summed.sample[:, 0]
     terms = {
         "loss1": scale * summed.step[:, 0],
-        "loss2": mode.auxiliary * ramp("falling") * scale * summed.sample[:, 0],
+        "loss2": mode.auxiliary * ramp(RAMPS[golden.name]) * scale * aux,
     }
     total = terms["loss1"] + terms["loss2"]
     for name, part, level, strength in (
@@ -335,13 +357,13 @@ def test_task_loss(golden: Golden, name: str, monkeypatch: pytest.MonkeyPatch) -
     weight = mode.intra or mode.inter
     settings = config.experiment(
         sampling=dict(steps=T),
-        model=dict(num_codes=K, grid=(4, 4), conditions={}, condition_dropout=0.0),
+        model=dict(num_codes=K, grid=golden.grid, conditions={}, condition_dropout=0.0),
         diffusion=dict(
             schedule="vq_diffusion_released",
             timesteps=T,
             mask_weight=mode.mask_weight,
             auxiliary_weight=mode.auxiliary,
-            auxiliary_ramp="falling" if mode.adaptive else "none",
+            auxiliary_ramp=RAMPS[golden.name] if mode.adaptive else "none",
         ),
         contrastive=dict(
             form="difference",
@@ -371,17 +393,18 @@ def test_task_loss(golden: Golden, name: str, monkeypatch: pytest.MonkeyPatch) -
 # -- networks --------------------------------------------------------------------------
 
 
-def denoiser(form: str, **changes: Any) -> Denoiser:
-    """The two-layer network of the complete files, with changes."""
+def denoiser(name: str, **changes: Any) -> Denoiser:
+    """The two-layer network of a complete file, with changes."""
+    music = name == "d2m"
     settings = dict(
-        form=form,
+        form=FORMS[name],
         num_codes=K,
-        grid=(4, 4),
+        grid=GRIDS[name],
         width=64,
         depth=2,
         heads=4,
-        mlp="conv",
-        mlp_ratio=2,
+        mlp="fc" if music else "conv",
+        mlp_ratio=4 if music else 2,
         activation="gelu2",
         timesteps=T,
         num_classes=10,
@@ -410,7 +433,7 @@ def test_one_layer_network(
     name: str, variant: str, form: str, changes: dict[str, Any]
 ) -> None:
     golden = Golden(EXTRACTS, name)
-    network = denoiser(form, width=32, depth=1, **changes)
+    network = denoiser(name, form=form, width=32, depth=1, **changes)
     state = golden.below(f"variant_{variant}/params/")
     params = denoiser_params(state, form, depth=1, heads=4)
     ours = logits_of(network, params, golden)
@@ -426,7 +449,7 @@ def converted(golden: Golden, prefix: str) -> dict[str, Any]:
 
 def test_two_layer_network(complete: Golden) -> None:
     params = converted(complete, "params/transformer.")
-    ours = logits_of(denoiser(complete.form), params, complete)
+    ours = logits_of(denoiser(complete.name), params, complete)
     reference = positions_first(complete["out/logits_f64"])
     np.testing.assert_allclose(ours, reference, rtol=0, atol=2e-5)
 
@@ -442,7 +465,7 @@ def without_null(tree: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_gradients(complete: Golden) -> None:
-    network = denoiser(complete.form)
+    network = denoiser(complete.name)
     modes = [Mode.of(complete, name) for name in MODES]
 
     @jax.jit
@@ -457,7 +480,9 @@ def test_gradients(complete: Golden) -> None:
     ours = [without_null(jax.tree.map(lambda g, i=i: g[i], ours)) for i in range(10)]
 
     # each leaf of ours belongs to one of the reference's parameters: mark them
-    names = [n.removeprefix("transformer.") for n in complete["param_names"]]
+    # the rest makes the condition that is given here
+    inner = np.char.startswith(complete["param_names"], "transformer.")
+    names = [n.removeprefix("transformer.") for n in complete["param_names"][inner]]
     shapes = complete.below("params/transformer.")
     marks = {n: np.full(shapes[n].shape, i) for i, n in enumerate(names)}
     marks = denoiser_params(marks, complete.form, depth=2, heads=4)
@@ -465,12 +490,16 @@ def test_gradients(complete: Golden) -> None:
     assert sorted(order) == list(range(len(names)))
     for name, tree in zip(MODES, ours, strict=True):
         norms = [np.linalg.norm(g) for g in jax.tree.leaves(tree)]
-        reference = complete[f"loss_{name}/grad_norms"]
+        reference = complete[f"loss_{name}/grad_norms"][inner]
         # a key's bias has no gradient but rounding
         atol = 1e-6 * np.linalg.norm(reference)
         np.testing.assert_allclose(norms, reference[order], 1e-3, atol, err_msg=name)
 
-    reference = without_null(converted(complete, "grads_all/transformer."))
+    # a softmax over one key has no gradient, and none is there
+    grads = {n: np.zeros(shapes[n].shape, np.float32) for n in names}
+    grads |= complete.below("grads_all/transformer.")
+    grads = denoiser_params(grads, complete.form, depth=2, heads=4)
+    reference = without_null(grads)
     atol = 1e-6 * optax.tree.norm(reference)
     for path, expected in jax.tree_util.tree_leaves_with_path(reference):
         found = ours[-1]
@@ -483,7 +512,9 @@ def test_gradients(complete: Golden) -> None:
 
 @pytest.mark.slow
 def test_five_steps_of_training(complete: Golden) -> None:
-    network, mode = denoiser(complete.form), Mode.of(complete, "all")
+    if complete.name == "d2m":
+        pytest.skip("there the matrix of the conditions is trained too")
+    network, mode = denoiser(complete.name), Mode.of(complete, "all")
     # unlike ours, the reference's weight decay is on every parameter
     optimizer = optax.chain(
         optax.clip_by_global_norm(0.5),
@@ -530,7 +561,7 @@ def test_ancestral_sampling(complete: Golden) -> None:
     start = np.full_like(after[:1], K)
     canvases = np.concatenate([start, after[:-1]])  # [20, B, L]
     times = np.arange(T, 0, -1)
-    network = denoiser(complete.form)
+    network = denoiser(complete.name)
 
     @jax.jit
     def log_posterior(x_t: jax.Array, t: jax.Array) -> jax.Array:
@@ -543,6 +574,33 @@ def test_ancestral_sampling(complete: Golden) -> None:
         np.testing.assert_array_equal(drawn, x_s, err_msg=f"t = {t}")
 
 
+def test_the_token_of_dance_video_and_genre() -> None:
+    """Three parts of the reference's matrix, added, make its one token."""
+    golden = complete_golden("d2m")
+    random = np.random.RandomState(12345)
+    weight = (random.standard_normal((1024, 3328)) * 0.02).astype(np.float32)
+    digest = hashlib.sha256(weight.tobytes()).hexdigest()
+    assert str(golden["lin1_weight_recipe"]).endswith(digest)
+    state = golden.below("params/condition_emb.")
+    state = {f"transformer.condition_emb.{k}": v for k, v in state.items()}
+    state["transformer.lin1.weight"] = weight
+    state["transformer.lin1.bias"] = golden["params/lin1.bias"]
+    # the file has the dance's features in place of an encoder's weights
+    for name, shape in dict(cdcd.motion_layout(4, 6, [4, 4, 1024])).items():
+        state[f"condition_codec_motion.{name}"] = np.ones(shape, np.float32)
+    params, specs = cdcd.dance_parts(state, "golden")
+    drop = jnp.zeros(5, bool)
+    genre = np.argmax(golden["in/condition_genre"], axis=1)
+    token = golden["in/condition_motion"] @ params["motion"]["tower"]["lin1"]["kernel"]
+    token = token + params["motion"]["tower"]["lin1"]["bias"]
+    for name, value in (("video", golden["in/condition_video"]), ("genre", genre)):
+        part = conditioners.make_conditioner(name, specs[name], 64, 20, False)
+        token = token + part.apply({"params": params[name]}, value, drop).sequence
+    np.testing.assert_allclose(token, golden["out/cond_emb"], rtol=0, atol=2e-5)
+
+
 def test_extract_is_part_of_the_complete_file(complete: Golden) -> None:
+    if complete.name == "d2m":
+        pytest.skip("no part of it is here")
     for key, value in Golden(EXTRACTS, complete.name).arrays.items():
         np.testing.assert_array_equal(value, complete[key], err_msg=key)

@@ -3,7 +3,8 @@
     python -m cdcd_jax.convert --family=taming --input=last.ckpt --output=DIR
 
 The file is read and checked whole before anything is written. DIR then has
-`checkpoints/0` and `config.json`, as a finished run has.
+`checkpoints/0` and `config.json`, as a finished run has; of a whole model, so has
+`DIR/tokenizer` of the codec inside of the file.
 """
 
 import argparse
@@ -34,6 +35,8 @@ FAMILIES = {
     "jukebox": "the VQ-VAE of Jukebox",
     "clip": "the text tower of CLIP",
     "lpips": "VGG16 and the linear weights of LPIPS",
+    "vqdiffusion": "whole image models of VQ-Diffusion and CDCD",
+    "cdcd": "whole models of CDCD: dance to music, and images",
 }
 
 
@@ -74,8 +77,7 @@ def run(
     """
     module = _module(family)
     options = _options(family, options)
-    checkpoints = Path(output) / "checkpoints"
-    _check_output(Path(output), checkpoints)
+    _check_output(Path(output))
     if remap_codes < 0 or (remap_codes and not remap):
         raise UsageError(
             f"Found --remap_codes={remap_codes} with --remap={remap!r}; expected a "
@@ -83,16 +85,19 @@ def run(
         )
     if sha256:
         _check_sha256(Path(input), sha256.lower())
-    converted = module.convert(input, options)
-    if remap:
-        converted = _remapped(converted, family, remap, remap_codes)
-    settings, state = checked(converted, input)
-    with Checkpoints(checkpoints) as writer:
-        writer.save(0, state)
-    write_json(Path(output) / "config.json", settings)
-    leaves = jax.tree.leaves(state["ema_params"])
-    number = sum(leaf.size for leaf in leaves)
-    print(f"{output}: {family}, {len(leaves)} arrays, {number:,} parameters")
+    made = {Path(output): module.convert(input, options)}
+    if made[Path(output)].tokenizer is not None:
+        made = _with_tokenizer(Path(output), *made.values(), family, remap, remap_codes)
+    elif remap:
+        made = {k: _remapped(v, family, remap, remap_codes) for k, v in made.items()}
+    ready = {folder: checked(part, input) for folder, part in made.items()}
+    for folder, (settings, state) in ready.items():
+        with Checkpoints(folder / "checkpoints") as writer:
+            writer.save(0, state)
+        write_json(folder / "config.json", settings)
+        leaves = jax.tree.leaves(state["ema_params"])
+        number = sum(leaf.size for leaf in leaves)
+        print(f"{folder}: {family}, {len(leaves)} arrays, {number:,} parameters")
 
 
 def checked(converted: Converted, path: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -103,7 +108,7 @@ def checked(converted: Converted, path: str) -> tuple[dict[str, Any], dict[str, 
     """
     params, extra = converted.params, converted.extra
     settings = converted.config
-    if settings.get("task") == "tokenizer":
+    if settings.get("task") in ("tokenizer", "conditional"):
         from cdcd_jax.tasks import make_task
 
         settings = config.experiment(**settings)
@@ -139,8 +144,8 @@ def _options(family: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {**known, **given}
 
 
-def _check_output(output: Path, checkpoints: Path) -> None:
-    for path in (checkpoints, output / "config.json"):
+def _check_output(output: Path) -> None:
+    for path in (output / "checkpoints", output / "config.json", output / "tokenizer"):
         if path.exists():
             raise InputError(
                 f"Found {path} already there; expected a new or empty directory. "
@@ -167,6 +172,29 @@ def _check_sha256(path: Path, expected: str) -> None:
             f"Found sha256 {found} of {path}; expected {expected}. Copy or download "
             "the file anew."
         )
+
+
+def _with_tokenizer(
+    output: Path, model: Converted, family: str, remap: str, codes: int
+) -> dict[Path, Converted]:
+    """The tokenizer, remapped to the model's codes, then the model that names it."""
+    tokenizer, wanted = model.tokenizer, model.config["model"]["num_codes"]
+    if remap:
+        tokenizer = _remapped(tokenizer, family, remap, codes or wanted)
+    quantizer = tokenizer.config["quantizer"]
+    found = quantizer.get("remap") or quantizer["num_codes"]
+    if found != wanted:
+        raise InputError(
+            f"Found a model of {wanted} codes with a codec of {found}; expected as "
+            "many. Name the table that leaves the others out with --remap: "
+            "VQ-Diffusion has it in help_folder/statistics (taming_vqvae_2887.pt of "
+            "CUB and COCO, taming_vqvae_974.pt of ImageNet)."
+        )
+    folder = output / "tokenizer"
+    settings = model.config.get("tokenizer", {})
+    settings = dict(kind="checkpoint", path=str(folder), **settings)
+    model = replace(model, config={**model.config, "tokenizer": settings})
+    return {folder: tokenizer, output: model}
 
 
 def _remapped(converted: Converted, family: str, path: str, codes: int) -> Converted:

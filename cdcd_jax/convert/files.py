@@ -31,20 +31,30 @@ class Converted:
         config: sections that differ from the defaults of the task.
         params: arrays, as `task.init` has them.
         extra: further state of the task: codebooks, remap tables.
+        tokenizer: of a model of tokens, what made them; None where the file has none.
     """
 
     config: dict[str, Any]
     params: dict[str, Any]
     extra: dict[str, Any] = field(default_factory=dict)
+    tokenizer: "Converted | None" = None
 
 
-def read_tensors(path: str | Path, inside: Sequence[str] = ()) -> Tensors:
+def read_tensors(
+    path: str | Path,
+    inside: Sequence[str] = (),
+    together: Sequence[str] = (),
+    drop: str = "",
+) -> Tensors:
     """All tensors of a file by name; floats of any size as float32.
 
     Args:
         path: `.safetensors`, or what `torch.save` or `torch.jit.save` wrote.
         inside: names of dicts that may stand around the tensors, such as 'state_dict';
             the first that is there is entered.
+        together: names of dicts that are all entered, such as 'model' and 'ema'; what
+            they hold is then called 'model.<name>', as it must be in safetensors.
+        drop: a pattern; tensors in whose names it is found are left out unseen.
 
     Returns:
         Name -> array; a file of one bare tensor gives it the name "".
@@ -65,7 +75,9 @@ def read_tensors(path: str | Path, inside: Sequence[str] = ()) -> Tensors:
     if path.suffix == ".safetensors" or head[8:] == b"{":
         tensors = _read_safetensors(path)
     else:
-        tensors = _read_torch(path, head, inside)
+        tensors = _read_torch(path, head, inside, together)
+    if drop:
+        tensors = {n: v for n, v in tensors.items() if not re.search(drop, n)}
     if not tensors:
         raise InputError(
             f"Found no tensors in {path}; expected weights by name"
@@ -157,7 +169,9 @@ def _read_safetensors(path: Path) -> Tensors:
     return tensors
 
 
-def _read_torch(path: Path, head: bytes, inside: Sequence[str]) -> Tensors:
+def _read_torch(
+    path: Path, head: bytes, inside: Sequence[str], together: Sequence[str]
+) -> Tensors:
     if not head.startswith((b"PK\x03\x04", b"\x80")):
         raise InputError(
             f"Found {path}, which is neither a PyTorch nor a safetensors file; "
@@ -180,6 +194,11 @@ def _read_torch(path: Path, head: bytes, inside: Sequence[str]) -> Tensors:
             if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
                 content = content[name]
                 break
+        if isinstance(content, Mapping):
+            parts = {k: content.get(k) for k in together}
+            parts = {k: v for k, v in parts.items() if isinstance(v, Mapping)}
+            flat = {f"{k}.{name}": v for k, p in parts.items() for name, v in p.items()}
+            content = flat or content
         if isinstance(content, torch.Tensor):
             content = {"": content}
         if not isinstance(content, Mapping):
@@ -206,8 +225,9 @@ def _load_zip(torch: Any, path: Path) -> Any:
     serialization = torch.serialization
     unknown = serialization.get_unsafe_globals_in_checkpoint(path)
     empty = [(type("Absent", (_Absent,), {}), name) for name in unknown]
+    # mapped: what is not asked for, an optimizer's state, is not read
     with serialization.safe_globals(empty):
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
 class _Absent:

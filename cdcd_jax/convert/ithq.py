@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdcd_jax.convert import taming
-from cdcd_jax.convert.files import Converted, read_tensors
+from cdcd_jax.convert.files import Converted, Tensors, read_tensors
 from cdcd_jax.networks.quantizer import EmaCodebook
 from cdcd_jax.networks.vqgan import ImageAutoencoder
 
@@ -26,7 +26,12 @@ def convert(path: str, options: Mapping[str, Any]) -> Converted:
         InputError: the file cannot be read, or is not exactly such a model.
     """
     state = taming.without(read_tensors(path, ("model", "state_dict")), ("loss.",))
-    sizes = taming.read_sizes(state, CODEBOOK, options["resolution"], path)
+    return from_tensors(state, options["resolution"], path)
+
+
+def from_tensors(state: Tensors, resolution: int, path: str) -> Converted:
+    """The same of tensors by name; the rest as `taming.from_tensors`."""
+    sizes = taming.read_sizes(state, CODEBOOK, resolution, path)
     net = ImageAutoencoder(**sizes)
     codes = len(state[CODEBOOK])
     buffers = {

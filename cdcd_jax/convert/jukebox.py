@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.convert.files import Converted, check_tensors, read_tensors
+from cdcd_jax.convert.files import Converted, Tensors, check_tensors, read_tensors
 from cdcd_jax.errors import InputError
 from cdcd_jax.networks.quantizer import init_ema
 
@@ -60,6 +60,11 @@ def convert(path: str, options: Mapping[str, Any]) -> Converted:
     """
     state = read_tensors(path, ("model", "state_dict"))
     state = {name.removeprefix("module."): value for name, value in state.items()}
+    return from_tensors(state, options, path)
+
+
+def from_tensors(state: Tensors, options: Mapping[str, Any], path: str) -> Converted:
+    """The same of tensors by name without 'module.'; path: of the errors' texts."""
     sizes = find_sizes({name: value.shape for name, value in state.items()})
     check_tensors(state, shapes(sizes), f"{path} as Jukebox's VQ-VAE")
     books = [init_ema(state[name]) for name in codebook_names(sizes)]

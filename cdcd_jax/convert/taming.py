@@ -41,9 +41,20 @@ def convert(path: str, options: Mapping[str, Any]) -> Converted:
         n = len(_PREFIX)
         state = {k[n:]: v for k, v in state.items() if k.startswith(_PREFIX)}
         state = without(state, _IGNORED)
+    return from_tensors(state, options["resolution"], path)
+
+
+def from_tensors(state: Tensors, resolution: int, path: str) -> Converted:
+    """The same of tensors whose names begin with 'encoder.', 'decoder.', 'quant'.
+
+    Args:
+        state: arrays by name.
+        resolution: as OPTIONS.
+        path: of the errors' texts.
+    """
     gumbel = "quantize.embed.weight" in state
     name = "quantize.embed.weight" if gumbel else "quantize.embedding.weight"
-    sizes = read_sizes(state, name, options["resolution"], path)
+    sizes = read_sizes(state, name, resolution, path)
     codes = len(state[name])
     net = ImageAutoencoder(**sizes, gumbel_codes=codes if gumbel else 0)
     params = autoencoder_params(net, state, {name: (codes, net.code_dim)}, path)

@@ -16,6 +16,10 @@ class PixelClassifier:
 
         self._model = SVC(kernel="rbf", C=10.0, gamma="scale").fit(images, labels)
 
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """The label of each image [N, D], int [N]."""
+        return self._model.predict(images)
+
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Share of images [N, D] that are assigned to their label [N]."""
-        return float(np.mean(self._model.predict(images) == labels))
+        return float(np.mean(self.predict(images) == labels))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cdcd_jax.metrics.captions import captioned_pixels
 from cdcd_jax.metrics.classifier import PixelClassifier
 from cdcd_jax.metrics.diversity import (
     copy_rate,
@@ -12,6 +13,8 @@ from cdcd_jax.metrics.diversity import (
     relative_spread_within_class,
 )
 from cdcd_jax.metrics.frechet import frechet_distance
+from cdcd_jax.metrics.music import danced_music
+from cdcd_jax.metrics.pictures import labelled_pictures
 
 # decoded arrays of a split or of samples: images, condition, ...
 Decoded = Mapping[str, Any]
@@ -77,6 +80,9 @@ def _none(samples: Mapping[str, Decoded], train: Decoded, test: Decoded) -> dict
 
 
 FIGURES: dict[str, Callable[..., dict[str, float]]] = {
-    "labelled_pixels": labelled_pixels,
+    "labelled_pixels": labelled_pixels,  # class to image, small
+    "labelled_pictures": labelled_pictures,  # class to image, photographs
+    "captioned_pixels": captioned_pixels,  # text to image
+    "danced_music": danced_music,  # dance to music
     "": _none,
 }

@@ -17,6 +17,7 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.clip_text import ClipText
 from cdcd_jax.networks.layers import normal_init
 from cdcd_jax.networks.motion import MotionEncoder
+from cdcd_jax.networks.reference_motion import ReferenceMotion
 from cdcd_jax.networks.text_encoder import TextEncoder
 
 JOINS = ("concat", "add")
@@ -254,8 +255,6 @@ class ReferenceDance(Conditioner):
     @nn.compact
     def __call__(self, motion: jax.Array, drop: jax.Array) -> Encoded:
         """drop: bool [B], where true the dance is replaced by the null."""
-        from cdcd_jax.networks.reference_motion import ReferenceMotion
-
         encoder = ReferenceMotion(self.widths, self.size, name="tower")
         x = self.fixed(encoder(motion))
         vector = self.to_vector(x[:, 0], drop)

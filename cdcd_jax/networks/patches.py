@@ -45,7 +45,7 @@ class PatchAutoencoder(nn.Module):
         return (self.patch,)
 
     def encode(self, x: jax.Array) -> tuple[jax.Array, ...]:
-        """Pictures [B, H, W, C] -> one level of features float32 [B, h, w, code_dim]."""
+        """Pictures [B, H, W, C] -> one level of float32 [B, h, w, code_dim]."""
         b, h, w, c = x.shape
         p = self.patch
         x = x.reshape(b, h // p, p, w // p, p, c).swapaxes(2, 3)

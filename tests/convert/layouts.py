@@ -1,5 +1,6 @@
 """Names and shapes of other projects' checkpoints, and files of random tensors."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -111,6 +112,136 @@ def lpips() -> Layout:
     return layout
 
 
+def _linear(name: str, out: int, into: int) -> Iterator[tuple]:
+    yield f"{name}.weight", (out, into)
+    yield f"{name}.bias", (out,)
+
+
+def _table_norm(name: str, rows: int, width: int) -> Iterator[tuple]:
+    yield f"{name}.emb.weight", (rows, width)
+    yield from _linear(f"{name}.linear", 2 * width, width)
+
+
+def _transformer_block(
+    form, width, timesteps, mlp, ratio, features, length, classes
+) -> Iterator[tuple]:
+    yield from _table_norm("ln1", timesteps, width)
+    if form == "selfcondition":
+        yield from _table_norm("ln2", classes, width)
+    else:
+        yield from _norm("ln2", width)
+    for name in ("attn1", "attn2") if form == "selfcross" else ("attn",):
+        if name == "attn2":
+            yield "attn2.mask", (1, 1, length, length)
+        for part in ("key", "query", "value", "proj"):
+            other = name == "attn2" and part in ("key", "value")
+            yield from _linear(f"{name}.{part}", width, features if other else width)
+    if form == "selfcross":
+        yield from _table_norm("ln1_1", timesteps, width)
+    if mlp == "conv":
+        yield from _conv("mlp.conv1", ratio * width, width, 3)
+        yield from _conv("mlp.conv2", width, ratio * width, 3)
+    else:
+        yield from _linear("mlp.0", ratio * width, width)
+        yield from _linear("mlp.2", width, ratio * width)
+
+
+def diffusion_transformer(
+    form: str,
+    codes: int = 24,
+    width: int = 32,
+    depth: int = 2,
+    timesteps: int = 5,
+    mlp: str = "fc",
+    ratio: int = 2,
+    table: tuple[int, int] = (8, 8),
+    features: int = 0,
+    length: int = 64,
+    classes: int = 0,
+) -> Layout:
+    """Of a DiffusionTransformer, without what it is conditioned on."""
+    layout = {}
+    for name in ("at", "bt", "ct"):
+        layout[f"log_{name}"] = (timesteps,)
+        layout[f"log_cumprod_{name}"] = (timesteps + 1,)
+    layout["log_1_min_ct"], layout["log_1_min_cumprod_ct"] = (
+        (timesteps,),
+        (timesteps + 1,),
+    )
+    layout["Lt_history"] = layout["Lt_count"] = (timesteps,)
+    start = "transformer.content_emb"
+    layout[f"{start}.emb.weight"] = (codes + 1, width)
+    layout[f"{start}.height_emb.weight"] = (table[0], width)
+    layout[f"{start}.width_emb.weight"] = (table[1], width)
+    parts = (form, width, timesteps, mlp, ratio, features, length, classes)
+    for i in range(depth):
+        for name, shape in _transformer_block(*parts):
+            layout[f"transformer.blocks.{i}.{name}"] = shape
+    layout |= dict(_norm("transformer.to_logits.0", width))
+    layout |= dict(_linear("transformer.to_logits.1", codes, width))
+    return layout
+
+
+def clip_text(
+    vocabulary: int = 30, length: int = 6, width: int = 64, layers: int = 2
+) -> Layout:
+    """Of OpenAI's text tower."""
+    layout = {
+        "token_embedding.weight": (vocabulary, width),
+        "positional_embedding": (length, width),
+        "text_projection": (width, width),
+    }
+    for i in range(layers):
+        name = f"transformer.resblocks.{i}"
+        layout[f"{name}.attn.in_proj_weight"] = (3 * width, width)
+        layout[f"{name}.attn.in_proj_bias"] = (3 * width,)
+        layout |= dict(_linear(f"{name}.attn.out_proj", width, width))
+        layout |= dict(_norm(f"{name}.ln_1", width))
+        layout |= dict(_linear(f"{name}.mlp.c_fc", 4 * width, width))
+        layout |= dict(_linear(f"{name}.mlp.c_proj", width, 4 * width))
+        layout |= dict(_norm(f"{name}.ln_2", width))
+    return layout | dict(_norm("ln_final", width))
+
+
+def motion(channels: int, frames: int, widths: tuple[int, int, int]) -> Layout:
+    """Of CDCD's MotionEncoder."""
+    layout = dict(_linear("lin1", 800, channels))
+    layout |= dict(_linear("lin2", widths[-1], 786))
+    into, place = frames, 0
+    for width, taps in zip((*widths, 1), (6, 4, 4, 4), strict=True):
+        layout[f"model.{place}.weight"] = (width, into, taps)
+        layout[f"model.{place}.bias"] = (width,)
+        # the first is followed by an activation, the others by blocks
+        place += 2 if place == 0 else 1
+        for _ in range(4 if width != 1 else 0):
+            for name, size in (("block.2", 3), ("block.4", 1), ("shortcut", 1)):
+                start = f"model.{place}.{name}"
+                layout[f"{start}.bias"] = (width,)
+                layout[f"{start}.weight_g"] = (width, 1, 1)
+                layout[f"{start}.weight_v"] = (width, width, size)
+            place += 1
+        into, place = width, place + 1
+    return layout
+
+
+def prefixed(prefix: str, layout: Mapping) -> dict:
+    """The same with `prefix` before all names."""
+    return {prefix + name: value for name, value in layout.items()}
+
+
+def image_model(
+    transformer: Layout, codec: Layout, text: Layout | None = None
+) -> Layout:
+    """Of an outer checkpoint of VQ-Diffusion, the part 'model'."""
+    halves = {"encoder": ("enc",), "quant_conv": ("enc",), "quantize": ("enc", "dec")}
+    layout = {}
+    for name, shape in codec.items():
+        for half in halves.get(name.split(".")[0], ("dec",)):
+            layout[f"content_codec.{half}.{name}"] = shape
+    layout |= prefixed("transformer.", transformer)
+    return layout | prefixed("transformer.condition_emb.", text or {})
+
+
 def random_state(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
     """Normal numbers that keep activations near 1; norms and counts positive."""
     rng = np.random.default_rng(seed)
@@ -119,9 +250,12 @@ def random_state(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
         value = rng.normal(size=shape) / np.sqrt(max(np.prod(shape[1:]), 1))
         if name.endswith("bias"):
             value = 0.1 * value
-        if "norm" in name and name.endswith("weight"):
+        is_norm = "norm" in name or re.search(r"\.(ln\w*|to_logits\.0)\.weight$", name)
+        if is_norm and name.endswith("weight"):
             value = 1 + 0.1 * value
-        if "cluster_size" in name or name.startswith("lin"):
+        if name.endswith("weight_g"):
+            value = 1 + 0.1 * np.tanh(value)
+        if "cluster_size" in name or re.match(r"lin\d\.model", name):
             value = np.abs(value)
         state[name] = value.astype(np.float32)
     return state
