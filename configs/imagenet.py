@@ -1,4 +1,4 @@
-r"""Class-to-image on ImageNet 256 x 256: 16 x 16 tokens of a VQGAN, contrast as CDCD.
+r"""Class-to-image on ImageNet 256 x 256: pictures as 16 x 16 tokens of a VQGAN.
 
     # once, the tokenizer and the records; ImageNet lies in ~/tensorflow_datasets (or
     # TFDS_DATA_DIR) as tensorflow-datasets prepared it in array_record form
@@ -10,10 +10,13 @@ r"""Class-to-image on ImageNet 256 x 256: 16 x 16 tokens of a VQGAN, contrast as
     python -m cdcd_jax.main --mode=plan --plan.topology=v5e:4x4 \
         --config=configs/imagenet.py
 
-24 layers of width 512 with 3 x 3 convolutions (519 M parameters), CDCD's ImageNet
-setting: T = 80, ten intra-sample negatives, step-wise. `:full` is for a tokenizer of
-16,384 codes, converted into runs/converted/vqgan_imagenet_f16_16384. Nobody has trained
-it to the end with this code; docs/scale.md says what a step takes.
+24 layers of width 512 with 3 x 3 convolutions (519 M parameters), InfoNCE against ten
+pictures of other classes. `:full` is for a tokenizer of 16,384 codes, converted into
+runs/converted/vqgan_imagenet_f16_16384. `:reference` is CDCD's model on 974 of these
+codes (weights of theirs come by `python -m cdcd_jax.convert` and
+--config.init_from=DIR) and its objective: T = 80, the difference of step-wise terms,
+ten negatives within the picture, weight 5e-5. Nobody has trained any of them to the end
+with this code; docs/scale.md says what a step takes.
 """
 
 from ml_collections import ConfigDict
@@ -21,21 +24,62 @@ from ml_collections import ConfigDict
 from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
 
 CONVERTED = dict(kind="checkpoint", path="runs/converted/vqgan_imagenet_f16_16384")
-FULL = dict(
-    stages=dict(records=dict(tokenizer=CONVERTED)),
-    tokenizer=CONVERTED,
-    model=dict(num_codes=16384, head_chunk=8),
+MODEL = dict(
+    model=dict(heads=8, dtype="bfloat16", scan_layers=True),
+    diffusion=dict(schedule="absorbing_linear"),
+    contrastive=dict(
+        level="step",
+        negatives="inter",
+        inter_from="records",
+        form="infonce",
+        weight=0.1,
+    ),
+)
+FULL = {
+    **MODEL,
+    "stages": dict(records=dict(tokenizer=CONVERTED)),
+    "tokenizer": CONVERTED,
+    "model": {**MODEL["model"], "num_codes": 16384, "head_chunk": 8},
+}
+# converted with --remap=taming_vqvae_974.pt
+REMAPPED = dict(kind="checkpoint", path="runs/converted/vqgan_imagenet_f16_974")
+REFERENCE = dict(
+    stages=dict(records=dict(tokenizer=REMAPPED)),
+    tokenizer=REMAPPED,
+    data=dict(batch_size=192),
+    model=dict(
+        form="selfcondition",
+        num_codes=974,
+        heads=16,
+        activation="gelu2",
+        position_grid=(32, 32),  # twice the tokens' grid, of which 8 rows are used
+        condition_dropout=0.0,
+    ),
+    diffusion=dict(schedule="vq_diffusion_released", time_sampling="importance"),
+    # chunks: the reference permutes 8 strips of 2 rows
+    contrastive=dict(
+        level="step", negatives="intra", form="difference", weight=5e-5, chunks=(8, 1)
+    ),
+    optim=dict(
+        num_steps=670_000,  # 100 epochs
+        schedule="plateau",
+        plateau=dict(patience=100_000),
+        clip_norm=0.5,
+        ema_decay=0.9996,
+    ),
+    sampling=dict(method="ancestral", steps=80, top_p=0.869),
 )
 VARIANTS = {
-    "": {},
-    "synthetic": SYNTHETIC,
+    "": MODEL,
     "full": FULL,
+    "reference": REFERENCE,
+    "synthetic": {**MODEL, **SYNTHETIC},
     "full_synthetic": {**FULL, **SYNTHETIC},
 }
 
 
 def get_config(name: str = "") -> ConfigDict:
-    """name: '', 'synthetic', 'full' or 'full_synthetic'."""
+    """name: '', 'full', 'reference', 'synthetic' or 'full_synthetic'."""
     tokenizer = dict(kind="checkpoint", path="runs/tokenizers/imagenet_f16")
     records = dict(
         mode="pretokenize",
@@ -50,6 +94,7 @@ def get_config(name: str = "") -> ConfigDict:
         ),
         tokenizer=tokenizer,
         grid=(16, 16),
+        negatives=dict(number=10, rule="label"),
     )
     config = experiment(
         stages=dict(records=records),
@@ -60,21 +105,13 @@ def get_config(name: str = "") -> ConfigDict:
             grid=(16, 16),
             width=512,
             depth=24,
-            heads=8,
             mlp="conv",
             mlp_ratio=4,
             conditions=dict(label=dict(kind="label", num_classes=1000)),
-            scan_layers=True,
             remat="full",
-            dtype="bfloat16",
             head_chunk=64,
         ),
-        diffusion=dict(
-            schedule="vq_diffusion_released", timesteps=80, auxiliary_weight=1e-3
-        ),
-        contrastive=dict(
-            level="step", negatives="intra", form="difference", weight=5e-5
-        ),
+        diffusion=dict(timesteps=80, auxiliary_weight=1e-3),
         optim=dict(num_steps=500_000, learning_rate=4.5e-4, warmup_steps=5000),
         mesh=dict(data=-1, fsdp=1, tensor=-1),
         sampling=dict(batch_size=64, num_samples=8),

@@ -259,9 +259,7 @@ class ConditionalTask:
 
     def labels(self, params: Params) -> Any:
         """Everything is trained but the towers of conditions with frozen=True."""
-        frozen = {
-            f"encoders_{k}" for k, v in self.conditions.items() if v.get("frozen")
-        }
+        frozen = {k for k, v in self.conditions.items() if v.get("frozen")}
 
         def label(path: Any, _: Any) -> str:
             names = [entry.key for entry in path[:2]]
