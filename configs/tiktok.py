@@ -1,0 +1,134 @@
+r"""Dance-to-music on TikTok videos: 2 seconds as 344 tokens of a Jukebox-like codec.
+
+    # once: a tokenizer of just that length, and the records; docs/data.md says how the
+    # folder data/tiktok must look (the segments of D2M-GAN with their I3D features)
+    python -m cdcd_jax.main --config=configs/tokenizers/music_jukebox.py \
+        --workdir=runs/tokenizers/music_2s --config.data.path=data/tiktok/audio_s2 \
+        --config.model.length=44032 --config.data.options.length=44032
+    python -m cdcd_jax.main --config=configs/tiktok.py --mode=pretokenize
+    python -m cdcd_jax.main --config=configs/tiktok.py
+    python -m cdcd_jax.main --config=configs/tiktok.py:synthetic  # random batches
+
+12 layers of width 512 (92 M parameters with the encoders), less than for AIST++, of
+which this set has a quarter. A trained encoder of the motion (25 joints, 30 frames a
+second) keeps its time: each token gets the features of its instant, and all 30 can be
+attended to, with those of the video. InfoNCE against ten permutations of 8 chunks of
+time (rhythm) and ten pieces of other songs. `:reference` is CDCD's model of 19 layers
+of width 1024 (all of the dance in one vector; weights of theirs come by
+`python -m cdcd_jax.convert` and --config.init_from=DIR) and its objective: T = 100, the
+difference of step-wise terms, ten permutations, weight 5e-5; its encoder of the motion
+is trained here, which the reference's code does not do. Nobody has trained either to
+the end with this code.
+"""
+
+from ml_collections import ConfigDict
+
+from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
+
+CODES = dict(kind="checkpoint", path="runs/tokenizers/music_2s", level=2)
+MODEL = dict(
+    data=dict(batch_size=64),
+    model=dict(
+        width=512,
+        depth=12,
+        heads=8,
+        conditions=dict(
+            # keypoints in pixels, of dancers of any size
+            motion=dict(
+                kind="motion",
+                shape=(60, 75),
+                frame_rate=30,
+                strides=(2,),
+                attend=True,
+                normalize=True,
+            ),
+            video=dict(kind="features", shape=(1, 2048)),
+        ),
+        scan_layers=True,
+        dtype="bfloat16",
+    ),
+    diffusion=dict(schedule="absorbing_linear"),
+    contrastive=dict(negatives="both", inter_from="records", form="infonce"),
+    optim=dict(num_steps=50_000, learning_rate=5e-4),
+)
+# converted with --length=44032
+CONVERTED = dict(kind="checkpoint", path="runs/converted/jukebox_2s", level=2)
+REFERENCE = dict(
+    stages=dict(records=dict(tokenizer=CONVERTED)),
+    tokenizer=CONVERTED,
+    data=dict(batch_size=96),
+    model=dict(
+        form="selfcross",
+        width=1024,
+        depth=19,
+        heads=16,
+        activation="gelu2",
+        position_grid=(1, 344),
+        conditions=dict(
+            motion=dict(
+                kind="reference_motion",
+                shape=(60, 75),
+                frame_rate=30,
+                widths=(256, 512, 1024),
+                size=1024,
+            ),
+            video=dict(
+                kind="features",
+                shape=(1, 2048),
+                size=1024,
+                positions=False,
+                bias=False,
+            ),
+        ),
+        join="add",
+        condition_dropout=0.0,
+    ),
+    diffusion=dict(schedule="vq_diffusion_released", time_sampling="importance"),
+    contrastive=dict(negatives="intra", form="difference", weight=5e-5),
+    optim=dict(
+        num_steps=2500,  # 100 epochs
+        learning_rate=2e-4,
+        schedule="plateau",
+        plateau=dict(patience=60_000),
+        clip_norm=0.5,
+        ema_decay=0.9996,
+    ),
+    sampling=dict(method="ancestral", steps=100, top_p=0.86),
+)
+VARIANTS = {
+    "": MODEL,
+    "reference": REFERENCE,
+    "synthetic": {**MODEL, **SYNTHETIC, "data": dict(batch_size=64, synthetic=True)},
+}
+
+
+def get_config(name: str = "") -> ConfigDict:
+    """name: '', 'reference' or 'synthetic'."""
+    records = dict(
+        mode="pretokenize",
+        on_request=True,
+        seed=0,
+        data=dict(
+            raw="tiktok",
+            path="data/tiktok",
+            options=dict(video=True),
+            views=1,
+            threads=16,
+        ),
+        tokenizer=CODES,
+        grid=(1, 344),
+        negatives=dict(number=10, rule="track"),
+    )
+    config = experiment(
+        stages=dict(records=records),
+        data=dict(path="@records", threads=8),
+        tokenizer=CODES,
+        model=dict(num_codes=2048, grid=(1, 344), remat="full", head_chunk=64),
+        diffusion=dict(timesteps=100, auxiliary_ramp="rising"),
+        contrastive=dict(level="step", weight=0.1, chunks=(1, 8)),
+        optim=dict(warmup_steps=1000),
+        mesh=dict(data=-1, fsdp=1, tensor=-1),
+        sampling=dict(batch_size=64, num_samples=8),
+        report=dict(log_every=100, checkpoint_every=1000),
+    )
+    return ConfigDict(merge(config, variant(name, VARIANTS)))
