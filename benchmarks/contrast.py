@@ -1,6 +1,6 @@
-"""Vanilla against contrast at equal steps and seeds, on one task.
+r"""Vanilla against contrast at equal steps and seeds, on one task.
 
-    python benchmarks/contrast.py --config=configs/digits.py --out=runs/contrast/digits \
+    python benchmarks/contrast.py --config=configs/digits.py --out=runs/contrast \
         [--variants=vanilla,contrast] [--seeds=3] [--shared=runs/digits] [--jobs=1] \
         [--config.optim.num_steps=1000 ...]
 
@@ -20,13 +20,13 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+import numpy as np
 
 from cdcd_jax import flags
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 # What a variant changes; those of a config file can be named too.
 VARIANTS = {
     "vanilla": ["--config.contrastive.weight=0.0"],
@@ -104,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             command += [f"--config.seed={seed}", *overrides, *VARIANTS[variant]]
             jobs[variant, seed] = command, workdir
     with ThreadPoolExecutor(options.jobs) as pool:
-        found = dict(zip(jobs, pool.map(lambda job: run(*job), jobs.values())))
+        done = pool.map(lambda job: run(*job), jobs.values())
+        found = dict(zip(jobs, done, strict=True))
     results = {v: [found[v, s] for s in range(options.seeds)] for v in variants}
     print(table(results))
     (options.out / "contrast.json").write_text(json.dumps(results, indent=1))

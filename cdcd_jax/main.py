@@ -5,6 +5,9 @@ python -m cdcd_jax.main --config=configs/digits.py[:variant] [--workdir=runs/X]
     [--config.section.key=value] [--condition.<modality>=...] [--name=...]
     [--views=N] [--profile=from:to] [--list] [--plan.topology=v5e:4x4]
     [--plan.price=...]
+
+To evaluate and to generate, --workdir=DIR of a finished run or a converted model is
+enough.
 """
 
 import pathlib

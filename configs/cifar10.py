@@ -20,7 +20,7 @@ VARIANTS = {
     "": {},
     "vanilla": dict(contrastive=dict(weight=0.0)),
     "large": dict(
-        data=dict(batch_size=256),
+        data=dict(batch_size=256, threads=8),
         model=dict(width=384, depth=12, heads=6, dtype="bfloat16"),
         optim=dict(num_steps=100_000, learning_rate=5e-4, warmup_steps=1000),
         eval=dict(num_samples=10_000),
@@ -47,22 +47,24 @@ def get_config(name: str = "") -> ConfigDict:
     )
     config = experiment(
         stages=dict(records=records),
-        data=dict(path="@records", batch_size=64),
+        data=dict(path="@records", batch_size=32),
         tokenizer=tokenizer,
         model=dict(
             num_codes=1024,
             grid=(8, 8),
             width=128,
-            depth=4,
+            depth=5,
             heads=4,
-            mlp="conv",
-            mlp_ratio=2,
+            mlp="fc",
+            mlp_ratio=3,
             activation="silu",
             conditions=dict(label=dict(kind="label", num_classes=10, names=CLASSES)),
         ),
         diffusion=dict(schedule="absorbing_linear", timesteps=100),
-        contrastive=dict(weight=0.1, level="step", negatives="inter", form="infonce"),
-        optim=dict(num_steps=5000, learning_rate=1.5e-3, warmup_steps=200),
+        contrastive=dict(
+            weight=0.1, level="step", negatives="inter", form="infonce", group=32
+        ),
+        optim=dict(num_steps=4000, learning_rate=1.2e-3),
         sampling=dict(steps=25, guidance_scale=2.0),
         eval=dict(
             at_end=True,
