@@ -127,8 +127,8 @@ def _npz(file: Path) -> np.ndarray:
 
 
 def _aist(file: Path) -> np.ndarray:
-    frames = len(aist._read_motion(file)["smpl_trans"])
-    return aist._load_release(Segment("", file, file, None, {}, {}), frames)
+    frames = len(aist.read_motion(file)["smpl_trans"])
+    return aist.load_release(Segment("", file, file, None, {}, {}), frames)
 
 
 def _finite(array: np.ndarray, file: Path) -> np.ndarray:

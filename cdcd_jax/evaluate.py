@@ -128,9 +128,9 @@ def _sampled(
     rate = tokenizer.sample_rate
     samples, scales = {}, {"unguided": 1.0, "guided": settings["guidance_scale"]}
     drawn_for = _drawn_for(config, card, task) if settings["figures"] else {}
-    truth = drawn_for.pop("truth", None)
-    if truth is not None:
-        truth = tokenizer.decode(truth)
+    known: dict[str, Any] = {"condition": drawn_for, "sample_rate": rate}
+    if "truth" in drawn_for:
+        known["truth"] = {**known, **tokenizer.decode(drawn_for.pop("truth"))}
     conditions = task.describe()["conditions"] if drawn_for else {}
     told = rows_told(drawn_for, conditions, card, workdir)
     for name, scale in scales.items() if settings["figures"] else ():
@@ -140,8 +140,7 @@ def _sampled(
         outputs |= tokenizer.decode(outputs["tokens"])
         directory, shown = workdir / "samples" / name, {**drawn_for, **told.texts}
         write_samples(directory, outputs, shown, True, rate, told.titles)
-        samples[name] = {**outputs, "condition": drawn_for}
-        samples[name] |= {"truth": truth, "sample_rate": rate}
+        samples[name] = {**outputs, **known}
     sampled = time.perf_counter()
     size = config["data"]["batch_size"]
     batches: dict[str, Any] = {"samples": samples}

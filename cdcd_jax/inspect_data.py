@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.records import RecordSource, check_shards
+from cdcd_jax.data.vocabulary import open_vocabulary
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.report import format_table, image_grid, write_png
 from cdcd_jax.tokenizers import open_tokenizer
@@ -69,6 +69,11 @@ def inspect(
         )
     card = read_card(directory)
     check_shards(card)
+    vocabularies = {
+        name: open_vocabulary(spec, card.directory)
+        for name, spec in card.conditions.items()
+        if spec.get("vocabulary")
+    }
     summary = describe(card)
     print(summary)
     outdir = Path(outdir)
@@ -77,7 +82,7 @@ def inspect(
     for split in _in_order(card):
         count = card.splits[split].num_records
         indices = spread(count, number)
-        figures, pictures = _show(card, split, indices, tokenizer)
+        figures, pictures = _show(card, split, indices, tokenizer, vocabularies)
         sections.append(
             f"<h2>{_safe(split)}: {len(indices)} of {count} records</h2>"
             f"<main>{''.join(figures)}</main>"
@@ -160,11 +165,14 @@ def _in_order(card: Card) -> list[str]:
 
 
 def describe_condition(spec: Mapping[str, Any]) -> str:
-    """Kind, type, shape and classes of a condition, in a few words."""
+    """Kind, type, shape, classes and vocabulary of a condition, in a few words."""
     parts = [spec["kind"]] if "kind" in spec else []
     parts.append(f"{spec['dtype']} {list(spec['shape'])}")
     if spec.get("num_classes") is not None:
         parts.append(f"{spec['num_classes']} classes")
+    if spec.get("vocabulary"):
+        size = f" of {spec['num_tokens']} tokens" if "num_tokens" in spec else ""
+        parts.append(f"{spec['vocabulary']} vocabulary{size}")
     if spec.get("names"):
         names = [str(name) for name in spec["names"]]
         parts.append(", ".join(names[:12]) + (", ..." if len(names) > 12 else ""))
@@ -191,12 +199,18 @@ def spread(count: int, number: int) -> list[int]:
     return [index * count // number for index in range(number)]
 
 
-def describe_value(value: np.ndarray, spec: Mapping[str, Any]) -> str:
-    """One condition of one record: names of classes, text, numbers, or their range."""
+def describe_value(
+    value: np.ndarray, spec: Mapping[str, Any], vocabulary: Any = None
+) -> str:
+    """One condition of one record: names of classes, text, numbers, or their range.
+
+    Args:
+      vocabulary: of a text, see `data.vocabulary`.
+    """
     value = np.asarray(value)
     names = spec.get("names")
-    if spec.get("vocabulary") == "clip":
-        return bpe.decode(value)
+    if vocabulary is not None:
+        return vocabulary.decode(value)
     if names:
         return ", ".join(f"{names[int(v)]} ({int(v)})" for v in value.ravel())
     if value.size <= _SHOWN_VALUES:
@@ -207,7 +221,11 @@ def describe_value(value: np.ndarray, spec: Mapping[str, Any]) -> str:
 
 
 def _show(
-    card: Card, split: str, indices: Sequence[int], tokenizer: Any
+    card: Card,
+    split: str,
+    indices: Sequence[int],
+    tokenizer: Any,
+    vocabularies: Mapping[str, Any],
 ) -> tuple[list[str], np.ndarray | None]:
     """A figure of each record as HTML, and their pictures uint8 [N, H, W, C]."""
     if not indices:
@@ -230,7 +248,7 @@ def _show(
     figures = []
     for row, (index, record) in enumerate(zip(indices, records, strict=True)):
         told = {
-            name: describe_value(value, card.conditions[name])
+            name: describe_value(value, card.conditions[name], vocabularies.get(name))
             for name, value in sorted(record["condition"].items())
         }
         if table is not None:

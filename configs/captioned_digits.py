@@ -38,7 +38,7 @@ def get_config(name: str = "") -> ConfigDict:
                 width=64,
                 dtype="float32",
             ),
-            quantizer=dict(num_codes=512, dim=8),
+            quantizer=dict(num_codes=128, dim=8),
             losses=dict(l2=1.0),
             optim=dict(
                 num_steps=1200, learning_rate=3e-3, warmup_steps=100, weight_decay=0.0
@@ -59,13 +59,13 @@ def get_config(name: str = "") -> ConfigDict:
         data=dict(path="@records", batch_size=32),
         tokenizer=dict(kind="checkpoint", path="@tokenizer"),
         model=dict(
-            num_codes=512,
+            num_codes=128,
             grid=(8, 8),
             width=96,
-            depth=5,
+            depth=4,
             heads=4,
-            mlp="fc",
-            mlp_ratio=3,
+            mlp="conv",
+            mlp_ratio=2,
             activation="silu",
             conditions=dict(
                 text=dict(kind="text", shape=(20,), vocabulary=64, depth=2, heads=4)

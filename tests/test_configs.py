@@ -19,8 +19,6 @@ from cdcd_jax.tasks import make_task
 
 # Variants that cannot train without weights from elsewhere.
 GIVEN = ("imagenet_f16.py:perceptual", "openimages_f8.py:perceptual")
-# Of those that train here in a fast test.
-QUICK = ("configs/ffhq.py",)
 
 
 def names() -> list[str]:
@@ -233,7 +231,7 @@ def _tokenizer(config: Mapping[str, Any]) -> dict[str, Any]:
 def distinct() -> list[str]:
     """Of variants that are the same when small, one."""
     found: dict[str, str] = {}
-    for name in sorted(names(), key=lambda name: name not in QUICK):
+    for name in names():
         found.setdefault(json.dumps(small(load(name)), sort_keys=True), name)
     return [name for name in found.values() if not name.endswith(GIVEN)]
 
@@ -258,13 +256,8 @@ def quickly_compiled() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow])
-        for n in distinct()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", distinct())
 def test_two_steps(name: str, tmp_path: Path, quickly_compiled: None) -> None:
     config = small(load(name))
     train.train(config, tmp_path, train.input_stream(config), lambda *_: {})

@@ -117,7 +117,7 @@ class Aist:
         frames = FRAME_RATE * options["seconds"]
         if options["layout"] == "release":
             found = [s for n in found for s in _cut(self.root, n, options)]
-            load = partial(_load_release, frames=frames)
+            load = partial(load_release, frames=frames)
         return SegmentSplit(
             found,
             options["seconds"],
@@ -212,7 +212,7 @@ def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:
     """The segments of one sequence; of an unreadable one, a first that says so."""
     seconds, path = options["seconds"], root / "motions" / f"{name}.pkl"
     try:
-        frames = len(_read_motion(path)["smpl_trans"])
+        frames = len(read_motion(path)["smpl_trans"])
     except Unreadable:
         frames = seconds * FRAME_RATE
     wave = root / "music" / f"{_track(name)}.wav"
@@ -223,17 +223,25 @@ def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:
     ]
 
 
-def _load_release(segment: Segment, frames: int) -> np.ndarray:
-    """Motion of one segment, float32 [frames, 219]; raises Unreadable."""
-    content = _read_motion(segment.motion)
+def load_release(segment: Segment, frames: int) -> np.ndarray:
+    """Motion of `frames` frames from a segment's first, float32 [frames, 219].
+
+    Raises:
+        Unreadable: its file holds no such motion.
+    """
+    content = read_motion(segment.motion)
     part = slice(segment.first, segment.first + frames)
     place = content["smpl_trans"][part] / content["smpl_scaling"]
     turns = rotation_matrices(content["smpl_poses"][part].reshape(-1, 24, 3))
     return np.concatenate([place, turns.reshape(len(place), 216)], axis=1)
 
 
-def _read_motion(path: Path) -> dict[str, np.ndarray]:
-    """smpl_poses [N, 72], smpl_trans [N, 3] and smpl_scaling [1] of a motion file."""
+def read_motion(path: Path) -> dict[str, np.ndarray]:
+    """smpl_poses [N, 72], smpl_trans [N, 3] and smpl_scaling [1] of a motion file.
+
+    Raises:
+        Unreadable: it holds no such motion.
+    """
     try:
         content = pickles.loads(path.read_bytes(), str(path))
         found = {

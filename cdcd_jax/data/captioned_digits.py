@@ -170,6 +170,10 @@ class CaptionedDigits:
     def __len__(self) -> int:
         return self._number
 
+    def texts(self) -> list[str]:
+        """All that captions of this split can say, which few examples may not."""
+        return [text for meaning in self._meanings for text in captions(*meaning)]
+
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
         """Example `index`; with `rng`, other handwritings and another phrasing of it.
 

@@ -115,6 +115,10 @@ class CaptionsSplit:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def texts(self) -> list[str]:
+        """All captions that can be used, of bad pictures too; opens no picture."""
+        return [p.caption for p in self.pairs if p.caption and not p.bad]
+
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
         """`image` uint8 [size, size, 3] and its caption."""
         pair = self.pairs[index]

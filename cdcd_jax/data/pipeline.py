@@ -142,7 +142,7 @@ def _check_vocabulary(card: Card, name: str, wanted: Mapping[str, Any]) -> None:
     found = card.conditions[name]
     vocabulary = found.get("vocabulary", f"{found['kind']} without tokens")
     number = bpe.NUM_TOKENS if vocabulary == "clip" else found.get("num_tokens")
-    if wanted["kind"] == "clip_text" and vocabulary != "clip" or number is None:
+    if (wanted["kind"] == "clip_text" and vocabulary != "clip") or number is None:
         raise _mismatch(card, f"conditions.{name}.vocabulary", vocabulary, "clip")
     if number > wanted["vocabulary"]:
         key = f"conditions.{name}.vocabulary"

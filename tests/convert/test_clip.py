@@ -7,10 +7,14 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
+import tiny
 from safetensors.numpy import save_file
 
+from cdcd_jax import train
+from cdcd_jax.checkpoint import Checkpoints
 from cdcd_jax.convert import clip
-from cdcd_jax.errors import InputError
+from cdcd_jax.convert.__main__ import main
+from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.networks.clip_text import ClipText
 
 Shapes = dict[str, tuple[int, ...]]
@@ -214,3 +218,36 @@ def test_settings_beside_the_file(tmp_path: pathlib.Path) -> None:
         settings.write_text(json.dumps({"text_config": {**good, key: value}}))
         with pytest.raises(InputError, match=key):
             clip.convert(path, {})
+
+
+@pytest.mark.slow
+def test_the_tower_of_a_model_that_trains(tmp_path: pathlib.Path) -> None:
+    """init_parts puts a converted tower where a model has its own."""
+    path = written(tmp_path, random_state(openai(**SIZES)))
+    flags = ["--family=clip", f"--input={path}", f"--output={tmp_path / 'clip'}"]
+    assert main(flags) == 0
+    config = tiny.settings(contrastive=dict(key="text"))
+    text = dict(kind="clip_text", shape=(7,), vocabulary=50, size=128, depth=2, heads=2)
+    text |= dict(projection=16, frozen=True)
+    config["model"] |= dict(conditions=dict(text=text), form="modern")
+
+    def start(**changes: object) -> tuple:
+        settings = {**config, **changes}
+        task, optimizer = train.build(settings)
+        with Checkpoints(tmp_path / "empty") as empty:
+            place = train.place(settings, task)
+            return task, train.start(settings, task, optimizer, empty, place)
+
+    task, state = start(init_parts={"text/tower": str(tmp_path / "clip")})
+    expected = clip.convert(path, {}).params
+    for params in (state.params, state.ema_params):
+        assert tiny.max_difference(params["text"]["tower"], expected) == 0
+    assert "null" in state.params["text"]
+    assert set(jax.tree.leaves(task.labels(state.params)["text"]["tower"])) == {
+        "frozen"
+    }
+    with pytest.raises(UsageError, match="init_parts names 'txt'"):
+        start(init_parts={"txt/tower": str(tmp_path / "clip")})
+    config["model"]["conditions"]["text"] = dict(text, size=64, heads=1)
+    with pytest.raises(InputError, match=r"tower|shape"):
+        start(init_parts={"text/tower": str(tmp_path / "clip")})

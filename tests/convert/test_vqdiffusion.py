@@ -133,7 +133,7 @@ def direct_text(state: dict[str, np.ndarray]) -> jax.Array:
     return jnp.where(DROP[:, None, None], null, features[:4])
 
 
-SLOW = ("coco_learned", "ithq", "imagenet_null", "ffhq")
+SLOW = ("cub", "coco_learned", "ithq", "imagenet_null", "ffhq")
 
 
 @pytest.mark.parametrize(

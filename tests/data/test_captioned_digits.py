@@ -32,6 +32,18 @@ def test_every_caption_has_one_meaning() -> None:
         module.read_caption("a cat")
 
 
+def test_all_that_captions_of_a_split_can_say() -> None:
+    few = open_source("captioned_digits", options={"train_examples": 40})
+    texts = few.split("train").texts()
+    assert len(set(texts)) == len(texts) == 80 * 8 * 4
+    assert {few.split("train").example(i)["condition"]["text"] for i in range(40)} <= (
+        set(texts)
+    )
+    # the pairs held out need no word of their own
+    words = lambda name: {w for t in few.split(name).texts() for w in t.split()}
+    assert words("test") <= words("train") and len(words("train")) < 62
+
+
 def test_a_picture_has_one_pair() -> None:
     # the first digit is the left one, or the upper one: no pair has two names
     for first, second in module.ARRANGEMENTS:

@@ -148,6 +148,7 @@ def test_empty_caption_and_missing_picture_are_reported(coco: Path) -> None:
         split.example(0)
     with pytest.raises(Unreadable, match=r"000000000025\.jpg: No such file"):
         split.example(1)
+    assert split.texts() == ["A dog on the left."]  # of which no picture is opened
 
 
 ALBATROSS = "001.Black_footed_Albatross/Black_Footed_Albatross_0046_18"
@@ -243,6 +244,7 @@ def test_cub_bad_files_are_reported(cub: Path) -> None:
     with pytest.raises(Unreadable, match="empty caption"):
         split.example(2)
     assert split.example(3)["condition"] == {"text": "three ."}
+    assert split.texts() == ["one .", "three ."]
     write_text(cub / "text" / f"{TERN}.txt", "")
     with pytest.raises(Unreadable, match="empty caption"):
         open_captions(cub, "cub").split("train").example(1)

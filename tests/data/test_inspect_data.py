@@ -187,6 +187,23 @@ def test_records_of_captions_from_the_raw_source(tmp_path: Path) -> None:
         assert example["condition"]["text"] in page
 
 
+def test_texts_of_a_trained_vocabulary(tmp_path: Path) -> None:
+    config = default_config() | {"grid": (16, 16)}
+    options = {"train_examples": 9, "test_examples": 3}
+    config["data"] = {"raw": "captioned_digits", "options": options}
+    config["text"] = {"vocabulary": "trained", "size": 64, "length": 20}
+    card = read_card(pretokenize(config, tmp_path / "records"))
+    number = card.conditions["text"]["num_tokens"]
+    assert f"trained vocabulary of {number} tokens" in module.describe(card)
+    page = inspect(card.directory, tmp_path / "page", None, 3).read_text()
+    split = open_source("captioned_digits", options=options).split("train")
+    for index in (0, 3, 6):
+        assert split.example(index)["condition"]["text"] in page
+    (card.directory / card.conditions["text"]["file"]).unlink()
+    with pytest.raises(InputError, match="Found no vocabulary"):
+        inspect(card.directory, tmp_path / "other")
+
+
 @pytest.mark.parametrize(
     ("grid", "shape"), [((2, 5), (2, 5)), ((10,), (3, 4)), ((1, 10), (3, 4))]
 )

@@ -258,3 +258,56 @@ def test_codes_see_what_they_stand_for() -> None:
     z = jnp.zeros((1, 20, 3))
     changed = np.flatnonzero(np.any(decode(z) != decode(z.at[0, 10].set(1.0)), 0))
     assert changed.min() >= 29 and changed.max() <= 54 and 41 in changed
+
+
+@pytest.mark.parametrize("patch", [1, 3, 8])
+def test_patches_of_samples(patch: int) -> None:
+    network = WaveAutoencoder(
+        (1, 1), (2, 2), width=4, depth=1, multipliers=(1, 1), code_dim=3, patch=patch
+    )
+    assert network.hops == (2 * patch, 4 * patch)
+    x = jnp.zeros((2, 16 * patch))
+    make = lambda: network.init_with_output(jax.random.key(0), x)
+    waves, variables = jax.eval_shape(make)
+    encode = lambda v: network.apply(v, x, method="encode")
+    features = jax.eval_shape(encode, variables)
+    assert [z.shape for z in features] == [(2, 8, 3), (2, 4, 3)]
+    assert [y.shape for y in waves] == [x.shape] * 2
+    params = variables["params"]
+    first, last = params["encoder_0_0"]["down_0"], params["wave_0"]
+    assert first["kernel"].shape == (4, patch, 4)
+    assert last["kernel"].shape == (3, 3, patch)
+    # nothing else depends on it
+    plain = WaveAutoencoder(
+        (1, 1), (2, 2), width=4, depth=1, multipliers=(1, 1), code_dim=3
+    )
+    other = jax.eval_shape(plain.init, jax.random.key(0), jnp.zeros((2, 16)))["params"]
+    sizes = lambda tree: {
+        jax.tree_util.keystr(path): leaf.shape
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    one, two = sizes(params), sizes(other)
+    differ = {name for name in one if one[name] != two[name]}
+    ends = {"['wave_0']", "['wave_1']", "['encoder_0_0']['down_0']"}
+    ends |= {"['encoder_1_0']['down_0']"}
+    assert one.keys() == two.keys()
+    assert {name.rpartition("[")[0] for name in differ} == (
+        ends if patch > 1 else set()
+    )
+
+
+@pytest.mark.slow
+def test_a_patch_of_samples_is_one_step_in_time() -> None:
+    """A change reaches the codes around its step of 4, and a code the samples there."""
+    sizes = dict(width=4, depth=1, multipliers=(1,), code_dim=3)
+    network = WaveAutoencoder((1,), (2,), patch=4, **sizes)
+    x = jnp.zeros((1, 160))
+    variables = jax.jit(network.init)(jax.random.key(0), x)
+    encode = jax.jit(lambda x: network.apply(variables, x, 0, method="encode_level"))
+    changed = np.flatnonzero(np.any(encode(x) != encode(x.at[0, 82].set(1.0)), (0, 2)))
+    assert changed.min() >= 7 and changed.max() <= 13 and 10 in changed
+    decode = jax.jit(lambda z: network.apply(variables, z, 0, method="decode"))
+    z = jnp.zeros((1, 20, 3))
+    assert decode(z).shape == (1, 160)
+    changed = np.flatnonzero(np.any(decode(z) != decode(z.at[0, 10].set(1.0)), 0))
+    assert changed.min() >= 48 and changed.max() <= 119 and 82 in changed
