@@ -89,7 +89,7 @@ def get_config(name: str = "") -> ConfigDict:
             key="genre",
             inter_from="records",
         ),
-        optim=dict(num_steps=3000, learning_rate=1e-3),
+        optim=dict(num_steps=1500, learning_rate=1e-3),
         sampling=dict(steps=25, guidance_scale=1.5, batch_size=50),
         eval=dict(
             at_end=True,
