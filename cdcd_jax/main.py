@@ -13,7 +13,6 @@ enough.
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from cdcd_jax import flags, hosts, stages, train
 from cdcd_jax.config import Config, resolve_stages
@@ -21,6 +20,7 @@ from cdcd_jax.errors import InputError, Stopped, UsageError
 
 
 def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
+    from cdcd_jax import prompts
     from cdcd_jax.generate import draw_step_samples
 
     resolved = resolve_stages(config, options.workdir)
@@ -32,21 +32,12 @@ def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> 
     draw = draw_step_samples(resolved, workdir)
     train.claim_workdir(config, workdir)
     if data is not None:
-        keep_vocabulary(data, workdir)
+        prompts.keep_vocabulary(data, workdir)
     seconds = train.train(resolved, workdir, batches, draw, options.profile)
     if hosts.is_main():
         print(f"training {seconds:.1f} s", file=sys.stderr)
     if config["eval"]["at_end"]:
         run_evaluate(config, workdir, options)
-
-
-def keep_vocabulary(data: Any, workdir: pathlib.Path) -> None:
-    """Copies the vocabulary of records beside the model, which needs it for prompts."""
-    from cdcd_jax.data.vocabulary import FILE_NAME, open_vocabulary
-
-    for spec in getattr(data, "conditions", {}).values():
-        if spec.get("file") == FILE_NAME and hosts.is_main():
-            open_vocabulary(spec, data.directory).save(workdir / FILE_NAME)
 
 
 def run_evaluate(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:

@@ -155,6 +155,17 @@ def open_texts(
     )
 
 
+def keep_vocabulary(data: Any, workdir: Path) -> None:
+    """Copies the vocabulary of records, if they have one, beside the model.
+
+    Args:
+        data: the card of the records; of raw data, nothing is copied.
+    """
+    for spec in data.conditions.values() if isinstance(data, Card) else ():
+        if spec.get("file") == FILE_NAME and hosts.is_main():
+            open_vocabulary(spec, data.directory).save(workdir / FILE_NAME)
+
+
 def _labels(name: str, text: str, num_classes: int, names: Sequence[str]) -> np.ndarray:
     numbers = {known.lower(): i for i, known in enumerate(names)}
     whole = text.strip().lower()  # some names have commas

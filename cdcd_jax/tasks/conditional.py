@@ -227,13 +227,9 @@ class ConditionalTask:
             rows = np.minimum(np.arange(i, i + size), number - 1)
             chosen = functools.partial(np.take, indices=rows, axis=0)
             part, stands = jax.tree.map(chosen, (condition, known))
+            own = jax.random.fold_in(key, i)
             sample = self.draw_batch(
-                params,
-                part,
-                jax.random.fold_in(key, i),
-                stands,
-                batch=size,
-                options=options,
+                params, part, own, stands, batch=size, options=options
             )
             drawn.append(np.asarray(sample.tokens))
         return {"tokens": np.concatenate(drawn)[:number]}
@@ -312,14 +308,7 @@ class ConditionalTask:
         return Network(features, head, params["network"]["logits"])
 
     def _draw(
-        self,
-        params,
-        condition,
-        key,
-        known=None,
-        *,
-        batch: int,
-        options: SamplingOptions,
+        self, params, condition, key, known=None, *, batch: int, options: Any
     ) -> sampler.Sample:
         encode = functools.partial(
             self.network.apply, {"params": params}, method="encode"
