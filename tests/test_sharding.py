@@ -84,13 +84,22 @@ def test_the_large_configs_name_theirs_too():
         config = load_config(f"configs/{name}.py").to_dict()
         task, optimizer = train.build(config)
         params = train.abstract_state(task, optimizer).params
+        labels = jax.tree.leaves(task.labels(params))
+        trained = [
+            (path, leaf)
+            for (path, leaf), label in zip(
+                jax.tree_util.tree_leaves_with_path(params), labels, strict=True
+            )
+            if label == "train"
+        ]
         unnamed = sum(
             np.prod(leaf.shape)
-            for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+            for path, leaf in trained
             if not any(sharding._axes(path, leaf.shape))
         )
-        total = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(params))
-        assert unnamed < 0.01 * total  # what stays whole on every device
+        total = sum(np.prod(leaf.shape) for _, leaf in trained)
+        # what stays whole on every device: most of it the table of coco's 8,192 codes
+        assert unnamed < 0.02 * total
 
 
 @pytest.mark.parametrize(
