@@ -228,7 +228,7 @@ def _tokenizer(config: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-# What is trained by no other test: one of each file, and the reference's music and text.
+# What no other test trains: one of each file, and the reference's music and text.
 STEPPED = [
     *(f"configs/{n}.py" for n in "aist coco cub200 ffhq tiktok".split()),
     *(f"configs/tokenizers/{n}.py" for n in ("music_jukebox", "openimages_f8")),
