@@ -9,7 +9,7 @@ r"""Class-to-image on CIFAR-10: 32 x 32 photographs as 8 x 8 tokens of 1,024 cod
     python -m cdcd_jax.main --config=configs/cifar10.py:large ...      # for a GPU
 
 The judge of classes is a small network trained on the real photographs; distances are
-taken in its features.
+taken in its features. Nobody has trained it to the end with this code.
 """
 
 from ml_collections import ConfigDict
