@@ -103,22 +103,24 @@ def captioned_pixels(
     """Pictures of two digits, judged by what a judge of real digits reads in them.
 
     Args:
-        samples: 'unguided' and 'guided', each with images uint8 [N, 16, 16, 1] and
-            condition['digits'], condition['places'], int [N, 2].
+        samples: 'unguided', 'guided' and, where the judge sees raw pictures,
+            'reconstructed' ones of the test split; each with images uint8
+            [N, 16, 16, 1] and condition['digits'], condition['places'], int [N, 2].
         train, test: decoded records; `train` trains the judge.
 
     Returns:
         For unguided samples caption_accuracy (both digits, both places and nothing
         else), digits_accuracy and places_accuracy (both right, whatever else the
         picture shows) and frechet_distance (of pixels in [-1, 1], to the test split);
-        the same with the suffix _guided; and with _real of the test split (the
-        distance: of training to test). `<name>/n` is the number of pictures judged.
+        the same with the suffixes _guided and _reconstructed; and with _real of the
+        test split (the distance: of training to test). `<name>/n` is the number of
+        pictures judged.
     """
     condition = train["condition"]
     judge = CaptionJudge(train["images"], condition["digits"], condition["places"])
     held_out, figures = _pixels(test), {}
-    for name, suffix in (("unguided", ""), ("guided", "_guided"), ("real", "_real")):
-        decoded = test if name == "real" else samples[name]
+    for name, decoded in {**samples, "real": test}.items():
+        suffix = "" if name == "unguided" else f"_{name}"
         digits, places, ok = judge.read(np.asarray(decoded["images"]))
         digits_right = np.all(digits == decoded["condition"]["digits"], axis=1)
         places_right = np.all(places == decoded["condition"]["places"], axis=1)

@@ -159,15 +159,16 @@ def labelled_pictures(
     """Pictures with a class, judged by a `PictureClassifier` of the training pictures.
 
     Args:
-        samples: 'unguided' and 'guided', each with images uint8 [N, H, W, C] (H and W
-            multiples of 8) and condition['label'] [N].
+        samples: 'unguided', 'guided' and, where the judge sees raw pictures,
+            'reconstructed' ones of the test split; each with images uint8 [N, H, W, C]
+            (H and W multiples of 8) and condition['label'] [N].
         train, test: decoded records, or real pictures, of the same kind.
 
     Returns:
         For unguided samples class_accuracy and frechet_distance (in the classifier's
-        last features, to the test split); the same with the suffix _guided; and with
-        _real of the test split (the distance: of training to test). `<name>/n` is the
-        number of pictures judged.
+        last features, to the test split); the same with the suffixes _guided and
+        _reconstructed; and with _real of the test split (the distance: of training to
+        test). `<name>/n` is the number of pictures judged.
     """
     labels = np.asarray(train["condition"]["label"])
     judge = PictureClassifier(np.asarray(train["images"]), labels)
@@ -175,8 +176,8 @@ def labelled_pictures(
     right = np.mean(found == np.asarray(test["condition"]["label"]))
     _, real = judge.read(train["images"])
     figures: dict[str, float] = {}
-    for name, suffix in (("unguided", ""), ("guided", "_guided")):
-        decoded = samples[name]
+    for name, decoded in samples.items():
+        suffix = "" if name == "unguided" else f"_{name}"
         found, features = judge.read(decoded["images"])
         correct = np.mean(found == np.asarray(decoded["condition"]["label"]))
         figures |= {

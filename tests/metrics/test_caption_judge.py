@@ -81,10 +81,10 @@ def test_missing_digits_and_stray_ink_are_wrong(
 def test_figures(train: dict, test: dict) -> None:
     moved = {**test, "images": np.roll(test["images"], 8, axis=1)}  # rows changed
     figures = FIGURES["captioned_pixels"](
-        {"unguided": moved, "guided": test}, train, test
+        {"unguided": moved, "guided": test, "reconstructed": test}, train, test
     )
     names = "caption_accuracy digits_accuracy places_accuracy frechet_distance".split()
-    suffixes = ("", "_guided", "_real")
+    suffixes = ("", "_guided", "_reconstructed", "_real")
     expected = {f"{n}{s}{k}" for n in names for s in suffixes for k in ("", "/n")}
     assert set(figures) == expected
     assert (

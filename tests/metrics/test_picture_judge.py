@@ -49,9 +49,10 @@ def test_figures(train: dict) -> None:
     rng = np.random.default_rng(4)
     noise["images"] = rng.integers(0, 256, noise["images"].shape, np.uint8)
     figures = FIGURES["labelled_pictures"](
-        {"unguided": noise, "guided": test}, train, test
+        {"unguided": noise, "guided": test, "reconstructed": test}, train, test
     )
-    names, suffixes = ("class_accuracy", "frechet_distance"), ("", "_guided", "_real")
+    names = ("class_accuracy", "frechet_distance")
+    suffixes = ("", "_guided", "_reconstructed", "_real")
     expected = {f"{n}{s}{k}" for n in names for s in suffixes for k in ("", "/n")}
     assert set(figures) == expected
     assert figures["class_accuracy_guided"] == figures["class_accuracy_real"] > 0.95
