@@ -21,11 +21,13 @@ class Block(nn.Module):
         heads: of the attention.
         causal: each token sees itself and what is before it.
         dtype: of the products.
+        kernel_init: of all products.
     """
 
     heads: int
     causal: bool = True
     dtype: Dtype = jnp.float32
+    kernel_init: nn.initializers.Initializer = normal_init
 
     @nn.compact
     def __call__(self, x: jax.Array, seen: jax.Array | None = None) -> jax.Array:
@@ -34,7 +36,7 @@ class Block(nn.Module):
 
         def dense(size: int, name: str, inputs: jax.Array) -> jax.Array:
             module = nn.Dense(
-                size, kernel_init=normal_init, dtype=self.dtype, name=name
+                size, kernel_init=self.kernel_init, dtype=self.dtype, name=name
             )
             return per_token(module, inputs)
 

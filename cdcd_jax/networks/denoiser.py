@@ -118,7 +118,7 @@ class ModernBlock(nn.Module):
         )
         x = branch(x, attention("attn1", rotary_grid=self.grid))
         if sequence is not None:
-            cross = attention("attn2")
+            cross = attention("attn2", kernel_init=layers.fan_in_init)
             x = branch(x, lambda y: cross(y, sequence.astype(self.dtype)))
         mlp = MLP(
             self.mlp, self.mlp_ratio, self.activation, self.grid, self.dtype, name="mlp"
@@ -167,7 +167,8 @@ class Denoiser(nn.Module):
     attention: str = "auto"
 
     def setup(self) -> None:
-        self.logits = Head(self.num_codes, self.dtype)
+        init = layers.fan_in_init if self.form == "modern" else normal_init
+        self.logits = Head(self.num_codes, self.dtype, init)
 
     def __call__(
         self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded

@@ -19,6 +19,9 @@ Dtype = Any
 
 # What the reference draws all Linear and Embedding weights from.
 normal_init = nn.initializers.normal(0.02)
+# Ours for head, cross-attention and text encoder: values of order 1 at any width. With
+# 0.02 a model of width 96 takes no notice of its caption in the first 500 steps.
+fan_in_init = nn.initializers.lecun_normal()
 # PyTorch's default for convolutions, which the reference keeps.
 conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
@@ -128,12 +131,13 @@ class Head(nn.Module):
 
     num_codes: int
     dtype: Dtype = jnp.float32
+    kernel_init: nn.initializers.Initializer = normal_init
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, L, D] -> float32 [B, L, K]."""
         shape = (x.shape[-1], self.num_codes)
-        kernel = self.param("kernel", normal_init, shape)
+        kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, shape[1:])
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         return per_token(lambda rows: product(rows, kernel), x) + bias
@@ -149,6 +153,7 @@ class Attention(nn.Module):
             their row and column (self-attention only); None for no rotation.
         dtype: of the matrix products.
         implementation: see `networks.attention`.
+        kernel_init: of all products.
     """
 
     heads: int
@@ -156,6 +161,7 @@ class Attention(nn.Module):
     rotary_grid: tuple[int, int] | None = None
     dtype: Dtype = jnp.float32
     implementation: str = "auto"
+    kernel_init: nn.initializers.Initializer = normal_init
 
     @nn.compact
     def __call__(self, x: jax.Array, sequence: jax.Array | None = None) -> jax.Array:
@@ -166,7 +172,7 @@ class Attention(nn.Module):
 
         def project(name: str, inputs: jax.Array) -> jax.Array:
             dense = nn.DenseGeneral(
-                shape, kernel_init=normal_init, dtype=self.dtype, name=name
+                shape, kernel_init=self.kernel_init, dtype=self.dtype, name=name
             )
             out = per_token(dense, inputs)
             return constrain(out, "batch", "length", "heads", "head_size")
@@ -182,7 +188,9 @@ class Attention(nn.Module):
             q, k = rotate(q, angle), rotate(k, angle)
         q, k = q.astype(self.dtype), k.astype(self.dtype)
         out = attention(q, k, v, self.implementation)
-        proj = nn.Dense(width, kernel_init=normal_init, dtype=self.dtype, name="proj")
+        proj = nn.Dense(
+            width, kernel_init=self.kernel_init, dtype=self.dtype, name="proj"
+        )
         return per_token(proj, out.reshape(x.shape))
 
 

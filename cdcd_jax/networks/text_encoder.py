@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from cdcd_jax.networks.clip_text import Block
-from cdcd_jax.networks.layers import layer_norm, normal_init
+from cdcd_jax.networks.layers import fan_in_init, layer_norm, normal_init
 
 
 class TextEncoder(nn.Module):
@@ -37,7 +37,10 @@ class TextEncoder(nn.Module):
         # a text of fillings alone, as initialisation has it, sees itself
         seen = real | ~jnp.any(real, axis=1, keepdims=True)
         for i in range(self.depth):
-            x = Block(self.heads, causal=False, name=f"block_{i}")(x, seen)
+            block = Block(
+                self.heads, causal=False, kernel_init=fan_in_init, name=f"block_{i}"
+            )
+            x = block(x, seen)
         x = layer_norm(x)
         weight = seen[..., None] / jnp.sum(seen, axis=1)[:, None, None]
         return x, jnp.sum(weight * x, axis=1)
