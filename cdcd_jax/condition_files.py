@@ -13,13 +13,7 @@ from cdcd_jax.data.sources import Unreadable
 from cdcd_jax.errors import InputError, UsageError
 
 MOTION = ("motion", "reference_motion")  # kinds whose first axis is time
-FRAME_RATE = 60  # where a description of motion does not say
 _RATE = re.compile(r"(?P<file>.+)@(?P<rate>\d+(\.\d+)?)")
-
-
-def frame_rate(spec: Mapping[str, Any]) -> float:
-    """Frames a second of a condition that has time."""
-    return spec.get("frame_rate", FRAME_RATE)
 
 
 def read_motion(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
@@ -35,7 +29,7 @@ def read_motion(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
     """
     match = None if Path(text).exists() else _RATE.fullmatch(text)
     file = Path(match["file"] if match else text)
-    wanted, rate = frame_rate(spec), float(match["rate"]) if match else None
+    wanted, rate = spec["frame_rate"], float(match["rate"]) if match else None
     if file.suffix == ".pkl":
         rate = float(aist.FRAME_RATE)
     if rate is not None and rate != wanted:

@@ -255,7 +255,7 @@ def write_videos(
 
     for name, spec in windows.timed(conditions).items():
         if hosts.is_main():
-            rate = windows.frame_rate(spec)
+            rate = spec["frame_rate"]
             video.write_videos(directory, condition[name], rate, number)
         break  # one figure a video
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cdcd_jax.condition_files import MOTION, frame_rate
+from cdcd_jax.condition_files import MOTION
 from cdcd_jax.errors import UsageError
 
 _REST = 1 / 120  # seconds by which a window's motion may outlast its tokens
@@ -39,7 +39,7 @@ def duration(
         UsageError: they differ.
     """
     seconds = {
-        name: condition[name].shape[1] / frame_rate(spec)
+        name: condition[name].shape[1] / spec["frame_rate"]
         for name, spec in timed(conditions).items()
     }
     if len(set(seconds.values())) > 1:
@@ -55,7 +55,7 @@ def token_seconds(
     if "audio" in tokenizer.outputs:
         return tokenizer.outputs["audio"][0] / tokenizer.sample_rate / length
     spec = next(iter(timed(conditions).values()))
-    return spec["shape"][0] / frame_rate(spec) / length
+    return spec["shape"][0] / spec["frame_rate"] / length
 
 
 def plan(seconds: float, length: int, token: float, overlap: float) -> Plan:
@@ -126,7 +126,7 @@ def _window(value: np.ndarray, spec: Mapping[str, Any], seconds: float) -> np.nd
 
 def _frames(number: int, spec: Mapping[str, Any], seconds: float) -> np.ndarray:
     """Frames from a time on; after the last one it holds."""
-    first = int(np.floor(seconds * frame_rate(spec) + 0.5))
+    first = int(np.floor(seconds * spec["frame_rate"] + 0.5))
     return np.minimum(first + np.arange(spec["shape"][0]), number - 1)
 
 

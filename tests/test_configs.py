@@ -65,6 +65,10 @@ def test_full_width(name: str) -> None:
     config = load(name)
     params = shapes(config)
     assert count(params) > 0
+    batch = train.abstract_batch(config, make_task(config))
+    assert {a.shape[0] for a in jax.tree.leaves(batch)} == {
+        config["data"]["batch_size"]
+    }
     assert not (config["data"]["synthetic"] and config["init_parts"])
     for part in config["init_parts"]:
         found: Any = params

@@ -9,11 +9,12 @@ import pytest
 from cdcd_jax.data import aist, bpe, vocabulary
 from cdcd_jax.data.card import Card
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.networks.conditioners import full_spec
 from cdcd_jax.prompts import rows_of, rows_told
 
 GENRE = dict(kind="label", num_classes=3, names=("waltz", "techno", "swing, slow"))
 MOTION = dict(kind="motion", shape=(6, 4), frame_rate=60)
-CLIP = dict(kind="clip_text", shape=(8,), vocabulary=bpe.NUM_TOKENS)
+CLIP = full_spec("text", dict(kind="clip_text", shape=(8,)))
 WORDS = dict(kind="text", shape=(6,), vocabulary=12)
 
 
@@ -176,7 +177,7 @@ def test_motion_in_other_files(tmp_path):
         smpl_scaling=np.array([90.0]),
     )
     (tmp_path / "c.pkl").write_bytes(pickle.dumps(content))
-    spec = dict(kind="motion", shape=(10, aist.MOTION_WIDTH))
+    spec = dict(kind="motion", shape=(10, aist.MOTION_WIDTH), frame_rate=60)
     rows = rows_of({"motion": str(tmp_path / "c.pkl")}, {"motion": spec}, 1)
     motion = rows.condition["motion"][0]
     assert motion.shape == (5, 219) and np.allclose(motion[:, :3], 2)

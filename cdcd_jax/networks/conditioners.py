@@ -60,7 +60,8 @@ class Conditioner(nn.Module):
         """[B, D] -> [B, width], or None where the denoiser takes none."""
         if not self.modern:
             return None
-        dense = nn.Dense(self.width, kernel_init=normal_init, name="vector")
+        # of order 1, see `Label`
+        dense = nn.Dense(self.width, name="vector")
         return self.or_null("null_vector", dense(x), drop)
 
 
@@ -277,8 +278,12 @@ TOWERS = ("text", "clip_text", "motion", "reference_motion")
 _SHARED = {f.name for f in dataclasses.fields(Conditioner)}
 
 
-def check_spec(name: str, spec: Mapping[str, Any]) -> None:
-    """Raises UsageError unless `model.conditions[name]` describes a conditioner."""
+def full_spec(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`model.conditions[name]` with what it leaves out set to its defaults.
+
+    Raises:
+        UsageError: it describes no conditioner.
+    """
     kind = spec.get("kind")
     if kind not in KINDS:
         raise UsageError(
@@ -286,17 +291,18 @@ def check_spec(name: str, spec: Mapping[str, Any]) -> None:
             f"{', '.join(KINDS)}; correct it."
         )
     fields = [f for f in dataclasses.fields(KINDS[kind]) if f.name not in _SHARED]
-    known = {f.name for f in fields}
     needed = {f.name for f in fields if f.default is dataclasses.MISSING}
+    defaults = {f.name: f.default for f in fields if f.name not in needed}
     if kind in TOWERS:
-        known.add("frozen")
-    given = set(spec) - {"kind"}
+        defaults["frozen"] = False
+    known, given = needed | set(defaults), set(spec) - {"kind"}
     if given - known or needed - given:
         raise UsageError(
             f"Found model.conditions.{name} with {sorted(given)}; expected of kind "
-            f"{kind!r} {sorted(needed)} and perhaps {sorted(known - needed)}; correct "
-            "its keys."
+            f"{kind!r} {sorted(needed)} and perhaps {sorted(defaults)}; correct its "
+            "keys."
         )
+    return {**defaults, **spec}
 
 
 def gives_sequence(spec: Mapping[str, Any]) -> bool:
@@ -320,7 +326,7 @@ def make_conditioner(
     Raises:
         UsageError: a bad description.
     """
-    check_spec(name, spec)
+    spec = full_spec(name, spec)
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
     kind, frozen = settings.pop("kind"), settings.pop("frozen", False)
     return KINDS[kind](width, length, modern, frozen, **settings, name=name)

@@ -76,9 +76,10 @@ class ConditionalTask:
             raise
         except ValueError as error:
             raise UsageError(str(error)) from None
-        self.conditions = {k: dict(v) for k, v in model["conditions"].items()}
-        for name, spec in self.conditions.items():
-            conditioners.check_spec(name, spec)
+        self.conditions = {
+            name: conditioners.full_spec(name, spec)
+            for name, spec in model["conditions"].items()
+        }
         self.network = ConditionalDenoiser(
             denoiser=self._denoiser_settings(model),
             conditions=self.conditions,

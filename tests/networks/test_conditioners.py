@@ -16,7 +16,7 @@ from cdcd_jax.networks.conditioners import (
     INTEGERS,
     KINDS,
     Encoded,
-    check_spec,
+    full_spec,
     gives_sequence,
     join,
     make_conditioner,
@@ -296,7 +296,7 @@ def test_labels_of_a_frozen_tower() -> None:
 )
 def test_bad_descriptions(spec: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=rf"model\.conditions\.c.*{says}"):
-        check_spec("c", spec)
+        full_spec("c", spec)
     with pytest.raises(UsageError, match="correct it"):
         make_conditioner("c", spec, WIDTH, LENGTH, True)
 
