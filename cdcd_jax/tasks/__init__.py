@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdcd_jax.errors import UsageError
+from cdcd_jax.ranges import check_ranges
 from cdcd_jax.tasks.conditional import ConditionalTask
 from cdcd_jax.tasks.tokenizer import TokenizerTask
 
@@ -24,10 +25,12 @@ def make_task(config: Mapping[str, Any]) -> Any:
     """The task that `config["task"]` names.
 
     Raises:
-        UsageError: unknown name, or settings that the task refuses.
+        UsageError: unknown name, a number out of range, or settings that the task
+            refuses.
     """
     if config["task"] not in TASKS:
         raise UsageError(
             f"task = {config['task']!r} is unknown: choose one of {', '.join(TASKS)}"
         )
+    check_ranges(config)
     return TASKS[config["task"]](config)

@@ -98,6 +98,12 @@ class ConditionalTask:
                 f"model.width = {model['width']} is not a multiple of model.heads = "
                 f"{model['heads']}: change one of both"
             )
+        size = model["width"] // model["heads"]
+        if model["form"] == "modern" and size % 2:
+            raise UsageError(
+                f"model.width / model.heads = {size}: the modern form turns pairs of "
+                "features of a head by their position; choose an even one"
+            )
         specs = self.conditions.values()
         classes = [c["num_classes"] for c in specs if c["kind"] == "label"]
         sequences = [c for c in specs if conditioners.gives_sequence(c)]

@@ -1,0 +1,64 @@
+"""Which numbers a setting may have, by its dotted key, for settings of every task."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cdcd_jax.errors import UsageError
+
+# What is said -> the test, and the keys that it is for. NaN passes none.
+_RANGES = (
+    (
+        "a whole number from 0 to 2^32 - 1",
+        lambda x: 0 <= x < 2**32,
+        ("seed",),
+    ),
+    (
+        "at least 1",
+        lambda x: 1 <= x < math.inf,
+        (
+            *("data.batch_size", "data.threads", "optim.num_steps"),
+            *("optim.accumulate", "report.log_every", "report.checkpoint_every"),
+            *("report.keep_checkpoints", "model.num_codes", "model.width"),
+            *("model.depth", "model.heads", "model.mlp_ratio", "contrastive.group"),
+            *("sampling.batch_size", "sampling.num_samples", "eval.num_samples"),
+            "eval.bound_samples",
+        ),
+    ),
+    (
+        "a finite number of at least 0",
+        lambda x: 0 <= x < math.inf,
+        (
+            *("optim.warmup_steps", "optim.weight_decay", "optim.learning_rate"),
+            *("report.sample_every", "diffusion.auxiliary_weight", "model.head_chunk"),
+            *("contrastive.weight", "contrastive.num_negatives", "sampling.videos"),
+            *("sampling.guidance_scale", "eval.guidance_scale", "sampling.top_k"),
+            "eval.shown",
+        ),
+    ),
+    (
+        "a finite number above 0",
+        lambda x: 0 < x < math.inf,
+        ("sampling.temperature", "contrastive.temperature", "optim.clip_norm"),
+    ),
+    ("above 0 and at most 1", lambda x: 0 < x <= 1, ("sampling.top_p",)),
+    ("from 0 to 1", lambda x: 0 <= x <= 1, ("model.condition_dropout",)),
+    (
+        "at least 0 and below 1",
+        lambda x: 0 <= x < 1,
+        ("sampling.overlap", "optim.ema_decay"),
+    ),
+)
+
+
+def check_ranges(config: Mapping[str, Any]) -> None:
+    """Raises UsageError if a number of the config is out of its range."""
+    for said, fits, keys in _RANGES:
+        for key in keys:
+            value: Any = config
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+            if value is not None and not fits(value):
+                raise UsageError(
+                    f"config key {key!r} is {value!r}: expected {said}; correct it"
+                )
