@@ -1,5 +1,6 @@
 """Files that a --condition flag may name: motion of any length, and other arrays."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +10,6 @@ import numpy as np
 
 from cdcd_jax.data import aist
 from cdcd_jax.data.segments import Segment
-from cdcd_jax.data.sources import Unreadable
 from cdcd_jax.errors import InputError, UsageError
 
 MOTION = ("motion", "reference_motion")  # kinds whose first axis is time
@@ -21,23 +21,26 @@ def read_motion(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
 
     FILE is a .npy, [F, C] or [B, F, C]; a .npz of one array, or of one named `motion`;
     or a .pkl of AIST++ (60 frames a second, 219 channels). F is free. Without RATE,
-    frames a second, a file is taken to have the model's.
+    frames a second, other files are taken to have the model's.
 
     Raises:
         UsageError: another rate.
         InputError: no such file, another width, no frames, or not finite.
     """
-    match = None if Path(text).exists() else _RATE.fullmatch(text)
-    file = Path(match["file"] if match else text)
-    wanted, rate = spec["frame_rate"], float(match["rate"]) if match else None
-    if file.suffix == ".pkl":
-        rate = float(aist.FRAME_RATE)
-    if rate is not None and rate != wanted:
-        raise UsageError(
-            f"Found --condition.{name}={text} with {rate:g} frames a second; expected "
-            f"{wanted:g}, as the model was trained with; resample the motion to "
-            f"{wanted:g} frames a second (rotations as rotations, positions linearly)"
-        )
+    # Path.exists raises where a name is too long
+    match = None if os.path.exists(text) else _RATE.fullmatch(text)
+    file, wanted = Path(match["file"] if match else text), spec["frame_rate"]
+    rates = [float(match["rate"])] if match else []
+    if file.suffix.lower() == ".pkl":
+        rates.append(aist.FRAME_RATE)
+    for rate in rates:
+        if rate != wanted:
+            raise UsageError(
+                f"Found --condition.{name}={text} with {rate:g} frames a second; "
+                f"expected {wanted:g}, as the model was trained with; resample the "
+                f"motion to {wanted:g} frames a second (rotations as rotations, "
+                "positions linearly)"
+            )
     readers = {".npy": _npy, ".npz": _npz, ".pkl": _aist}
     motion = _read(name, file, readers)
     channels = spec["shape"][1]
@@ -58,12 +61,13 @@ def read_array(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
         InputError: no such file, another shape, or not finite.
     """
     shape, file = tuple(spec["shape"]), Path(text)
-    if file.suffix != ".npy":
+    if file.suffix.lower() != ".npy":
+        words = spec["kind"] == "array" and not os.path.exists(text)
         raise UsageError(
             f"Found --condition.{name}={text[:60]}; expected a .npy file of shape "
             f"{list(shape)} or [N, {str(list(shape))[1:]}: this model takes {name!r} "
-            "as a finished array, which cannot be made from words; give the file, or "
-            "use a model with kind='text' or 'clip_text'"
+            "as a finished array, which cannot be made from words; give such a file"
+            + (", or use a model with kind='text' or 'clip_text'" if words else "")
         )
     array = _read(name, file, {".npy": _npy})
     if array.shape == shape:
@@ -80,19 +84,19 @@ def read_array(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
 def _read(
     name: str, file: Path, readers: Mapping[str, Callable[[Path], np.ndarray]]
 ) -> np.ndarray:
-    if file.suffix not in readers:
+    if file.suffix.lower() not in readers:
         raise UsageError(
             f"Found --condition.{name}={file}; expected a file that ends in "
             f"{', '.join(readers)}; name such a file"
         )
     try:
-        array = readers[file.suffix](file)
+        array = readers[file.suffix.lower()](file)
     except FileNotFoundError:
         raise InputError(
             f"Found no file {file}; expected the values of --condition.{name}; correct "
             "the path"
         ) from None
-    except (OSError, ValueError, EOFError, Unreadable) as error:
+    except Exception as error:  # damaged files raise nearly anything
         raise InputError(
             f"Found {file}, which cannot be read ({error}); expected the values of "
             f"--condition.{name}; write the file anew"
@@ -111,13 +115,12 @@ def _npy(file: Path) -> np.ndarray:
 
 
 def _npz(file: Path) -> np.ndarray:
-    with np.load(file, allow_pickle=False) as arrays:
-        if not hasattr(arrays, "files"):
-            raise ValueError("not a .npz")
-        key = "motion" if "motion" in arrays.files else arrays.files[0]
-        if key != "motion" and len(arrays.files) > 1:
-            raise ValueError(f"arrays {', '.join(arrays.files)}, none of them motion")
-        return arrays[key]
+    with np.lib.npyio.NpzFile(file) as arrays:  # np.load would take other formats too
+        names = arrays.files
+        if len(names) != 1 and "motion" not in names:
+            raise ValueError(f"arrays {', '.join(names) or '-'}, none of them motion")
+        # a member of another format comes as bytes
+        return np.asarray(arrays["motion" if "motion" in names else names[0]])
 
 
 def _aist(file: Path) -> np.ndarray:
@@ -126,10 +129,12 @@ def _aist(file: Path) -> np.ndarray:
 
 
 def _finite(array: np.ndarray, file: Path) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         raise InputError(
-            f"Found {len(bad)} values in {file} that are not finite, the first at "
-            f"{bad[0].tolist()}; expected numbers; mend the file"
+            f"Found {len(bad)} values in {file} that are too large for float32 or not "
+            f"finite, the first at {bad[0].tolist()}; expected numbers; mend the file"
         )
-    return array.astype(np.float32)
+    return array

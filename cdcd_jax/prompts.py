@@ -195,28 +195,29 @@ def _near(part: str, names: Sequence[str]) -> str:
 
 
 def _prompts(name: str, text: str) -> list[str]:
-    """The prompt, or the lines of the file behind an @."""
+    """The prompt, or the lines of the file behind an @, none of them empty."""
+    if not bpe.clean(text.removeprefix("@")):
+        raise UsageError(
+            f"Found an empty --condition.{name}={text}; expected a prompt; write one, "
+            "or @FILE for a file of prompts, one a line"
+        )
     if not text.startswith("@"):
-        if not bpe.clean(text):
-            raise UsageError(
-                f"Found an empty --condition.{name}; expected a prompt; write one, or "
-                "@FILE for a file of prompts, one a line"
-            )
         return [text.strip()]
     file = Path(text[1:])
-    try:
-        lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
+    try:  # not `splitlines`, which takes much else for the end of a line
+        lines = file.read_text("utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"Found --condition.{name}={text}, and cannot read {file} ({error}); "
             "expected UTF-8 text with one prompt a line; correct the path, or write it"
         ) from error
-    if not any(lines):
-        raise InputError(
-            f"Found no prompt in {file}; expected one a line; write some, or give one "
-            f'as --condition.{name}="..."'
-        )
-    return [line for line in lines if line]
+    for number, line in enumerate(lines, 1):
+        if not bpe.clean(line):
+            raise InputError(
+                f"Found no prompt in line {number} of {file}; expected one in each "
+                "line; write it there, or take the line out"
+            )
+    return [line.strip() for line in lines]
 
 
 def _encode(

@@ -1,6 +1,7 @@
 """--condition flags: what becomes of good ones, and what is said of bad ones."""
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -86,11 +87,13 @@ def test_prompts_are_encoded_and_shown(workdir):
 
 def test_a_file_of_prompts_beside_one_genre(workdir):
     file = workdir / "prompts.txt"
-    file.write_text("a seven\n\n  an eight of three \r\n")
+    file.write_text("a seven\n  an\u2028eight of \x0cthree \r\n")
     given = {"text": f"@{file}", "genre": "waltz"}
     rows = rows_of(given, {"text": WORDS, "genre": GENRE}, 2, workdir=workdir)
     assert rows.condition["genre"].tolist() == [0, 0, 0, 0]
-    assert rows.titles[1:3] == ["a seven, waltz", "an eight of three, waltz"]
+    assert rows.titles[1::2] == ["a seven, waltz", "an\u2028eight of \x0cthree, waltz"]
+    told = rows_told(rows.condition, {"text": WORDS, "genre": GENRE}, workdir=workdir)
+    assert told.titles[2] == "an eight of three, waltz"
 
 
 def test_clip_needs_no_file_and_the_records_tell_theirs(workdir):
@@ -117,17 +120,24 @@ def test_a_prompt_that_is_too_long_is_cut_with_a_warning(spec, workdir, capsys):
     ("text", "says"),
     [
         (" ", "empty"),
+        ("@", "empty --condition.text=@; expected a prompt"),
         ("@nothing.txt", "nothing.txt"),
-        ("@EMPTY", "no prompt"),
+        ("@EMPTY", "no prompt in line 1"),
+        ("@BLANK", "no prompt in line 2 of .*BLANK"),
+        ("@MARK", "no prompt in line 2"),
+        ("@NUL", "no prompt in line 3"),
         ("@BINARY", "UTF-8"),
         ("a zebra", "zebra"),
         ("a zebra left of seven three an eight", "zebra"),
     ],
 )
 def test_bad_prompts(text, says, workdir, capsys):
-    (workdir / "EMPTY").write_text("\n \n")
+    (workdir / "EMPTY").write_text("")
+    (workdir / "BLANK").write_text("a seven\n \nan eight\n")
+    (workdir / "MARK").write_text("a seven\n\ufeff\n")
+    (workdir / "NUL").write_text("a seven\nan eight\n\0")
     (workdir / "BINARY").write_bytes(b"\xff\xfe\xff")
-    text = f"@{workdir}/{text[1:]}" if text.startswith("@") else text
+    text = f"@{workdir}/{text[1:]}" if text.startswith("@") and text[1:] else text
     with pytest.raises(InputError, match=says):
         rows_of({"text": text}, {"text": WORDS}, 1, workdir=workdir)
     assert not capsys.readouterr().err
@@ -168,7 +178,8 @@ def test_motion_in_other_files(tmp_path):
     values = np.load(motion_file(tmp_path))
     np.savez(tmp_path / "a.npz", values)
     np.savez(tmp_path / "b.npz", motion=values, beats=np.ones(2))
-    for name in ("a.npz", "b.npz"):
+    (tmp_path / "d.NPY").write_bytes((tmp_path / "m.npy").read_bytes())
+    for name in ("a.npz", "b.npz", "d.NPY"):
         rows = rows_of({"motion": str(tmp_path / name)}, {"motion": MOTION}, 1)
         assert np.allclose(rows.condition["motion"][0], values)
     content = dict(
@@ -196,13 +207,22 @@ def test_motion_in_other_files(tmp_path):
         ("wide.npy", r"\[9, 5\].*\[frames, 4\]"),
         ("m.npy@30", "30 frames a second; expected 60"),
         ("nan.npy", "not finite, the first at"),
+        ("large.npy", "1 values .* too large for float32"),
         ("none.npy", "no file"),
         ("torn.npy", "cannot be read"),
+        ("long.npy", "cannot be read"),
+        ("n" * 300 + ".npy", "cannot be read"),
         ("text.npy", "expected numbers"),
         ("object.npy", "cannot be read"),
         ("two.npz", "none of them motion"),
         ("torn.npz", "cannot be read"),
+        ("cut.npz", "cannot be read"),
+        ("crc.npz", "cannot be read.*CRC"),
+        ("array.npz", "cannot be read"),
+        ("nothing.npz", "arrays -"),
+        ("bytes.npz", "expected numbers"),
         ("torn.pkl", "cannot be read"),
+        ("torn.pkl@30", "30 frames a second; expected 60"),
         ("empty.npy", r"\[0, 4\]"),
         ("m.csv", r"\.npy, \.npz, \.pkl"),
     ],
@@ -216,7 +236,22 @@ def test_bad_motion(name, says, tmp_path):
     np.save(tmp_path / "nan.npy", bad)
     np.save(tmp_path / "text.npy", np.array([["a"]]))
     np.save(tmp_path / "object.npy", np.array([[{}]]), allow_pickle=True)
+    bad[3, 1] = 1e300
+    np.save(tmp_path / "large.npy", bad)
     np.savez(tmp_path / "two.npz", a=bad, b=bad)
+    np.savez(tmp_path / "nothing.npz")
+    (tmp_path / "array.npz").write_bytes((tmp_path / "m.npy").read_bytes())
+    with (tmp_path / "long.npy").open("wb") as file:
+        header = dict(descr="<f8", fortran_order=False, shape=(10**15, 4))
+        np.lib.format.write_array_header_1_0(file, header)
+    with zipfile.ZipFile(tmp_path / "bytes.npz", "w") as archive:
+        archive.writestr("motion.npy", "no array")
+    packed = (tmp_path / "two.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(packed[: len(packed) // 2])
+    np.savez(tmp_path / "crc.npz", np.full((9, 4), 2.5))
+    packed = (tmp_path / "crc.npz").read_bytes()
+    other = packed.replace(np.float64(2.5).tobytes(), np.float64(3.5).tobytes())
+    (tmp_path / "crc.npz").write_bytes(other)
     for torn in ("torn.npy", "torn.npz", "torn.pkl"):
         (tmp_path / torn).write_bytes(b"\x93NUMPY, or not")
     with pytest.raises(InputError, match=says):
@@ -233,6 +268,10 @@ def test_finished_arrays(tmp_path):
         assert rows.condition["video"].shape == (count, 3, 2)
     with pytest.raises(InputError, match=r"\[3, 4\].*\[3, 2\]"):
         rows_of({"video": str(tmp_path / "bad.npy")}, {"video": spec}, 1)
+    np.savez(tmp_path / "one.npz", np.ones((3, 2)))
+    with pytest.raises(UsageError, match=r"give such a file$"):
+        rows_of({"video": str(tmp_path / "one.npz")}, {"video": spec}, 1)
     text = dict(kind="array", shape=(77, 512))
-    with pytest.raises(UsageError, match="cannot be made from words"):
-        rows_of({"text": "two frogs"}, {"text": text}, 1)
+    for words in ("two frogs", "two frogs. " * 40):
+        with pytest.raises(UsageError, match=r"cannot be made from words.*clip_text"):
+            rows_of({"text": words}, {"text": text}, 1)

@@ -4,7 +4,7 @@
 
 The file is read and checked whole before anything is written. DIR then has
 `checkpoints/0` and `config.json`, as a finished run has; of a whole model, so has
-`DIR/tokenizer` of the codec inside of the file.
+`DIR/tokenizer` of the codec inside of the file. DIR may be moved.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def run(
     """
     module = _module(family)
     options = _options(family, options)
-    _check_output(Path(output))
+    _check_output(output)
     if remap_codes < 0 or (remap_codes and not remap):
         raise UsageError(
             f"Found --remap_codes={remap_codes} with --remap={remap!r}; expected a "
@@ -144,8 +144,18 @@ def _options(family: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {**known, **given}
 
 
-def _check_output(output: Path) -> None:
-    for path in (output / "checkpoints", output / "config.json", output / "tokenizer"):
+def _check_output(output: str) -> None:
+    if not output:
+        raise UsageError(
+            "Found an empty --output; expected a new or empty directory. Name one."
+        )
+    for path in (Path(output), *Path(output).parents):
+        if path.is_file():
+            raise InputError(
+                f"Found the file {path}; expected a new or empty directory. Choose "
+                "another --output, or move it away."
+            )
+    for path in map(Path(output).joinpath, ("checkpoints", "config.json", "tokenizer")):
         if path.exists():
             raise InputError(
                 f"Found {path} already there; expected a new or empty directory. "
@@ -190,11 +200,10 @@ def _with_tokenizer(
             "VQ-Diffusion has it in help_folder/statistics (taming_vqvae_2887.pt of "
             "CUB and COCO, taming_vqvae_974.pt of ImageNet)."
         )
-    folder = output / "tokenizer"
     settings = model.config.get("tokenizer", {})
-    settings = dict(kind="checkpoint", path=str(folder), **settings)
+    settings = dict(kind="checkpoint", path="@tokenizer", **settings)
     model = replace(model, config={**model.config, "tokenizer": settings})
-    return {folder: tokenizer, output: model}
+    return {output / "tokenizer": tokenizer, output: model}
 
 
 def _remapped(converted: Converted, family: str, path: str, codes: int) -> Converted:

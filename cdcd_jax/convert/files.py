@@ -172,7 +172,7 @@ def _read_safetensors(path: Path) -> Tensors:
 def _read_torch(
     path: Path, head: bytes, inside: Sequence[str], together: Sequence[str]
 ) -> Tensors:
-    if not head.startswith((b"PK\x03\x04", b"\x80")):
+    if not _is_torch(path, head):
         raise InputError(
             f"Found {path}, which is neither a PyTorch nor a safetensors file; "
             f"expected one of these. {_AGAIN}, or correct --input."
@@ -208,6 +208,17 @@ def _read_torch(
             for name, value in content.items()
             if isinstance(value, torch.Tensor)
         }
+
+
+def _is_torch(path: Path, head: bytes) -> bool:
+    """By how a file begins, and by the names in a zip; a damaged zip may be one."""
+    if not head.startswith(b"PK\x03\x04"):
+        return head.startswith(b"\x80")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except Exception:  # damaged ones raise nearly anything
+        return True
 
 
 def _load_zip(torch: Any, path: Path) -> Any:

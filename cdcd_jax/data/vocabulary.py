@@ -7,6 +7,7 @@ padding, token 1 ends a text; there is no token for what is unknown: words witho
 token are an error that names them. Byte pairs spell everything. Same texts, same bytes.
 """
 
+import difflib
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ FILE_NAME = "text-vocabulary.json"
 PADDING, END = 0, 1
 _SPECIAL = ["<padding>", "<end>"]
 _BYTES = 256
-_SHOWN = 60  # words in an error
+_SHOWN = 60  # words that an error lists whole
 
 
 def train(texts: Iterable[str], size: int) -> "Vocabulary":
@@ -167,20 +168,25 @@ class Vocabulary:
         if self.kind == "pairs":
             return self._tokenizer.encode(text, add_special_tokens=False).ids
         words = [w for w, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(text)]
-        unknown = [repr(w) for w in dict.fromkeys(words) if w not in self._tokens]
+        unknown = [w for w in dict.fromkeys(words) if w not in self._tokens][:10]
         if unknown:
             raise InputError(
-                f"Found {', '.join(unknown[:10])} in {text[:60]!r}; expected words of "
-                f"the texts that the vocabulary was made of, {self._shown()}; say it "
-                "in these, or make records whose text.size is smaller than the number "
-                "of words, so that words are spelled in pieces."
+                f"Found {', '.join(map(repr, unknown))} in {text[:60]!r}; expected "
+                "words of the texts that the vocabulary was made of, "
+                f"{self._shown(unknown)}; say it in those. (If the records are still "
+                "to be made: with a text.size below the number of words, words are "
+                "spelled in pieces.)"
             )
         return [self._tokens[word] for word in words]
 
-    def _shown(self) -> str:
+    def _shown(self, unknown: Sequence[str]) -> str:
+        """All words where they are few, otherwise the nearest."""
         words = sorted(self._tokens.keys() - set(_SPECIAL))
-        more = ", ..." if len(words) > _SHOWN else ""
-        return f"{len(words)} words: {' '.join(words[:_SHOWN])}{more}"
+        if len(words) <= _SHOWN:
+            return f"{len(words)} words: {' '.join(words)}"
+        near = [n for word in unknown for n in difflib.get_close_matches(word, words)]
+        nearest = f", the nearest: {' '.join(near)}" if near else ", none of them near"
+        return f"{len(words)} words{nearest}"
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
         """The clean text of one row of tokens, up to its end.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_vqdiffusion import make_state, restored
 
+from cdcd_jax.config import resolve_stages
 from cdcd_jax.convert import cdcd, jukebox, transformer
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.convert.vqdiffusion import under
@@ -120,7 +121,8 @@ def test_logits_after_a_round_trip(tmp_path: pathlib.Path, name: str) -> None:
     encoded = Encoded(sequence=token(state, condition, drop))
     expected = jax.jit(network.apply)({"params": direct}, x, t, encoded)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-5)
-    tokenizer = open_tokenizer(task.settings["tokenizer"], task.grid)
+    told = resolve_stages(task.settings["tokenizer"], tmp_path / "out")
+    tokenizer = open_tokenizer(told, task.grid)
     assert tokenizer.num_codes == 24 and tokenizer.level == 2
     assert tokenizer.task.settings["model"]["length"] == 8 * LENGTH
 

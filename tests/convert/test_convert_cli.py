@@ -158,6 +158,9 @@ def test_existing_output_is_kept(tmp_path: pathlib.Path, capsys) -> None:
     (tmp_path / "out" / "checkpoints").mkdir(parents=True)
     err = refused(tmp_path, capsys, 1, *flags(tmp_path))
     assert "already there" in err
+    for output in ("a.safetensors", "a.safetensors/out"):
+        err = refused(tmp_path, capsys, 1, *flags(tmp_path, output=tmp_path / output))
+        assert f"Found the file {tmp_path}/a.safetensors; expected" in err
 
 
 @pytest.mark.parametrize(
@@ -168,6 +171,7 @@ def test_existing_output_is_kept(tmp_path: pathlib.Path, capsys) -> None:
         (dict(remap_codes=3), "--remap_codes=3"),
         (dict(linear="x"), "--linear=x"),
         (dict(sha256="zz"), "8 to 64 hexadecimal digits"),
+        (dict(output=""), "empty --output"),
     ],
 )
 def test_bad_usage(tmp_path: pathlib.Path, capsys, more: dict, message: str) -> None:

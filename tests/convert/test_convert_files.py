@@ -48,6 +48,12 @@ def test_foreign_file(tmp_path: pathlib.Path, content: bytes) -> None:
         read_tensors(path)
 
 
+def test_another_zip(tmp_path: pathlib.Path) -> None:
+    np.savez(tmp_path / "a.npz", np.ones(3))
+    with pytest.raises(InputError, match="neither a PyTorch nor a safetensors"):
+        read_tensors(tmp_path / "a.npz")
+
+
 def test_file_without_tensors(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file({}, path)

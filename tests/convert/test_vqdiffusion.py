@@ -13,7 +13,7 @@ import pytest
 
 from cdcd_jax import train
 from cdcd_jax.checkpoint import load_parts
-from cdcd_jax.config import merge
+from cdcd_jax.config import merge, resolve_stages
 from cdcd_jax.convert import clip, transformer, vqdiffusion
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.data.synthetic import synthetic_batches
@@ -157,8 +157,10 @@ def test_logits_after_a_round_trip(tmp_path: pathlib.Path, name: str) -> None:
     np.testing.assert_allclose(ours, direct_logits(name, state), rtol=0, atol=2e-5)
     settings = task.settings
     assert settings["sampling"]["steps"] == settings["diffusion"]["timesteps"] == 5
-    # the tokenizer is found by the config and has as many codes
-    assert open_tokenizer(settings["tokenizer"], task.grid).num_codes == task.num_codes
+    # the tokenizer is found by the config, wherever it is moved, and has as many codes
+    moved = (tmp_path / "out").rename(tmp_path / "moved")
+    tokenizer = resolve_stages(settings["tokenizer"], moved)
+    assert open_tokenizer(tokenizer, task.grid).num_codes == task.num_codes
 
 
 @pytest.mark.slow

@@ -74,6 +74,12 @@ def test_what_has_no_token() -> None:
     vocabulary = train(TEXTS, 20)
     with pytest.raises(InputError, match=r"Found 'nine', '\?' in .*11 words: a above"):
         vocabulary.encode(["a nine above a nine?"], 9)
+    names = [f"{kind}bird{i}" for i in range(40) for kind in ("black", "blue")]
+    many = train([*names, "seventeen sparrows"], 99)
+    with pytest.raises(InputError, match=r"82 words, the nearest: sparrows; say"):
+        many.encode("sparow", 9)
+    with pytest.raises(InputError, match="82 words, none of them near"):
+        many.encode("a", 9)
     with pytest.raises(InputError, match=r"8 tokens.*at most 6"):
         vocabulary.encode(TEXTS[1], 7)
     cut = vocabulary.encode(TEXTS[1], 7, truncate=True)[0]
