@@ -143,7 +143,8 @@ class Checkpoints:
 
         A damaged checkpoint is named in a warning and renamed to `<step>.damaged`,
         and the next older one is tried; a damaged `step` that was asked for by number
-        is an error instead, and stays where it is.
+        is an error instead, and stays where it is. So is one of which a part is read:
+        who reads parts does not save that step again.
 
         Args:
           abstract_state: pytree of arrays or `jax.ShapeDtypeStruct`. Their shardings
@@ -167,6 +168,8 @@ class Checkpoints:
             except _Damage as damage:
                 if not (self._directory / str(candidate)).exists():
                     continue  # the run that writes here has just deleted it
+                if part:
+                    raise self._is_damaged(candidate, damage, steps) from damage
                 moved = self._move_aside(candidate)
                 damaged.append(f"{candidate} ({damage})")
                 absl_logging.warning(
@@ -195,11 +198,16 @@ class Checkpoints:
         try:
             return self._read(step, target, part)
         except _Damage as damage:
-            raise InputError(
-                f"Found a damaged checkpoint {self._directory / str(step)}: {damage}. "
-                "Expected a whole one, since this step was asked for. Choose another "
-                f"of the steps {steps}, or name none to get the newest whole one."
-            ) from damage
+            raise self._is_damaged(step, damage, steps) from damage
+
+    def _is_damaged(self, step: int, damage: _Damage, steps: list[int]) -> InputError:
+        others = [other for other in steps if other != step]
+        advice = f"; or move it away, to use one of the other steps {others}"
+        return InputError(
+            f"Found a damaged checkpoint {self._directory / str(step)}: {damage}. "
+            "Expected a whole one. Bring back a copy of it, or make it anew"
+            f"{advice if others else ''}."
+        )
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
@@ -310,8 +318,11 @@ class Checkpoints:
 
     def _how_to_go_on(self) -> str:
         step = self.latest_step()
-        start = "starts from scratch" if step is None else f"resumes from step {step}"
-        return f"Free space there and run the same command again: it {start}."
+        resumes = "" if step is None else f" (it resumes from step {step})"
+        return (
+            f"Make room there and run the same command again{resumes}, or name another "
+            "directory."
+        )
 
 
 def _as_array(leaf: Any) -> jax.Array:
@@ -365,7 +376,7 @@ def load_parts(
         some of the keys may be left out.
 
     Raises:
-      InputError: no checkpoint, or one without these parts.
+      InputError: no checkpoint, a damaged one, or one without these parts.
     """
     directory = epath.Path(workdir) / "checkpoints"
     with Checkpoints(directory) as checkpoints:

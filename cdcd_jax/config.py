@@ -91,6 +91,7 @@ def _conditional() -> dict[str, Any]:
             mlp="fc",  # fc, or conv: 3 x 3 on the grid
             mlp_ratio=4,
             activation="gelu",
+            embedding_scale=0.02,  # deviation of tokens' and positions' first tables
             position_grid=(),  # of the reference forms' tables; () for `grid`
             # modality -> dict(kind="label", num_classes=..), dict(kind="text", ..), ..:
             # kinds and keys in networks.conditioners; frozen=True keeps its weights

@@ -29,7 +29,7 @@ from cdcd_jax.generate import (
     write_reconstructions,
 )
 from cdcd_jax.prompts import rows_told
-from cdcd_jax.samples import write_samples
+from cdcd_jax.samples import check_place, write_samples
 from cdcd_jax.tasks.conditional import SamplingOptions
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
@@ -127,6 +127,8 @@ def _sampled(
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
     rate = tokenizer.sample_rate
     samples, scales = {}, {"unguided": 1.0, "guided": settings["guidance_scale"]}
+    for name in scales if settings["figures"] else ():
+        check_place(workdir / "samples" / name)
     drawn_for = _drawn_for(config, card, task) if settings["figures"] else {}
     known: dict[str, Any] = {"condition": drawn_for, "sample_rate": rate}
     if "truth" in drawn_for:
@@ -214,6 +216,8 @@ def _reconstructed(
 ) -> tuple[dict[str, float], str]:
     """The figures of a tokenizer, and what they took."""
     began, settings = time.perf_counter(), config["eval"]
+    directory = workdir / "samples" / "reconstructions"
+    check_place(directory)
     kind = task.describe()["media"]["kind"]
     split = source.split(settings["split"])
     size = config["data"]["batch_size"]
@@ -223,7 +227,6 @@ def _reconstructed(
         batches["train"] = raw_pass(real, kind, len(real), size)
     figures = task.evaluate(params, extra, batches, None)
     shown = held_out(config, task, settings["shown"])
-    directory = workdir / "samples" / "reconstructions"
     write_reconstructions(directory, task, params, extra, shown)
     return figures, f"evaluation {time.perf_counter() - began:.1f} s"
 

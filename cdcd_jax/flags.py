@@ -6,19 +6,21 @@ import importlib.util
 import itertools
 import json
 import pathlib
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from cdcd_jax.config import defaults, merge, unknown_key
+from cdcd_jax.config import defaults, differences, merge, unknown_key
 from cdcd_jax.errors import UsageError
 from cdcd_jax.report import as_path
 
 MODES = ("train", "evaluate", "generate", "pretokenize", "inspect", "plan")
 SAVED = "config.json"  # in a work directory
+_TAKEN = re.compile("guided|unguided|reconstructions|step_.*")  # names of samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +111,8 @@ def _take_conditions(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         text = text if equals else next(words, "")
         if not name or not text:
             raise UsageError(f"{word}: expected --condition.<modality>=<value>")
+        if name in conditions:
+            raise UsageError(f"--condition.{name} is given twice: leave one out")
         conditions[name] = text
     return rest, conditions
 
@@ -130,8 +134,12 @@ def load_config(text: str) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UsageError(f"config {file} is not valid Python: {error}") from None
+    except UsageError:
+        raise
+    except Exception as error:  # whatever the file does
+        raise UsageError(
+            f"config {file} cannot be run ({type(error).__name__}: {error}): mend it"
+        ) from error
     if not hasattr(module, "get_config"):
         raise UsageError(f"config {file} has no function get_config(variant)")
     return module.get_config(variant)
@@ -147,14 +155,35 @@ def _saved_config(path: Any) -> ConfigDict:
 
     try:
         saved = tuples(dict(json.loads(path.read_text())))
+        for key in ("mode", "on_request"):  # a stage's own, none of its config
+            saved.pop(key, None)
+        return ConfigDict(merge(defaults(saved.get("task", "conditional")), saved))
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
             f"cannot read {path} ({error}): bring back the file, or name the config "
             "with --config"
         ) from None
-    base = defaults(saved.get("task", "conditional"))
-    # a stage's own keys, such as its mode, are none of its config
-    return ConfigDict(merge(base, {k: v for k, v in saved.items() if k in base}))
+
+
+def check_model(config: Mapping[str, Any], workdir: Any) -> None:
+    """Refuses settings of another model than the one that a work directory holds.
+
+    Raises:
+        UsageError: they differ from its `config.json`, if it has one, in more than a
+            continued run may change.
+    """
+    if not (workdir / SAVED).exists():
+        return
+    both = [_saved_config(workdir / SAVED).to_dict(), config]
+    sections = ("task", "model", "quantizer", "diffusion")
+    # as json has it: lists and tuples are one
+    both = [json.loads(json.dumps({k: c.get(k) for k in sections})) for c in both]
+    if found := differences(*both):
+        raise UsageError(
+            f"{workdir} holds a model of other settings, which differ in "
+            f"{'; '.join(found)}. Use the model as it was made: leave these settings "
+            "out, or choose its --config or another --workdir"
+        )
 
 
 def _from_workdir(words: Sequence[str]) -> str | None:
@@ -243,6 +272,19 @@ def parse_range(text: str) -> tuple[int, int] | None:
     return int(first), int(last)
 
 
+def _check_name(name: str) -> None:
+    """Raises UsageError unless samples of this name get a folder of their own."""
+    if not name.isprintable() or len(name.encode()) > 200:
+        expected = "printable characters, at most 200 bytes of them"
+    elif not name or name.startswith(".") or pathlib.PurePath(name).name != name:
+        expected = "a name of a folder, no path and no dot in front"
+    elif _TAKEN.fullmatch(name):
+        expected = "another name than those that training and evaluation use"
+    else:
+        return
+    raise UsageError(f"--name={name[:60]!r}: expected {expected}")
+
+
 def parse(argv: Sequence[str]) -> Options | None:
     """The options of a command line (program name first); None if it asked for help.
 
@@ -275,10 +317,11 @@ def parse(argv: Sequence[str]) -> Options | None:
         raise UsageError(f"--views={values.views} is for --mode=pretokenize alone")
     if values.views < 0:
         raise UsageError(f"--views={values.views}: expected 1 or more")
-    if pathlib.PurePath(values.name).name != values.name or not values.name:
-        raise UsageError(
-            f"--name={values.name!r}: expected a name of a folder, no path"
-        )
+    if values.mode == "generate":
+        _check_name(values.name)
+    elif conditions or values["name"].present:
+        flag = f"condition.{min(conditions)}" if conditions else "name"
+        raise UsageError(f"--{flag} is for --mode=generate alone: leave it out")
     config = config.to_dict()
     config = merge(defaults(config.get("task", "conditional")), config)
     if (values.workdir or "").startswith("gs://") and not importlib.util.find_spec(

@@ -12,7 +12,7 @@ import numpy as np
 from cdcd_jax import hosts, prompts, report, sharding, windows
 from cdcd_jax.data.card import CARD_NAME, Card, read_card
 from cdcd_jax.errors import UsageError
-from cdcd_jax.samples import compare, write_samples
+from cdcd_jax.samples import check_place, compare, write_samples
 from cdcd_jax.tasks import make_task
 from cdcd_jax.tasks.conditional import SamplingOptions
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
@@ -247,16 +247,11 @@ def write_videos(
     conditions: Mapping[str, Mapping[str, Any]],
     number: int,
 ) -> None:
-    """Videos of dances beside their sound, at most `number`; the main process writes.
-
-    See `video.write_videos`.
-    """
+    """Videos of dances beside their sound, at most `number`; see `video`."""
     from cdcd_jax import video
 
     for name, spec in windows.timed(conditions).items():
-        if hosts.is_main():
-            rate = spec["frame_rate"]
-            video.write_videos(directory, condition[name], rate, number)
+        video.write_videos(directory, condition[name], spec["frame_rate"], number)
         break  # one figure a video
 
 
@@ -275,7 +270,8 @@ def generate(
         config: a whole experiment, its stages resolved.
 
     Raises:
-        InputError: no checkpoint, or conditions that the model does not take.
+        InputError: no sound checkpoint, conditions that the model does not take, or
+            no place for samples.
     """
     task, optimizer = build(config)
     mesh = place(config, task)
@@ -288,12 +284,14 @@ def generate(
                 f"--condition.{min(given)}: a tokenizer takes none; leave it out"
             )
         shown = held_out(config, task, config["eval"]["shown"])
+        check_place(directory)
         step, params, extra = load_params(workdir, abstract)
         with sharding.use(mesh):
             write_reconstructions(directory, task, params, extra, shown)
         number, cost = len(next(iter(shown.values()))), "reconstructions"
     else:
         rows, sampling = asked_for(config, workdir, task, given), config["sampling"]
+        check_place(directory)
         tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
         if card := _card(config):
             check_made_with(card, tokenizer)
@@ -306,10 +304,13 @@ def generate(
                 config, task, tokenizer, (params, extra), rows.condition, key, number
             )
         condition, rate = rows.condition | rows.texts, tokenizer.sample_rate
-        write_samples(directory, outputs, condition, True, rate, rows.titles)
-        if "audio" in outputs:
-            conditions = task.describe()["conditions"]
-            write_videos(directory, condition, conditions, sampling["videos"])
+
+        def more(folder: pathlib.Path) -> None:
+            if "audio" in outputs:
+                conditions = task.describe()["conditions"]
+                write_videos(folder, condition, conditions, sampling["videos"])
+
+        write_samples(directory, outputs, condition, True, rate, rows.titles, more)
         per_step = "2 rows" if sampling["guidance_scale"] != 1.0 else "1 row"
         cost = f"{cuts * sampling['steps']} network evaluations of {per_step} a sample"
     if hosts.is_main():

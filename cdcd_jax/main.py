@@ -98,6 +98,8 @@ def run(options: flags.Options) -> None:
                 train.place(settings, train.build(settings)[0])
             if settings.get("tokenizer"):
                 stages.check_tokenizer(settings)
+    if mode in ("generate", "evaluate"):
+        flags.check_model(config, options.workdir)
     for name, stage in todo.items():
         MODES[stage["mode"]](stage, options.workdir / name, options)
     if mode != "pretokenize":
@@ -105,7 +107,7 @@ def run(options: flags.Options) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 1 failed, 2 bad usage."""
+    """Returns the exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
     try:
         options = flags.parse(sys.argv if argv is None else argv)
         if options is not None:
@@ -118,6 +120,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return InputError.exit_code
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
+    except KeyboardInterrupt:  # outside of training, which saves first
+        print("interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

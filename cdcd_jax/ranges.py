@@ -39,7 +39,10 @@ _RANGES = (
     (
         "a finite number above 0",
         lambda x: 0 < x < math.inf,
-        ("sampling.temperature", "contrastive.temperature", "optim.clip_norm"),
+        (
+            *("sampling.temperature", "contrastive.temperature", "optim.clip_norm"),
+            "model.embedding_scale",
+        ),
     ),
     ("above 0 and at most 1", lambda x: 0 < x <= 1, ("sampling.top_p",)),
     ("from 0 to 1", lambda x: 0 <= x <= 1, ("model.condition_dropout",)),

@@ -1,13 +1,24 @@
 """Files of what a model drew: samples.npz, a file a sample, a contact sheet."""
 
+import contextlib
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cdcd_jax import hosts, report
+from cdcd_jax.errors import InputError
 
+_LAST = "samples.npz"  # written last: a folder that has it is whole
+# What is written here; other files in a folder of samples are let alone.
+_OURS = re.compile(
+    rf"{re.escape(_LAST)}|contact_sheet\.png"
+    r"|sample_\d{5,}\.(png|wav|mp4)|original_\d{5,}\.wav"
+)
 _TITLED = 112  # pixels a side, at least, of a picture with a title
 _FONT_SIZE, _LINE, _MOST_LINES = 11, 14, 4  # pixels, pixels, lines of a title
 
@@ -19,52 +30,105 @@ def write_samples(
     single_files: bool = True,
     sample_rate: int | None = None,
     titles: Sequence[str] | None = None,
+    more: Callable[[pathlib.Path], Any] = lambda folder: None,
 ) -> np.ndarray | None:
     """Writes what a model drew; returns the contact sheet uint8 [H, W, C], if any.
 
     Only the main process writes.
 
     Args:
-        directory: `<workdir>/samples/<name>`; files of these names are replaced.
+        directory: `<workdir>/samples/<name>`; what was drawn into it before is
+            replaced as a whole.
         outputs: tokens int32 [N, L], and images uint8 [N, H, W, C] or audio float32
             [N, S], if they were decoded.
         condition: modality -> [N, ...]; texts as unicode.
         single_files: also one png or wav a sample.
         sample_rate: of audio, Hz.
         titles: N, to stand below the pictures of the sheet.
+        more: writes further files into the folder that it gets.
     """
     if not hosts.is_main():
         return None
-    directory.mkdir(parents=True, exist_ok=True)
     named = {f"condition/{name}": np.asarray(v) for name, v in condition.items()}
     if sample_rate:
         named["sample_rate"] = np.int32(sample_rate)
-    report.write_npz(directory / "samples.npz", **outputs, **named)
-    if single_files:
-        for pattern in (
-            "sample_*.png",
-            "sample_*.wav",
-            "sample_*.mp4",
-            "original_*.wav",
-        ):
-            for old in directory.glob(pattern):
-                old.unlink()
-    order = contact_order(condition, len(outputs["tokens"]))
+    order, sheet = contact_order(condition, len(outputs["tokens"])), None
     if "images" in outputs:
-        if single_files:
-            for i, image in enumerate(outputs["images"]):
-                report.write_png(directory / f"sample_{i:05d}.png", image)
         sheet = picture_sheet(outputs["images"][order], titles=_at(titles, order))
     elif "audio" in outputs:
-        if single_files:
-            _write_waves(directory, "sample", outputs["audio"], sample_rate)
         order = order[:25]
         titles = _at(titles, order)
         sheet = sound_sheet(outputs["audio"][order], sample_rate, titles=titles)
-    else:  # tokens alone
-        return None
-    report.write_png(directory / "contact_sheet.png", sheet)
+    with _replaced(directory) as folder:
+        report.write_npz(folder / _LAST, **outputs, **named)
+        if sheet is not None:  # else tokens alone
+            report.write_png(folder / "contact_sheet.png", sheet)
+        for i, image in enumerate(outputs.get("images", ()) if single_files else ()):
+            report.write_png(folder / f"sample_{i:05d}.png", image)
+        if "audio" in outputs and single_files:
+            _write_waves(folder, "sample", outputs["audio"], sample_rate)
+        more(folder)
     return sheet
+
+
+def check_place(directory: pathlib.Path) -> None:
+    """Makes a folder for samples, and tries whether they can be written there.
+
+    Of a work directory that is not there nothing is made.
+
+    Raises:
+        InputError: they cannot.
+    """
+    is_here = hosts.is_main() and not report.is_url(directory)
+    if not is_here or not directory.parents[1].exists():
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _partial(directory) as folder:
+            probe = folder / f".{_LAST}.probe"
+            probe.write_bytes(b"probe")
+            probe.replace(directory / probe.name).unlink()
+    except OSError as error:
+        raise InputError(
+            f"Found that samples cannot be written to {directory} ({error}); expected "
+            "a folder, or a place for one. Make room there, or choose another place "
+            "with --name or --workdir."
+        ) from error
+
+
+@contextlib.contextmanager
+def _partial(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """An empty local folder, beside `directory` if that is, and gone afterwards."""
+    if report.is_url(directory):
+        with tempfile.TemporaryDirectory() as name:
+            yield pathlib.Path(name)
+        return
+    partial = directory.with_name(f".{directory.name}.partial")
+    if partial.exists():  # of a run that was killed
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial)
+
+
+@contextlib.contextmanager
+def _replaced(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder whose files replace our files in `directory` if the block ends well."""
+    is_last = lambda file: file.name == _LAST
+    with _partial(directory) as folder:
+        yield folder
+        directory.mkdir(parents=True, exist_ok=True)
+        there = directory.iterdir() if directory.exists() else ()  # a bucket has none
+        for old in sorted(there, key=is_last, reverse=True):
+            if _OURS.fullmatch(old.name):
+                old.unlink()
+        for new in sorted(folder.iterdir(), key=is_last):
+            if report.is_url(directory):
+                (directory / new.name).write_bytes(new.read_bytes())
+            else:
+                new.replace(directory / new.name)
 
 
 def picture_sheet(
@@ -188,11 +252,13 @@ def compare(
     columns = min(columns, number)
     rows = [part[i : i + columns] for i in range(0, number, columns) for part in pairs]
     sheet = draw(np.concatenate(rows), columns)
-    if hosts.is_main():
-        write_samples(directory, outputs, originals, True, sample_rate)
-        report.write_png(directory / "contact_sheet.png", sheet)
+
+    def more(folder: pathlib.Path) -> None:
+        report.write_png(folder / "contact_sheet.png", sheet)
         if "audio" in outputs:
-            _write_waves(directory, "original", originals["audio"], sample_rate)
+            _write_waves(folder, "original", originals["audio"], sample_rate)
+
+    write_samples(directory, outputs, originals, True, sample_rate, more=more)
     return sheet
 
 

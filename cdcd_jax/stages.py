@@ -16,12 +16,14 @@ def todo(
 ) -> Mapping[str, Any]:
     """The stages to run before `mode`: name -> settings, what is named @first first.
 
+    Evaluation makes none.
+
     Args:
         given: what --config named, for advice.
 
     Raises:
         UsageError: `pretokenize` of a config without records to make.
-        InputError: a stage that is only made on request is needed and missing.
+        InputError: a stage that this mode does not make is needed and missing.
     """
     stages = in_order(config["stages"])
     if mode in ("generate", "plan", "inspect"):
@@ -35,9 +37,14 @@ def todo(
         return {name: stages[name] for name in stages if name in needed}
     if config["data"]["synthetic"]:
         return {}
+    used = [config["data"], config.get("tokenizer")]
     for name, stage in stages.items():
         if stage.get("on_request") and config["data"]["path"] == f"@{name}":
             _check_made(name, stage, workdir, given)
+        elif mode == "evaluate" and any(_names(part, f"@{name}") for part in used):
+            _check_kept(name, stage, workdir)
+    if mode == "evaluate":
+        return {}
     return {k: v for k, v in stages.items() if not v.get("on_request")}
 
 
@@ -47,9 +54,16 @@ def in_order(stages: Mapping[str, Any]) -> dict[str, Any]:
     A ConfigDict sorts its keys, so that the order in a config file is lost.
 
     Raises:
-        UsageError: stages that name each other in a circle.
+        UsageError: no stages, or such that name each other in a circle.
     """
     ordered: dict[str, Any] = {}
+    for name, stage in stages.items():
+        mode = stage.get("mode") if isinstance(stage, Mapping) else stage
+        if mode not in ("train", "pretokenize"):
+            raise UsageError(
+                f"config key 'stages.{name}' is no stage: found mode {mode!r}, "
+                "expected settings with mode = 'train' or 'pretokenize'"
+            )
     for name in stages:
         for before in _before(stages, name):
             ordered[before] = stages[before]
@@ -99,6 +113,18 @@ def _check_made(
         f"{stage['data']['raw']} data; make them once with\n" + "\n".join(lines) + "\n"
         "or name others with --config.data.path=DIR."
     )
+
+
+def _check_kept(name: str, stage: Mapping[str, Any], workdir: pathlib.Path) -> None:
+    """Raises InputError unless the files of a stage are still there."""
+    file = CARD_NAME if stage["mode"] == "pretokenize" else flags.SAVED
+    made = workdir / name / file
+    if not made.exists():
+        raise InputError(
+            f"Found no {made}; expected what training made in {workdir / name}, the "
+            f"stage {name!r} of its config; evaluation makes nothing anew. Bring back "
+            "a copy, or train with the same config, which makes it first."
+        )
 
 
 def settings(

@@ -59,7 +59,7 @@ def write_videos(
             break
         written.append(video)
     if reason:
-        print(f"no video in {directory}: {reason}", file=sys.stderr)
+        print(f"no video: {reason}", file=sys.stderr)
     return written
 
 

@@ -15,7 +15,7 @@ import optax
 import pytest
 
 from cdcd_jax import leaf_table
-from cdcd_jax.checkpoint import Checkpoints
+from cdcd_jax.checkpoint import Checkpoints, load_parts
 from cdcd_jax.errors import InputError
 
 
@@ -145,6 +145,23 @@ def test_a_damaged_step_is_named_kept_and_can_be_saved_again(
             checkpoints.wait()
             assert_same(checkpoints.restore(ABSTRACT)[1], make_state(2))
     assert f"{folder}/2 is damaged" in caplog.text
+
+
+def test_a_reader_names_a_damaged_step_and_leaves_it(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    with Checkpoints(folder) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, {"ema_params": {"w": jnp.full(3, step)}})
+    wanted = {"w": jax.ShapeDtypeStruct((3,), jnp.int32)}
+    for step, advice in ((2, r"one of the other steps \[1\]"), (1, "make it anew.$")):
+        shutil.rmtree(folder / str(step) / "state")
+        with pytest.raises(
+            InputError, match=rf"damaged checkpoint .*/{step}:.*{advice}"
+        ):
+            load_parts(tmp_path, wanted, {})
+        (folder / str(step)).rename(tmp_path / str(step))  # it was still there
+        if step == 2:
+            assert load_parts(tmp_path, wanted, {})[0] == 1
 
 
 def test_all_damaged_is_an_error(two_saved: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Sound for dances of any length, contact sheets, and generating from a directory."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import jax
@@ -209,6 +210,7 @@ def test_pictures_of_prompts_from_a_directory_alone(pictures, tmp_path):
         f"--condition.text=@{file}",
         *("--condition.colour", "BLUE"),
         "--config.sampling.guidance_scale=2.0",
+        "--config.model.attention=xla",  # another way to the same
         "--name=frogs",
     )
     assert code == 0, text
@@ -233,11 +235,27 @@ def test_pictures_of_prompts_from_a_directory_alone(pictures, tmp_path):
         (["--condition.text=a toad", "--condition.colour=0"], 1, "toad"),
         (["--condition.text=a frog", "--condition.colour=green"], 2, "red, blue"),
         (["--config.sampling.stepz=3"], 2, "sampling.steps"),
+        (["--config.model.activation=silu"], 2, "model.activation ('gelu' there"),
+        (["--config.diffusion.schedule=absorbing_cosine"], 2, "diffusion.schedule"),
+        (["--config.model.mlp=conv", "--mode=evaluate"], 2, "model.mlp"),
     ],
 )
 def test_bad_commands_for_a_directory(flag, code, says, pictures):
     found, text = tiny.run(f"--workdir={pictures}", "--mode=generate", *flag)
     assert (found, text.count("\n")) == (code, 1) and says in text, text
+
+
+def test_a_place_for_samples_is_tried_before_a_checkpoint_is_read(pictures, tmp_path):
+    for file in ("config.json", "text-vocabulary.json"):
+        shutil.copy(pictures / file, tmp_path)
+    command = (f"--workdir={tmp_path}", "--mode=generate", "--condition.colour=0")
+    command += ("--condition.text=a frog",)
+    assert "no checkpoint" in tiny.run(*command)[1]
+    assert not any((tmp_path / "samples" / "user").iterdir())
+    shutil.rmtree(tmp_path / "samples")
+    (tmp_path / "samples").touch()
+    code, text = tiny.run(*command)
+    assert (code, text.count("\n")) == (1, 1) and "cannot be written" in text, text
 
 
 def test_the_config_of_a_directory(pictures, tmp_path):
@@ -252,9 +270,12 @@ def test_the_config_of_a_directory(pictures, tmp_path):
             flags.parse(["x", f"--workdir={tmp_path}", f"--mode={mode}"])
     with pytest.raises(UsageError, match="no --config"):
         flags.parse(["x", f"--workdir={pictures}", "--mode=train"])
-    (tmp_path / "config.json").write_text('{"task": ')
-    with pytest.raises(UsageError, match="cannot read"):
-        flags.parse(["x", f"--workdir={tmp_path}", "--mode=evaluate"])
+    for bad in ('{"task": ', '{"foo": 5}', "[3]"):
+        (tmp_path / "config.json").write_text(bad)
+        with pytest.raises(UsageError, match="cannot read"):
+            flags.parse(["x", f"--workdir={tmp_path}", "--mode=evaluate"])
+    (tmp_path / "config.json").write_text('{"mode": "train", "on_request": true}')
+    assert flags.parse(["x", f"--workdir={tmp_path}", "--mode=evaluate"])
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from cdcd_jax import flags
+from cdcd_jax import flags, main
 from cdcd_jax.config import defaults
 
 
@@ -96,6 +96,9 @@ def test_samples_are_drawn_along_the_way_and_the_same_seed_repeats(tmp_path):
     assert tiny.rows(tmp_path / "a") == tiny.rows(tmp_path / "b")
 
 
+DRAW = ["--config=configs/digits.py", "--mode=generate"]
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
@@ -122,6 +125,15 @@ def test_samples_are_drawn_along_the_way_and_the_same_seed_repeats(tmp_path):
         (tiny.flags(config__task="dance"), "conditional"),
         (tiny.flags(config__model__form="selfcross"), "a sequence, such as"),
         (tiny.flags(config__data__batch_size=0), "data.batch_size"),
+        ([*DRAW, "--name=.."], "no path"),
+        ([*DRAW, "--name=.mine"], "no dot"),
+        ([*DRAW, "--name=a/b"], "no path"),
+        ([*DRAW, "--name=guided"], "evaluation use"),
+        ([*DRAW, "--name=step_4"], "evaluation use"),
+        ([*DRAW, f"--name={'x' * 201}"], "at most 200"),
+        ([*DRAW, "--condition.label=3", "--condition.label=4"], "twice"),
+        ([*DRAW, "--mode=evaluate", "--name=user"], "--name is for --mode=generate"),
+        ([DRAW[0], "--condition.label=3"], "--condition.label is for"),
     ],
 )
 def test_bad_usage_is_explained_before_anything_is_made(argv, says, tmp_path):
@@ -148,10 +160,22 @@ def test_bad_conditions_are_explained(trained, argv, says):
     assert code == 2 and says in text
 
 
-@pytest.mark.parametrize("mode", ["generate", "evaluate"])
-def test_a_work_directory_without_checkpoint_is_explained(mode, tmp_path):
-    code, text = tiny.run(*tiny.flags(), f"--workdir={tmp_path}", f"--mode={mode}")
-    assert code == 1 and "no checkpoint" in text
+@pytest.mark.parametrize(
+    ("mode", "says"), [("generate", "no checkpoint"), ("evaluate", "stage 'records'")]
+)
+def test_a_work_directory_without_a_run_is_explained(mode, says, tmp_path):
+    workdir = tmp_path / "run"
+    code, text = tiny.run(*tiny.flags(), f"--workdir={workdir}", f"--mode={mode}")
+    assert code == 1 and says in text
+    assert not workdir.exists()
+
+
+def test_an_interrupt_is_told_in_a_line(monkeypatch):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "run", interrupted)
+    assert tiny.run(*tiny.flags()) == (130, "interrupted\n")
 
 
 def test_records_unlike_the_config_are_refused(copied):

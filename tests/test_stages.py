@@ -4,7 +4,7 @@ import pytest
 
 from cdcd_jax import stages
 from cdcd_jax.config import experiment
-from cdcd_jax.errors import UsageError
+from cdcd_jax.errors import InputError, UsageError
 
 
 def config(**more):
@@ -29,6 +29,25 @@ def test_what_is_named_comes_first(tmp_path):
     found = names(config(tokenizer=dict(mode="train")), "pretokenize", tmp_path)
     assert found == ["tokenizer", "records"]
     assert names(config(tokenizer=dict(mode="train")), "generate", tmp_path) == []
+
+
+def test_evaluation_makes_nothing_and_says_what_is_missing(tmp_path):
+    first = config(tokenizer=dict(mode="train"))
+    first["tokenizer"] = dict(kind="checkpoint", path="@tokenizer")
+    for name, file in (("tokenizer", "config.json"), ("records", "dataset.json")):
+        with pytest.raises(InputError, match=f"the stage '{name}'"):
+            names(first, "evaluate", tmp_path)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).touch()
+    assert names(first, "evaluate", tmp_path) == []  # a_part is not needed
+    assert len(names(first, "train", tmp_path)) == 3
+
+
+@pytest.mark.parametrize("stage", [5, {}, dict(mode="generate")])
+def test_what_is_no_stage_is_refused(stage, tmp_path):
+    for mode in ("train", "generate"):
+        with pytest.raises(UsageError, match=r"stages\.x"):
+            names(config(x=stage), mode, tmp_path)
 
 
 def test_circles_are_refused(tmp_path):

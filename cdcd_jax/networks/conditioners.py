@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.clip_text import ClipText
-from cdcd_jax.networks.layers import normal_init
+from cdcd_jax.networks.layers import normal_init, unit_init
 from cdcd_jax.networks.motion import MotionEncoder
 from cdcd_jax.networks.reference_motion import ReferenceMotion
 from cdcd_jax.networks.text_encoder import TextEncoder
@@ -86,9 +86,10 @@ class Label(Conditioner):
             return Encoded(label=index)
         # of order 1, as the time's features are: what scales and shifts a block is a
         # product with this vector and learns at a pace that grows with it
-        init = nn.initializers.normal(1.0)
         size = self.sequence or self.width
-        table = nn.Embed(self.num_classes + 1, size, embedding_init=init, name="table")
+        table = nn.Embed(
+            self.num_classes + 1, size, embedding_init=unit_init, name="table"
+        )
         if self.sequence:
             return Encoded(sequence=table(index)[:, None])
         return Encoded(vector=table(index), label=index)
@@ -229,11 +230,11 @@ class Motion(Conditioner):
         vector = self.to_vector(jnp.mean(x, axis=1), drop)
         aligned = sequence = None
         if self.align:
-            dense = nn.Dense(self.width, kernel_init=normal_init, name="aligned")
+            dense = nn.Dense(self.width, name="aligned")
             aligned = at_times(dense(x), self.length)
             aligned = self.or_null("null_aligned", aligned, drop)
         if self.attend:
-            positions = self.param("positions", normal_init, x.shape[1:])
+            positions = self.param("positions", unit_init, x.shape[1:])
             sequence = self.or_null("null", x + positions, drop)
         return Encoded(sequence, vector, aligned)
 
@@ -301,6 +302,12 @@ def full_spec(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
             f"Found model.conditions.{name} with {sorted(given)}; expected of kind "
             f"{kind!r} {sorted(needed)} and perhaps {sorted(defaults)}; correct its "
             "keys."
+        )
+    names = spec.get("names", ())
+    if kind == "label" and len(names) not in (0, spec["num_classes"]):
+        raise UsageError(
+            f"Found model.conditions.{name} with {len(names)} names; expected none, or "
+            f"one for each of num_classes = {spec['num_classes']}; correct it."
         )
     return {**defaults, **spec}
 

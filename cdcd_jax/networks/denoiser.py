@@ -147,6 +147,8 @@ class Denoiser(nn.Module):
             products).
         dtype: of the matrix products; logits are float32.
         attention: see `networks.attention`.
+        embedding_scale: deviation of what the tables of tokens and, in the modern form,
+            of positions start from.
     """
 
     form: str
@@ -165,6 +167,7 @@ class Denoiser(nn.Module):
     remat: str = "none"
     dtype: Any = jnp.float32
     attention: str = "auto"
+    embedding_scale: float = 0.02
 
     def setup(self) -> None:
         init = layers.fan_in_init if self.form == "modern" else normal_init
@@ -182,13 +185,14 @@ class Denoiser(nn.Module):
     ) -> jax.Array:
         """What the logits are a linear function of, [B, L, D]."""
         modern = self.form == "modern"
+        init = nn.initializers.normal(self.embedding_scale)
         x = nn.Embed(
-            self.num_codes + 1, self.width, embedding_init=normal_init, name="tokens"
+            self.num_codes + 1, self.width, embedding_init=init, name="tokens"
         )(x_t)
         x = constrain(x, "batch", "length", "features")
         if modern:
             table = self.param(
-                "positions", normal_init, (x_t.shape[1], self.width), jnp.float32
+                "positions", init, (x_t.shape[1], self.width), jnp.float32
             )
             x, vector = x + table, self._vector(t, encoded)
             if encoded.aligned is not None:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from cdcd_jax.networks.clip_text import Block
-from cdcd_jax.networks.layers import fan_in_init, layer_norm, normal_init
+from cdcd_jax.networks.layers import fan_in_init, layer_norm, unit_init
 
 
 class TextEncoder(nn.Module):
@@ -29,9 +29,9 @@ class TextEncoder(nn.Module):
     def __call__(self, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The second result is the mean over the text's own tokens."""
         table = nn.Embed(
-            self.vocabulary, self.size, embedding_init=normal_init, name="tokens"
+            self.vocabulary, self.size, embedding_init=unit_init, name="tokens"
         )
-        positions = self.param("positions", normal_init, (self.length, self.size))
+        positions = self.param("positions", unit_init, (self.length, self.size))
         x = table(tokens) + positions
         real = tokens > 0
         # a text of fillings alone, as initialisation has it, sees itself

@@ -90,7 +90,7 @@ class ConditionalTask:
 
     def _denoiser_settings(self, model: Mapping[str, Any]) -> dict[str, Any]:
         names = "form num_codes grid width depth heads mlp mlp_ratio activation"
-        names += " scan_layers remat attention"
+        names += " scan_layers remat attention embedding_scale"
         choose("model", "attention", model["attention"], IMPLEMENTATIONS)
         choose("model", "remat", model["remat"], REMAT)
         if model["width"] % model["heads"]:

@@ -287,6 +287,7 @@ def test_labels_of_a_frozen_tower() -> None:
         (dict(), "kind = None; expected one of label, array"),
         (dict(kind="txt", **TEXT), "kind = 'txt'"),
         (dict(kind="label"), r"of kind 'label' \['num_classes'\]"),
+        (dict(kind="label", num_classes=3, names=("a", "b")), "2 names; expected none"),
         (dict(kind="text", shape=(5,)), "'vocabulary'"),
         (dict(kind="text", **TEXT, widht=3), "'widht'"),
         (dict(kind="array", shape=(5,), frozen=True), "'frozen'"),
