@@ -25,7 +25,7 @@ VARIANTS = {
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'vanilla' or 'synthetic'."""
-    source = dict(raw="captioned_digits", path="", options={})
+    source = dict(raw="captioned_digits", path="", options=dict(train_examples=60_000))
     tokenizer = dict(
         mode="train",
         **experiment(
@@ -62,17 +62,24 @@ def get_config(name: str = "") -> ConfigDict:
         model=dict(
             num_codes=128,
             grid=(8, 8),
-            width=96,
+            width=64,
             depth=4,
             heads=4,
             mlp="conv",
             mlp_ratio=2,
             activation="silu",
+            embedding_scale=1.0,
             conditions=dict(
                 text=dict(kind="text", shape=(20,), vocabulary=64, depth=2, heads=4)
             ),
         ),
-        diffusion=dict(schedule="absorbing_linear", timesteps=100),
+        diffusion=dict(
+            schedule="absorbing_linear",
+            timesteps=100,
+            # the caption decides where little is visible, at late times
+            auxiliary_weight=0.05,
+            auxiliary_ramp="rising",
+        ),
         contrastive=dict(
             weight=0.1,
             level="step",
@@ -80,7 +87,7 @@ def get_config(name: str = "") -> ConfigDict:
             form="infonce",
             inter_from="records",
         ),
-        optim=dict(num_steps=4000, learning_rate=1.2e-3),
+        optim=dict(num_steps=3000, learning_rate=3e-3),
         sampling=dict(steps=25, guidance_scale=2.0),
         eval=dict(
             at_end=True,

@@ -328,7 +328,7 @@ def test_every_key_of_the_config_is_read():
     unread = [k for k in leaves(defaults()) if f'"{k}"' not in code]
     names = "form num_codes grid width depth heads mlp mlp_ratio activation scan_layers"
     fields = "method steps guidance_scale temperature top_p top_k"
-    by_name = [*names.split(), "remat", *fields.split()]
+    by_name = [*names.split(), "remat", "embedding_scale", *fields.split()]
     assert [k for k in unread if k not in by_name] == []
 
 
