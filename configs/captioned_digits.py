@@ -8,8 +8,9 @@ r"""Text-to-image on pairs of real handwritten digits: "a three to the left of a
 Stages: a tokenizer of 16 x 16 pixels as 8 x 8 codes of patches, records with the
 captions in a vocabulary made of them, then the model, whose text encoder is trained
 with it. The test split has the 20 pairs of digits and the handwritings that training
-never sees. As it stands it draws good digits and does not follow its captions: after
-1,200 steps none of 200 guided samples was right.
+never sees. As it stands it draws good digits in the right places, but not yet those
+that were asked for: after 3,000 steps 100 % of 500 guided samples had both places right
+and 15 % both digits (with captions in any order, `in_order=0.5`).
 """
 
 from ml_collections import ConfigDict
