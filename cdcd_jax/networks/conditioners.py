@@ -148,7 +148,7 @@ class Text(Conditioner):
     Attributes:
         shape: (S,), tokens of a text; 0 fills up.
         vocabulary: number of tokens.
-        size, depth, heads: of the encoder; size 0 for the width.
+        size, depth, heads, queries: see `TextEncoder`; size 0 for the width.
     """
 
     shape: tuple[int, ...]
@@ -156,13 +156,16 @@ class Text(Conditioner):
     size: int = 0
     depth: int = 2
     heads: int = 4
+    queries: int = 8
 
     @nn.compact
     def __call__(self, tokens: jax.Array, drop: jax.Array) -> Encoded:
         """drop: bool [B], where true the text is replaced by the null."""
         size = self.size or self.width
         encoder = TextEncoder(
-            self.vocabulary, self.shape[0], size, self.depth, self.heads, name="tower"
+            *(self.vocabulary, self.shape[0], size, self.depth, self.heads),
+            self.queries,
+            name="tower",
         )
         sequence, pooled = self.fixed(encoder(tokens))
         vector = self.to_vector(pooled, drop)

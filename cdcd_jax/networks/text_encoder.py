@@ -9,14 +9,17 @@ from cdcd_jax.networks.layers import fan_in_init, layer_norm, unit_init
 
 
 class TextEncoder(nn.Module):
-    """Tokens int [B, S] -> features of each [B, S, size] and of the text [B, size].
+    """Tokens int [B, S] -> features of each [B, S, size] and of the text [B, N size].
 
-    A transformer in which each token sees all tokens but the fillings (0).
+    A transformer in which each token sees all tokens but the fillings (0), whose
+    features are zero. The text as a whole is read by N learned queries: its mean says
+    too little of a single word.
 
     Attributes:
         vocabulary: number of tokens; 0 fills up.
         length: S.
         size, depth, heads: of the transformer.
+        queries: N.
     """
 
     vocabulary: int
@@ -24,10 +27,11 @@ class TextEncoder(nn.Module):
     size: int
     depth: int
     heads: int
+    queries: int
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The second result is the mean over the text's own tokens."""
+        """See the class."""
         table = nn.Embed(
             self.vocabulary, self.size, embedding_init=unit_init, name="tokens"
         )
@@ -42,5 +46,13 @@ class TextEncoder(nn.Module):
             )
             x = block(x, seen)
         x = layer_norm(x)
-        weight = seen[..., None] / jnp.sum(seen, axis=1)[:, None, None]
-        return x, jnp.sum(weight * x, axis=1)
+        query = self.param("queries", unit_init, (1, self.queries, 1, self.size))
+        key, value = (
+            nn.Dense(self.size, name=n)(x)[:, :, None] for n in ("key", "value")
+        )
+        read = jax.nn.dot_product_attention(
+            jnp.broadcast_to(query, (len(x), *query.shape[1:])),
+            *(key, value),
+            mask=seen[:, None, None, :],
+        )
+        return jnp.where(real[..., None], x, 0.0), read.reshape(len(x), -1)

@@ -172,6 +172,20 @@ def test_words_in_another_order_are_another_text(name: str) -> None:
     assert np.abs(one.vector - other.vector).max() > 1e-4
 
 
+def test_fillings_of_a_text_say_nothing() -> None:
+    text = np.array([[3, 5, 0, 0, 0]] * ROWS, np.int32)
+    short, long = made("text"), Made(dict(SPECS["text"], shape=(9,)))
+    encoded = short(text)
+    assert np.abs(encoded.sequence[:, 2:]).max() == 0
+    assert np.abs(encoded.sequence[:, :2]).min() > 0
+    # nor does their number
+    tower = short.params["tower"]
+    tower = tower | {"positions": np.pad(tower["positions"], ((0, 4), (0, 0)))}
+    long.params = short.params | {"null": long.params["null"], "tower": tower}
+    longer = np.pad(text, ((0, 0), (0, 4)))
+    np.testing.assert_allclose(long(longer).vector, encoded.vector, atol=1e-5)
+
+
 def test_features_stay_where_they_were() -> None:
     make = made("features")
     rows = value(SPECS["features"])
