@@ -22,10 +22,6 @@ OPTIONS = {
     "train_examples": 20_000,
     "test_examples": 2_000,
     "held_out_pairs": 20,  # of the 100 ordered pairs; a multiple of 10, 10 to 50
-    # share of captions that name the left or upper digit first. At one half the order
-    # of the names says nothing unless the words between are understood, and nothing of
-    # either is learned before the other
-    "in_order": 0.8,
 }
 SPLITS = ("train", "test")
 SIDE = 16  # of the canvas, in pixels; a digit has half of it
@@ -129,7 +125,6 @@ class CaptionedDigitsSource:
     train_examples: int
     test_examples: int
     held_out_pairs: int
-    in_order: float
 
     def card(self) -> dict[str, Any]:
         """Name, splits, conditions (text; digits and places for evaluation), media."""
@@ -161,8 +156,6 @@ class CaptionedDigits:
     def __init__(self, source: CaptionedDigitsSource, name: str) -> None:
         self._name, self._seed = name, source.seed
         self._number = getattr(source, f"{name}_examples")
-        forward, backward = source.in_order / 2, (1 - source.in_order) / 2
-        self._shares = [forward, backward, forward, backward]  # of `captions`
         held_out = held_out_pairs(source.seed, source.held_out_pairs)
         pairs = sorted(
             pair
@@ -204,7 +197,7 @@ class CaptionedDigits:
             "key": f"captioned_digits/{self._name}/{index:06d}",
             "image": image,
             "condition": {
-                "text": str(rng.choice(captions(digits, places), p=self._shares)),
+                "text": str(rng.choice(captions(digits, places))),
                 "digits": np.array(digits, np.int32),
                 "places": np.array(places, np.int32),
             },
@@ -254,10 +247,5 @@ def open_source(
         raise UsageError(
             f"Found data.options.held_out_pairs = {options['held_out_pairs']}; "
             "expected 10, 20, 30, 40 or 50; correct it."
-        )
-    if not 0 <= options["in_order"] <= 1:
-        raise UsageError(
-            f"Found data.options.in_order = {options['in_order']}; expected a share, "
-            "from 0 to 1; correct it."
         )
     return CaptionedDigitsSource(seed=seed, **options)

@@ -18,7 +18,7 @@ from cdcd_jax.networks.clip_text import ClipText
 from cdcd_jax.networks.layers import normal_init, unit_init
 from cdcd_jax.networks.motion import MotionEncoder
 from cdcd_jax.networks.reference_motion import ReferenceMotion
-from cdcd_jax.networks.text_encoder import TextEncoder
+from cdcd_jax.networks.text_encoder import Reader, TextEncoder, seen
 
 JOINS = ("concat", "add")
 
@@ -38,7 +38,8 @@ class Conditioner(nn.Module):
     Attributes:
         width: of the denoiser.
         length: its tokens, L.
-        modern: whether the denoiser takes a vector; the reference's forms do not.
+        modern: whether the denoiser takes a vector and what is aligned; the
+            reference's forms take a sequence or a label alone.
         frozen: the encoder called 'tower' is not trained.
     """
 
@@ -148,7 +149,11 @@ class Text(Conditioner):
     Attributes:
         shape: (S,), tokens of a text; 0 fills up.
         vocabulary: number of tokens.
-        size, depth, heads, queries: see `TextEncoder`; size 0 for the width.
+        size, depth, heads: see `TextEncoder`; size 0 for the width.
+        queries: that read the text for the vector.
+        align: features for each token of the picture, which reads the text with a
+            query of its own: what is where is then known before anything is seen.
+        attend: also a sequence, to attend to.
     """
 
     shape: tuple[int, ...]
@@ -157,19 +162,30 @@ class Text(Conditioner):
     depth: int = 2
     heads: int = 4
     queries: int = 8
+    align: bool = True
+    attend: bool = True
 
     @nn.compact
     def __call__(self, tokens: jax.Array, drop: jax.Array) -> Encoded:
         """drop: bool [B], where true the text is replaced by the null."""
         size = self.size or self.width
         encoder = TextEncoder(
-            *(self.vocabulary, self.shape[0], size, self.depth, self.heads),
-            self.queries,
+            self.vocabulary,
+            *(self.shape[0], size, self.depth, self.heads),
             name="tower",
         )
-        sequence, pooled = self.fixed(encoder(tokens))
-        vector = self.to_vector(pooled, drop)
-        return Encoded(self.or_null("null", sequence, drop), vector)
+        x, readable = self.fixed(encoder(tokens)), seen(tokens)
+        aligned = sequence = vector = None
+        if self.modern:
+            reader = Reader(self.queries, self.heads, size, name="reader")
+            read = reader(x, readable)
+            vector = self.to_vector(read.reshape(len(x), -1), drop)
+        if self.align and self.modern:
+            reader = Reader(self.length, self.heads, self.width, name="aligned")
+            aligned = self.or_null("null_aligned", reader(x, readable), drop)
+        if self.attend:
+            sequence = self.or_null("null", x, drop)
+        return Encoded(sequence, vector, aligned)
 
 
 class ClipTextTower(Conditioner):
@@ -232,7 +248,7 @@ class Motion(Conditioner):
         x = self.fixed(encoder(motion))
         vector = self.to_vector(jnp.mean(x, axis=1), drop)
         aligned = sequence = None
-        if self.align:
+        if self.align and self.modern:
             dense = nn.Dense(self.width, name="aligned")
             aligned = at_times(dense(x), self.length)
             aligned = self.or_null("null_aligned", aligned, drop)
@@ -320,8 +336,8 @@ def gives_sequence(spec: Mapping[str, Any]) -> bool:
     kind = spec["kind"]
     if kind == "label":
         return bool(spec.get("sequence"))
-    if kind == "motion":
-        return spec.get("attend", Motion.attend)
+    if kind in ("motion", "text"):
+        return spec.get("attend", KINDS[kind].attend)
     return kind != "array" or len(spec["shape"]) == 2
 
 

@@ -44,17 +44,6 @@ def test_all_that_captions_of_a_split_can_say() -> None:
     assert words("test") <= words("train") and len(words("train")) < 62
 
 
-@pytest.mark.parametrize("share", [0.0, 0.8, 1.0])
-def test_the_first_digit_is_named_first_as_often_as_asked(share: float) -> None:
-    split = open_source("captioned_digits", options={"in_order": share}).split("train")
-    found = []
-    for i in range(400):
-        condition = split.example(i)["condition"]
-        forward = module.captions(condition["digits"], condition["places"])[::2]
-        found.append(condition["text"] in forward)
-    assert np.mean(found) == pytest.approx(share, abs=0.06)
-
-
 def test_a_picture_has_one_pair() -> None:
     # the first digit is the left one, or the upper one: no pair has two names
     for first, second in module.ARRANGEMENTS:
@@ -153,8 +142,6 @@ def test_order_seed_and_views(source: module.CaptionedDigitsSource) -> None:
 
 
 def test_what_is_refused(source: module.CaptionedDigitsSource) -> None:
-    with pytest.raises(UsageError, match=r"in_order = 1\.5"):
-        open_source("captioned_digits", options={"in_order": 1.5})
     with pytest.raises(UsageError, match="held_out_pairs = 15"):
         open_source("captioned_digits", options={"held_out_pairs": 15})
     with pytest.raises(UsageError, match="train_examples = 0"):

@@ -34,6 +34,8 @@ SPECS: dict[str, dict[str, Any]] = {
     "features": dict(kind="features", shape=(5, 7), size=6),
     "features of the width": dict(kind="features", shape=(5, 7), positions=False),
     "text": dict(kind="text", **TEXT),
+    "text read where tokens are": dict(kind="text", **TEXT, attend=False),
+    "text attended": dict(kind="text", **TEXT, align=False),
     "clip_text": dict(kind="clip_text", **TEXT, projection=4),
     "motion": MOTION,
     "motion attended": dict(MOTION, align=False, attend=True, normalize=True),
@@ -50,7 +52,9 @@ GIVEN = {
     "array as a vector": (None, True, False),
     "features": ((5, 6), True, False),
     "features of the width": ((5, WIDTH), True, False),
-    "text": ((5, 6), True, False),
+    "text": ((5, 6), True, True),
+    "text read where tokens are": (None, True, True),
+    "text attended": ((5, 6), True, False),
     "clip_text": ((5, 6), True, False),
     "motion": (None, True, True),
     "motion attended": ((4, 6), True, False),
@@ -145,11 +149,13 @@ def test_a_null_has_positions() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in SPECS if n != "array as a vector"])
-def test_the_reference_forms_take_no_vector(name: str) -> None:
+def test_the_reference_forms_take_no_vector_and_nothing_aligned(name: str) -> None:
     make = Made(SPECS[name], modern=False)
-    assert not {"vector", "null_vector"} & set(make.params)
+    unused = {"vector", "null_vector", "reader", "aligned", "null_aligned"}
+    assert not unused & set(make.params)
     args = make.params, value(SPECS[name]), np.zeros(ROWS, bool)
-    assert jax.eval_shape(make.apply, *args).vector is None
+    found = jax.eval_shape(make.apply, *args)
+    assert found.vector is None and found.aligned is None
     if name == "label":  # the denoiser has its table
         assert not make.params
         found = make(np.int32([0, 3, 2]), [False, False, True])
@@ -170,20 +176,6 @@ def test_words_in_another_order_are_another_text(name: str) -> None:
     if name == "clip_text":  # which looks back only
         assert change[:2].max() < 1e-5 and change[4] > 1e-4
     assert np.abs(one.vector - other.vector).max() > 1e-4
-
-
-def test_fillings_of_a_text_say_nothing() -> None:
-    text = np.array([[3, 5, 0, 0, 0]] * ROWS, np.int32)
-    short, long = made("text"), Made(dict(SPECS["text"], shape=(9,)))
-    encoded = short(text)
-    assert np.abs(encoded.sequence[:, 2:]).max() == 0
-    assert np.abs(encoded.sequence[:, :2]).min() > 0
-    # nor does their number
-    tower = short.params["tower"]
-    tower = tower | {"positions": np.pad(tower["positions"], ((0, 4), (0, 0)))}
-    long.params = short.params | {"null": long.params["null"], "tower": tower}
-    longer = np.pad(text, ((0, 0), (0, 4)))
-    np.testing.assert_allclose(long(longer).vector, encoded.vector, atol=1e-5)
 
 
 def test_features_stay_where_they_were() -> None:
@@ -248,7 +240,9 @@ def test_fillings_change_nothing_of_a_text() -> None:
         np.testing.assert_allclose(
             short.sequence[row, :number], long.sequence[row, :number], atol=1e-5
         )
+        assert np.abs(long.sequence[row, number:]).max() == 0
     np.testing.assert_allclose(short.vector, long.vector, atol=1e-5)
+    np.testing.assert_allclose(short.aligned, long.aligned, atol=1e-5)
     # and a text of nothing, as prompts may be, is finite
     assert all(np.isfinite(wide(np.zeros((ROWS, 9), np.int32)).sequence).ravel())
 
