@@ -7,6 +7,7 @@ error.
 
 import copy
 import difflib
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -275,6 +276,23 @@ def experiment(**sections: Any) -> dict[str, Any]:
         UsageError: an unknown key.
     """
     return merge(defaults(sections.get("task", "conditional")), sections)
+
+
+def with_defaults(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved config, with today's defaults for keys that came after it.
+
+    As json has it; a stage's own keys stay. Keys that are gone since are left as well,
+    for `differences` to name.
+    """
+
+    def fill(base: Any, value: Any) -> Any:
+        both = isinstance(base, Mapping) and isinstance(value, Mapping)
+        if not both or value.get("kind") != base.get("kind"):
+            return value
+        return {**base, **{k: fill(base.get(k), v) for k, v in value.items()}}
+
+    task = saved.get("task", "conditional")
+    return fill(json.loads(json.dumps(defaults(task))), saved)
 
 
 # A variant that needs no records: random batches of the right shape, nothing judged.

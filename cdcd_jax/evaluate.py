@@ -108,7 +108,7 @@ def open_data(config: Mapping[str, Any], task: Any) -> Any:
             )
         known_split(config["eval"]["split"], source.card()["splits"], "data.raw")
         return source
-    card = open_dataset(config["data"]["path"], config["model"])
+    card = open_dataset(config["data"]["path"], task.describe())
     check_made_with(card, open_tokenizer(config["tokenizer"], config["model"]["grid"]))
     return card
 
@@ -143,14 +143,16 @@ def _sampled(
         directory, shown = workdir / "samples" / name, {**drawn_for, **told.texts}
         write_samples(directory, outputs, shown, True, rate, told.titles)
         samples[name] = {**outputs, **known}
-    sampled = time.perf_counter()
+    sampled, rows = time.perf_counter(), settings["num_samples"] * len(samples)
     size = config["data"]["batch_size"]
     batches: dict[str, Any] = {"samples": samples}
     batches["test"] = list(one_pass(card, settings["split"], size))
     if settings["figures"]:  # which judge decoded examples
-        judged = {"test": batches["test"], "train": list(one_pass(card, "train", size))}
+        judged = {"test": batches["test"]}
         raw = settings["judge"] == "raw"
-        for batch in batches["test"] if raw else itertools.chain(*judged.values()):
+        if not raw:
+            judged["train"] = list(one_pass(card, "train", size))
+        for batch in itertools.chain(*judged.values()):
             batch |= tokenizer.decode(batch["tokens"])
         if raw:
             samples["reconstructed"] = _joined(batches["test"])
@@ -161,7 +163,6 @@ def _sampled(
             for name, part in judged.items()
         }
     figures = task.evaluate(params, extra, batches, draw_key(config, "evaluate"))
-    rows = settings["num_samples"] * len(samples)
     return figures, (
         f"sampling {sampled - began:.1f} s ({rows} samples, {sampling['steps']} "
         f"evaluations each), evaluation {time.perf_counter() - sampled:.1f} s"

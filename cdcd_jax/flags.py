@@ -16,10 +16,17 @@ from ml_collections import ConfigDict, config_flags
 
 from cdcd_jax.config import defaults, differences, merge, unknown_key
 from cdcd_jax.errors import UsageError
+from cdcd_jax.networks.conditioners import full_spec
 from cdcd_jax.report import as_path
 
 MODES = ("train", "evaluate", "generate", "pretokenize", "inspect", "plan")
 SAVED = "config.json"  # in a work directory
+# Keys of a model's sections that neither network nor noise depends on.
+_OF_TRAINING = (
+    *("model.dtype", "model.condition_dropout", "model.embedding_scale"),
+    *("diffusion.time_sampling", "diffusion.mask_weight"),
+    *("diffusion.auxiliary_weight", "diffusion.auxiliary_ramp"),
+)
 _TAKEN = re.compile("guided|unguided|reconstructions|step_.*")  # names of samples
 
 
@@ -134,15 +141,21 @@ def load_config(text: str) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise UsageError(f"config {file} has no function get_config(variant)")
+        config = module.get_config(variant)
     except UsageError:
         raise
     except Exception as error:  # whatever the file does
         raise UsageError(
             f"config {file} cannot be run ({type(error).__name__}: {error}): mend it"
         ) from error
-    if not hasattr(module, "get_config"):
-        raise UsageError(f"config {file} has no function get_config(variant)")
-    return module.get_config(variant)
+    if not isinstance(config, ConfigDict):
+        raise UsageError(
+            f"config {file}: get_config gave a {type(config).__name__}, expected a "
+            "ConfigDict; wrap it: ConfigDict(experiment(...))"
+        )
+    return config
 
 
 def _saved_config(path: Any) -> ConfigDict:
@@ -169,21 +182,36 @@ def check_model(config: Mapping[str, Any], workdir: Any) -> None:
     """Refuses settings of another model than the one that a work directory holds.
 
     Raises:
-        UsageError: they differ from its `config.json`, if it has one, in more than a
-            continued run may change.
+        UsageError: they differ from its `config.json`, if that can be read, in what
+            makes the network or the noise.
     """
     if not (workdir / SAVED).exists():
         return
-    both = [_saved_config(workdir / SAVED).to_dict(), config]
-    sections = ("task", "model", "quantizer", "diffusion")
-    # as json has it: lists and tuples are one
-    both = [json.loads(json.dumps({k: c.get(k) for k in sections})) for c in both]
-    if found := differences(*both):
+    try:
+        saved = _saved_config(workdir / SAVED).to_dict()
+    except UsageError as error:
+        print(f"warning: {error}; going on with --config", file=sys.stderr)
+        return
+    if found := differences(_of_model(saved), _of_model(config)):
         raise UsageError(
             f"{workdir} holds a model of other settings, which differ in "
             f"{'; '.join(found)}. Use the model as it was made: leave these settings "
             "out, or choose its --config or another --workdir"
         )
+
+
+def _of_model(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the network and the noise, with all defaults, as json has it."""
+    sections = {k: dict(config.get(k, {})) for k in ("model", "quantizer", "diffusion")}
+    for key in _OF_TRAINING:
+        section, _, name = key.partition(".")
+        sections[section].pop(name, None)
+    conditions = sections["model"].get("conditions", {})
+    sections["model"]["conditions"] = {
+        name: {**full_spec(name, spec), "frozen": None, "names": None}
+        for name, spec in conditions.items()
+    }
+    return json.loads(json.dumps({**sections, "task": config["task"]}))
 
 
 def _from_workdir(words: Sequence[str]) -> str | None:

@@ -56,12 +56,13 @@ def default_conditions(
     Raises:
         InputError: unusable records.
     """
-    conditions = task.describe()["conditions"]
+    description = task.describe()
+    conditions = description["conditions"]
     if all(spec["kind"] == "label" for spec in conditions.values()):
         return every_label(conditions, number)
     from cdcd_jax.data.pipeline import open_dataset, spread_records
 
-    card = open_dataset(config["data"]["path"], config["model"])
+    card = open_dataset(config["data"]["path"], description)
     return spread_records(card, config["eval"]["split"], number)["condition"]
 
 
@@ -250,6 +251,9 @@ def write_videos(
     """Videos of dances beside their sound, at most `number`; see `video`."""
     from cdcd_jax import video
 
+    if report.is_url(directory):
+        print("no video: ffmpeg writes to local work directories", file=sys.stderr)
+        return
     for name, spec in windows.timed(conditions).items():
         video.write_videos(directory, condition[name], spec["frame_rate"], number)
         break  # one figure a video
@@ -304,13 +308,10 @@ def generate(
                 config, task, tokenizer, (params, extra), rows.condition, key, number
             )
         condition, rate = rows.condition | rows.texts, tokenizer.sample_rate
-
-        def more(folder: pathlib.Path) -> None:
-            if "audio" in outputs:
-                conditions = task.describe()["conditions"]
-                write_videos(folder, condition, conditions, sampling["videos"])
-
-        write_samples(directory, outputs, condition, True, rate, rows.titles, more)
+        write_samples(directory, outputs, condition, True, rate, rows.titles)
+        if "audio" in outputs and hosts.is_main():  # which is safe by now
+            conditions = task.describe()["conditions"]
+            write_videos(directory, condition, conditions, sampling["videos"])
         per_step = "2 rows" if sampling["guidance_scale"] != 1.0 else "1 row"
         cost = f"{cuts * sampling['steps']} network evaluations of {per_step} a sample"
     if hosts.is_main():

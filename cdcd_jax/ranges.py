@@ -1,7 +1,7 @@
 """Which numbers a setting may have, by its dotted key, for settings of every task."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cdcd_jax.errors import UsageError
@@ -17,12 +17,15 @@ _RANGES = (
         "at least 1",
         lambda x: 1 <= x < math.inf,
         (
-            *("data.batch_size", "data.threads", "optim.num_steps"),
+            *("data.batch_size", "optim.num_steps"),
             *("optim.accumulate", "report.log_every", "report.checkpoint_every"),
             *("report.keep_checkpoints", "model.num_codes", "model.width"),
             *("model.depth", "model.heads", "model.mlp_ratio", "contrastive.group"),
             *("sampling.batch_size", "sampling.num_samples", "eval.num_samples"),
             "eval.bound_samples",
+            *("model.conditions.*.depth", "model.conditions.*.heads"),
+            *("model.conditions.*.queries", "model.conditions.*.num_classes"),
+            "model.conditions.*.vocabulary",
         ),
     ),
     (
@@ -33,7 +36,7 @@ _RANGES = (
             *("report.sample_every", "diffusion.auxiliary_weight", "model.head_chunk"),
             *("contrastive.weight", "contrastive.num_negatives", "sampling.videos"),
             *("sampling.guidance_scale", "eval.guidance_scale", "sampling.top_k"),
-            "eval.shown",
+            "data.threads",
         ),
     ),
     (
@@ -58,10 +61,18 @@ def check_ranges(config: Mapping[str, Any]) -> None:
     """Raises UsageError if a number of the config is out of its range."""
     for said, fits, keys in _RANGES:
         for key in keys:
-            value: Any = config
-            for part in key.split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
-            if value is not None and not fits(value):
-                raise UsageError(
-                    f"config key {key!r} is {value!r}: expected {said}; correct it"
-                )
+            for name, value in _found(config, key.split(".")):
+                if not fits(value):
+                    raise UsageError(
+                        f"config key {name!r} is {value!r}: expected {said}; correct it"
+                    )
+
+
+def _found(section: Any, parts: list[str], path: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys that are there, '*' being any, with their values."""
+    if not parts:
+        yield path[:-1], section
+    elif isinstance(section, Mapping):
+        for name in section if parts[0] == "*" else (parts[0],):
+            if name in section:
+                yield from _found(section[name], parts[1:], f"{path}{name}.")

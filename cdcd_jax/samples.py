@@ -1,6 +1,8 @@
 """Files of what a model drew: samples.npz, a file a sample, a contact sheet."""
 
 import contextlib
+import glob
+import os
 import pathlib
 import re
 import shutil
@@ -103,14 +105,27 @@ def _partial(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         with tempfile.TemporaryDirectory() as name:
             yield pathlib.Path(name)
         return
-    partial = directory.with_name(f".{directory.name}.partial")
-    if partial.exists():  # of a run that was killed
-        shutil.rmtree(partial)
+    name, own = directory.name, os.getpid()
+    for left in directory.parent.glob(f".{glob.escape(name)}.*.partial"):
+        maker = left.name.split(".")[-2]
+        if maker.isdecimal() and (int(maker) == own or not _is_alive(int(maker))):
+            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
+    partial = directory.with_name(f".{name}.{own}.partial")
     partial.mkdir(parents=True)
     try:
         yield partial
     finally:
-        shutil.rmtree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 
 from cdcd_jax import flops, hosts, observe, report, sharding
 from cdcd_jax.checkpoint import Checkpoints, load_parts
-from cdcd_jax.config import differences, merge
+from cdcd_jax.config import differences, merge, with_defaults
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.errors import InputError, Stopped, UsageError
 from cdcd_jax.optimizer import make_optimizer
@@ -187,7 +187,7 @@ def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
                 "bring back a copy, or choose another --workdir."
             ) from error
         # as json has it: tuples are lists there
-        found = differences(old, json.loads(json.dumps(config)))
+        found = differences(with_defaults(old), json.loads(json.dumps(config)))
         if found:
             raise UsageError(
                 f"{workdir} holds a run of another config, which differs in "

@@ -11,7 +11,8 @@ import tiny
 from PIL import Image
 
 from cdcd_jax import flags, main
-from cdcd_jax.config import defaults
+from cdcd_jax.config import defaults, merge
+from cdcd_jax.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,41 @@ def test_a_work_directory_without_a_run_is_explained(mode, says, tmp_path):
     assert not workdir.exists()
 
 
+def test_a_run_from_before_a_key_existed_goes_on(copied):
+    path = copied / "config.json"
+    saved = json.loads(path.read_text())
+    del saved["model"]["embedding_scale"], saved["sampling"]["overlap"]
+    path.write_text(json.dumps(saved))
+    more = tiny.flags(config__optim__num_steps=7)
+    code, text = tiny.run(*more, f"--workdir={copied}")
+    assert code == 0, text
+    assert max(tiny.rows(copied)) == 7
+    more = tiny.flags(config__optim__num_steps=8, config__model__embedding_scale=1.0)
+    code, text = tiny.run(*more, f"--workdir={copied}")
+    assert code == 2 and "model.embedding_scale (0.02 there, 1.0 now)" in text
+
+
+def test_a_model_is_used_as_it_was_made(copied):
+    config = flags.load_config(str(copied / "config.json")).to_dict()
+    one = merge(config, dict(model=dict(dtype="bfloat16", condition_dropout=0.5)))
+    one["model"]["conditions"]["label"] |= dict(names=(), sequence=0)  # the defaults
+    flags.check_model(one, copied)
+    for change in (
+        dict(model=dict(heads=4)),
+        dict(model=dict(conditions=dict(label=dict(num_classes=11)))),
+        dict(diffusion=dict(timesteps=11)),
+    ):
+        with pytest.raises(UsageError, match="holds a model of other settings"):
+            flags.check_model(merge(config, change), copied)
+
+
+def test_a_model_whose_settings_cannot_be_read_needs_its_config(copied, capsys):
+    (copied / "config.json").write_text("{")
+    argv = [*tiny.flags(), f"--workdir={copied}", "--mode=generate"]
+    code, text = tiny.run(*argv, "--config.sampling.num_samples=1")
+    assert code == 0 and "warning: cannot read" in text
+
+
 def test_an_interrupt_is_told_in_a_line(monkeypatch):
     def interrupted(options):
         raise KeyboardInterrupt
@@ -311,6 +347,24 @@ def test_wrong_types_and_keys_in_a_config_file_are_refused(change, says, tmp_pat
     )
     code, text = tiny.run(f"--config={file}", f"--workdir={tmp_path / 'run'}")
     assert code == 2 and says in text
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("def get_config(): pass", "TypeError"),
+        ("def get_config(_): return {}['width']", "KeyError"),
+        (
+            "def get_config(_): return dict(seed=3)",
+            "gave a dict, expected",
+        ),
+        ("seed = 3", "has no function get_config"),
+    ],
+)
+def test_config_files_that_cannot_be_run(body, says, tmp_path):
+    (tmp_path / "mine.py").write_text(body)
+    code, text = tiny.run(f"--config={tmp_path / 'mine.py'}", f"--workdir={tmp_path}")
+    assert code == 2 and says in text and "Traceback" not in text
 
 
 def test_every_key_of_the_config_is_read():

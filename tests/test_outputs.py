@@ -1,6 +1,9 @@
 """Samples on the disk: a set of files that is replaced as a whole."""
 
+import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -26,16 +29,19 @@ def test_a_set_takes_the_place_of_another_and_of_nothing_else(tmp_path):
     old = ("sample_00007.png", "sample_00000.mp4", "original_00000.wav")
     for name in (*own, *old):
         (folder / name).write_text("mine")
-    left = tmp_path / ".mine.partial"  # by a run that was killed
-    left.mkdir()
-    (left / "sample_00009.png").touch()
-    draw(folder, 1, 2, more=lambda new: (new / "sample_00001.mp4").touch())
-    made = {"samples.npz", "contact_sheet.png", "sample_00001.mp4"}
-    made |= {"sample_00000.png", "sample_00001.png"}
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".mine.{ended.pid}.partial"  # by a run that was killed
+    at_work = tmp_path / f".mine.{os.getppid()}.partial"
+    for other in (left, at_work):
+        other.mkdir()
+        (other / "sample_00009.png").touch()
+    draw(folder, 1, 2)
+    made = {"samples.npz", "contact_sheet.png", "sample_00000.png", "sample_00001.png"}
     assert set(contents(folder)) == {*own, *made}
     draw(folder, 1, single_files=False)
     assert set(contents(folder)) == {*own, "samples.npz", "contact_sheet.png"}
-    assert list(tmp_path.iterdir()) == [folder]
+    assert set(tmp_path.iterdir()) == {folder, at_work}
 
 
 @pytest.mark.parametrize("moved", [0, 1, 4])

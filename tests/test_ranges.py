@@ -1,13 +1,16 @@
 """Numbers out of their range are refused by name, whatever the mode."""
 
+import dataclasses
 import math
 
 import pytest
 
 from cdcd_jax.config import experiment, merge
 from cdcd_jax.errors import UsageError
+from cdcd_jax.networks.conditioners import KINDS
 from cdcd_jax.ranges import _RANGES, check_ranges
 from cdcd_jax.tasks import make_task
+from cdcd_jax.train import build
 
 
 @pytest.mark.parametrize(
@@ -43,10 +46,30 @@ def test_defaults_are_in_range(task: str) -> None:
 
 def test_every_key_exists() -> None:
     tasks = [experiment(), experiment(task="tokenizer")]
+    kinds = {f.name for kind in KINDS.values() for f in dataclasses.fields(kind)}
     for _, _, keys in _RANGES:
         for key in keys:
             section, _, name = key.rpartition(".")
-            assert any(name in (t[section] if section else t) for t in tasks)
+            if section == "model.conditions.*":
+                assert name in kinds
+            else:
+                assert any(name in (t[section] if section else t) for t in tasks)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (dict(depth=-1), r"'model\.conditions\.text\.depth' is -1: .* at least 1"),
+        (dict(heads=0), r"text\.heads' is 0"),
+        (dict(heads=5), r"text\.heads = 5; expected a divisor of its size, 128"),
+        (dict(size=12, heads=3), r"text\.heads = 3; .* of model\.width, 128"),
+    ],
+)
+def test_sizes_of_conditions(change: dict, says: str) -> None:
+    text = dict(kind="text", shape=(5,), vocabulary=9) | change
+    settings = dict(model=dict(conditions=dict(text=text)))
+    with pytest.raises(UsageError, match=says):
+        build(experiment(**settings, contrastive=dict(num_negatives=0)))
 
 
 def test_heads_of_an_odd_size() -> None:

@@ -42,7 +42,7 @@ def open_training(config: Mapping[str, Any], description: Mapping[str, Any]) -> 
     if "media" in description:
         source = open_raw(config, description["media"])
         return RawExamples(source, "train", config["data"]["augment"])
-    card = open_dataset(config["data"]["path"], config["model"])
+    card = open_dataset(config["data"]["path"], description)
     return RecordExamples(card, "train", description["negatives"])
 
 
@@ -75,12 +75,12 @@ def _list_or_value(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def open_dataset(path: str | Path, model: Mapping[str, Any]) -> Card:
-    """The card of the records at `path`, all checked: shards, and the model's K and L.
+def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
+    """The card of the records at `path`, checked: shards, and what the model takes.
 
     Args:
         path: a directory of records, `data.path`.
-        model: the config's section, for `num_codes`, `grid` and `conditions`.
+        description: the task's `describe()`.
 
     Raises:
         UsageError: no path.
@@ -93,7 +93,8 @@ def open_dataset(path: str | Path, model: Mapping[str, Any]) -> Card:
         )
     card = read_card(path)
     check_shards(card)
-    check_matches(card, model["num_codes"], tuple(model["grid"]), model["conditions"])
+    wanted = (description[key] for key in ("num_codes", "grid", "conditions"))
+    check_matches(card, *wanted)
     return card
 
 

@@ -354,6 +354,13 @@ def make_conditioner(
     """
     spec = full_spec(name, spec)
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
+    heads, size = spec.get("heads", 1), spec.get("size") or width
+    # tokens read a text with the width of the denoiser
+    if size % heads or (spec["kind"] == "text" and width % heads):
+        raise UsageError(
+            f"Found model.conditions.{name}.heads = {heads}; expected a divisor of its "
+            f"size, {size}, and for kind 'text' of model.width, {width}; change one."
+        )
     kind, frozen = settings.pop("kind"), settings.pop("frozen", False)
     return KINDS[kind](width, length, modern, frozen, **settings, name=name)
 

@@ -281,6 +281,7 @@ class ConditionalTask:
         return {
             "conditions": self.conditions,
             "num_codes": self.num_codes,
+            "grid": self.grid,
             "group": self.contrast.group,
             "negatives": self.contrast.from_records,
             "given": [],

@@ -1,5 +1,6 @@
 """Tests of the batches: order, position, processes, and what is refused."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -7,15 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cdcd_jax.data.card import Card, read_card
+from cdcd_jax.config import experiment
+from cdcd_jax.data.card import Card, read_card, write_card
 from cdcd_jax.data.pipeline import (
     RecordExamples,
     check_matches,
     one_pass,
+    open_dataset,
     training_batches,
 )
 from cdcd_jax.data.records import RecordSource
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.tasks import make_task
 
 MakeDataset = Callable[..., Card]
 
@@ -143,6 +147,19 @@ def test_check_matches_accepts(digits_records: Path) -> None:
     card = read_card(digits_records)
     check_matches(card, 17, [8, 8], {"label": {"num_classes": 10, "shape": ()}})
     check_matches(card, 17, (8, 8), {})
+
+
+def test_conditions_have_their_defaults(own_digits: Path) -> None:
+    """CLIP's tower is described by its kind alone, as in the configs."""
+    text = {"kind": "text", "shape": [77], "dtype": "int32", "vocabulary": "clip"}
+    card = dataclasses.replace(read_card(own_digits), conditions={"text": text})
+    write_card(card)
+    clip = dict(text=dict(kind="clip_text", frozen=True))
+    config = experiment(model=dict(conditions=clip), contrastive=dict(num_negatives=0))
+    assert open_dataset(own_digits, make_task(config).describe()) == card
+    write_card(dataclasses.replace(card, conditions={"text": {**text, "shape": [76]}}))
+    with pytest.raises(InputError, match=r"shape = \[76\] .*expected \[77\]"):
+        open_dataset(own_digits, make_task(config).describe())
 
 
 @pytest.mark.parametrize(
