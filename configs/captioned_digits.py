@@ -96,7 +96,7 @@ def get_config(name: str = "") -> ConfigDict:
             form="infonce",
             inter_from="records",
         ),
-        optim=dict(num_steps=5000, learning_rate=2.5e-3, betas=(0.9, 0.99)),
+        optim=dict(num_steps=3000, learning_rate=2.5e-3, betas=(0.9, 0.99)),
         sampling=dict(steps=25, guidance_scale=2.0),
         eval=dict(
             at_end=True,

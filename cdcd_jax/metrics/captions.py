@@ -7,7 +7,7 @@ import numpy as np
 
 from cdcd_jax.data.captioned_digits import ARRANGEMENTS, SIDE, place_corner
 from cdcd_jax.metrics.classifier import PixelClassifier
-from cdcd_jax.metrics.frechet import frechet_distance
+from cdcd_jax.metrics.frechet import frechet_distance, spread_rows
 
 Decoded = Mapping[str, Any]
 DIGIT = SIDE // 2  # pixels of a digit's side
@@ -113,28 +113,29 @@ def captioned_pixels(
         else), digits_accuracy and places_accuracy (both right, whatever else the
         picture shows) and frechet_distance (of pixels in [-1, 1], to the test split);
         the same with the suffixes _guided and _reconstructed; and with _real of the
-        test split (the distance: of training to test). `<name>/n` is the number of
-        pictures judged.
+        test split (the distance: of as many training pictures as there are unguided
+        samples). `<name>/n` is the number of pictures judged.
     """
     condition = train["condition"]
     judge = CaptionJudge(train["images"], condition["digits"], condition["places"])
     held_out, figures = _pixels(test), {}
+    real = spread_rows(_pixels(train), len(samples["unguided"]["images"]))
     for name, decoded in {**samples, "real": test}.items():
         suffix = "" if name == "unguided" else f"_{name}"
         digits, places, ok = judge.read(np.asarray(decoded["images"]))
         digits_right = np.all(digits == decoded["condition"]["digits"], axis=1)
         places_right = np.all(places == decoded["condition"]["places"], axis=1)
-        compared = train if name == "real" else decoded
+        compared = real if name == "real" else _pixels(decoded)
         values = {
             "caption_accuracy": (ok & digits_right & places_right).mean(),
             "digits_accuracy": digits_right.mean(),
             "places_accuracy": places_right.mean(),
-            "frechet_distance": frechet_distance(_pixels(compared), held_out),
+            "frechet_distance": frechet_distance(compared, held_out),
         }
         for figure, value in values.items():
-            judged = compared if figure == "frechet_distance" else decoded
             figures[f"{figure}{suffix}"] = float(value)
-            figures[f"{figure}{suffix}/n"] = len(judged["images"])
+            figures[f"{figure}{suffix}/n"] = len(ok)
+        figures[f"frechet_distance{suffix}/n"] = len(compared)
     return figures
 
 

@@ -30,3 +30,12 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(
         mean + np.trace(covariance_a) + np.trace(covariance_b) - 2.0 * trace_root
     )
+
+
+def spread_rows(rows: np.ndarray, number: int) -> np.ndarray:
+    """At most `number` rows of [N, ...], evenly spread.
+
+    The distance of fewer examples is larger, so that what is compared needs as many.
+    """
+    chosen = np.linspace(0, len(rows) - 1, min(number, len(rows))).astype(int)
+    return rows[chosen]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from cdcd_jax.metrics.frechet import frechet_distance
+from cdcd_jax.metrics.frechet import frechet_distance, spread_rows
 
 Decoded = Mapping[str, Any]
 EPOCHS, BATCH, PEAK_RATE, WIDTH = 4, 128, 4e-3, 40
@@ -167,14 +167,16 @@ def labelled_pictures(
     Returns:
         For unguided samples class_accuracy and frechet_distance (in the classifier's
         last features, to the test split); the same with the suffixes _guided and
-        _reconstructed; and with _real of the test split (the distance: of training to
-        test). `<name>/n` is the number of pictures judged.
+        _reconstructed; and with _real of the test split (the distance: of as many
+        training pictures as there are unguided samples). `<name>/n` is the number of
+        pictures judged.
     """
     labels = np.asarray(train["condition"]["label"])
     judge = PictureClassifier(np.asarray(train["images"]), labels)
     found, held_out = judge.read(test["images"])
     right = np.mean(found == np.asarray(test["condition"]["label"]))
-    _, real = judge.read(train["images"])
+    number = len(samples["unguided"]["images"])
+    _, real = judge.read(spread_rows(np.asarray(train["images"]), number))
     figures: dict[str, float] = {}
     for name, decoded in samples.items():
         suffix = "" if name == "unguided" else f"_{name}"

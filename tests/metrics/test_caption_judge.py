@@ -99,7 +99,7 @@ def test_figures(train: dict, test: dict) -> None:
     assert figures["caption_accuracy"] < 0.1
     assert figures["frechet_distance_guided"] == pytest.approx(0, abs=1e-6)
     assert figures["frechet_distance"] > figures["frechet_distance_real"]
-    assert figures["frechet_distance_real/n"] == 4000
+    assert figures["frechet_distance_real/n"] == 600
     assert figures["caption_accuracy_real/n"] == figures["caption_accuracy/n"] == 600
 
 
