@@ -64,7 +64,7 @@ def get_config(name: str = "") -> ConfigDict:
         contrastive=dict(
             weight=0.1, level="step", negatives="inter", form="infonce", group=32
         ),
-        optim=dict(num_steps=4000, learning_rate=1.2e-3),
+        optim=dict(num_steps=2000, learning_rate=1.2e-3),
         sampling=dict(steps=25, guidance_scale=2.0),
         eval=dict(
             at_end=True,
@@ -74,6 +74,6 @@ def get_config(name: str = "") -> ConfigDict:
             figures="labelled_pictures",
             judge="raw",
         ),
-        report=dict(sample_every=2000),
+        report=dict(sample_every=1000),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))
