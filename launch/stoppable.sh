@@ -9,6 +9,8 @@ stopped=no
 trap 'stopped=yes; [[ -z "$child" ]] || kill -TERM "$child"' TERM
 "$@" &
 child=$!
+# told while it was started, when there was nobody to hand it on to
+[[ "$stopped" == no ]] || kill -TERM "$child"
 while kill -0 "$child" 2> /dev/null; do
   wait "$child" # a signal ends it early
 done

@@ -306,6 +306,18 @@ def test_stoppable_tells_a_stopped_run_from_a_finished_one(repo: Path) -> None:
         assert process.wait(20) == expected
 
 
+def test_stoppable_is_told_while_it_starts_its_command(
+    repo: Path, tmp_path: Path
+) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text("trap 'sleep 0.2' DEBUG")  # before each command of bash
+    child = ["sh", "-c", "kill -TERM $PPID; sleep 10; exit 7"]
+    script = repo / "launch" / "stoppable.sh"
+    environment = {**os.environ, "BASH_ENV": str(slow)}
+    done = subprocess.run([script, *child], env=environment, timeout=60)
+    assert done.returncode == 143
+
+
 WORKER_PYTHON = """#!/usr/bin/env bash
 trap 'echo saved; exit 0' TERM
 printf '%s\\n' "hosts $CDCD_JAX_HOSTS" "$@"
