@@ -8,7 +8,8 @@ r"""Text-to-image on pairs of real handwritten digits: "a three to the left of a
 Stages: a tokenizer of 16 x 16 pixels as 8 x 8 codes of patches, records with the
 captions in a vocabulary made of them, then the model, whose text encoder is trained
 with it. The test split has the 20 pairs of digits and the handwritings that training
-never sees.
+never sees. Expect both digits and both places right in 99 % of 500 guided samples
+(93 % unguided), in 7 minutes on 2 CPU cores, set-up included (docs/results.md).
 """
 
 from ml_collections import ConfigDict
