@@ -8,7 +8,8 @@ r"""Dance-to-music on synthetic dances of six genres: 4 s of sound as 250 tokens
 Stages: a tokenizer of sound at 8 kHz, records with motion, genre and, for evaluation,
 beats and tempo, then the model, whose encoder of motion is trained with it. The tempi
 of the test split lie in bands that training never sees. Expect an F1 of onsets and
-beats of 0.99, tempo and genre right in all of 200 dances (docs/results.md).
+beats of 0.99, tempo and genre right in all of 200 dances, in 16 minutes on 2 CPU cores
+(docs/results.md).
 """
 
 from ml_collections import ConfigDict
