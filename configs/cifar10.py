@@ -9,9 +9,9 @@ r"""Class-to-image on CIFAR-10: 32 x 32 photographs as 8 x 8 tokens of 1,024 cod
     python -m cdcd_jax.main --config=configs/cifar10.py:large ...      # for a GPU
 
 The judge of classes is a small network trained on the real photographs; distances are
-taken in its features. Within a CPU's budget expect 31 % of guided samples in their class,
-where the tokenizer alone leaves 61 % of real ones (docs/results.md): 9 minutes of
-training on one core, 7 of sampling and judging. Nobody has run `large`.
+taken in its features. Within a CPU's budget expect 31 % of guided samples in their
+class, where the tokenizer alone leaves 61 % of real ones (docs/results.md): 9 minutes
+of training on one core, 7 of sampling and judging. Nobody has run `large`.
 """
 
 from ml_collections import ConfigDict
