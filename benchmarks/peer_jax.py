@@ -14,9 +14,9 @@ from peer_worker import Case, serve
 from cdcd_jax import sharding, train
 from cdcd_jax.config import experiment, merge
 from cdcd_jax.diffusion import objective
+from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.flops import matmul_flops
 from cdcd_jax.networks import attention
-from cdcd_jax.tasks.conditional import SamplingOptions
 
 
 def config_of(

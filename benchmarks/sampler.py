@@ -25,9 +25,9 @@ from cdcd_jax import flags, sharding, train
 from cdcd_jax.config import merge
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.diffusion import sampler
+from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.transition import log_posterior, sample_prior, transitions
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.tasks.conditional import SamplingOptions
 
 
 def make_loop(task: Any, options: SamplingOptions, batch: int) -> Callable:

@@ -130,12 +130,19 @@ def _conditional() -> dict[str, Any]:
             key="label",  # the condition that must differ for inter negatives
         ),
         sampling=dict(
-            method="strided",  # ancestral, strided
-            steps=25,
+            # how (see diffusion.sampler): ancestral, strided, skip, random, purity,
+            # confidence, first_hitting, remasking
+            method="strided",
+            steps=25,  # network evaluations
+            grid="uniform",  # of times: uniform, cosine, optimised (by --mode=evaluate)
             guidance_scale=1.0,  # 1 needs no second half of rows
+            guidance_schedule="constant",  # constant, rising, falling
             temperature=1.0,
             top_p=1.0,
             top_k=0,
+            order_temperature=1.0,  # of confidence: noise in the order, at first
+            purity_weight=0.0,  # of purity: sharpens what is sure
+            remask=0.1,  # of remasking: its strength, 0 to 1
             batch_size=250,  # samples at once
             num_samples=10,  # `--mode=generate`: samples of each condition
             overlap=0.5,  # of a window of long music, continued from the one before

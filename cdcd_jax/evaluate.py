@@ -21,6 +21,7 @@ from cdcd_jax.data.pipeline import (
     spread_records,
 )
 from cdcd_jax.data.sources import known_split, open_source
+from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.generate import (
     draw_key,
@@ -30,7 +31,6 @@ from cdcd_jax.generate import (
 )
 from cdcd_jax.prompts import rows_told
 from cdcd_jax.samples import check_place, write_samples
-from cdcd_jax.tasks.conditional import SamplingOptions
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from cdcd_jax import hosts, prompts, report, sharding, windows
 from cdcd_jax.data.card import CARD_NAME, Card, read_card
+from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.samples import check_place, compare, write_samples
 from cdcd_jax.tasks import make_task
-from cdcd_jax.tasks.conditional import SamplingOptions
+from cdcd_jax.tasks.drawing import Edit
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
 
@@ -232,7 +233,8 @@ def draw_samples(
 
     def sample(seen: Mapping, window: int, known: Any) -> np.ndarray:
         own = jax.random.fold_in(key, window) if window else key
-        return task.sample(*parts, seen, own, options, number, known)["tokens"]
+        edit = Edit(known=known)
+        return task.sample(*parts, seen, own, options, number, edit)["tokens"]
 
     outputs = {"tokens": windows.draw(sample, condition, conditions, cut, length)}
     outputs |= tokenizer.decode(outputs["tokens"])

@@ -21,10 +21,10 @@ from jax.sharding import Mesh
 
 from cdcd_jax import chips, flops, hlo, plan_report, report, sharding, train
 from cdcd_jax.config import merge
+from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.attention import resolve
 from cdcd_jax.tasks import make_task
-from cdcd_jax.tasks.conditional import SamplingOptions
 
 DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2}
 
@@ -187,7 +187,7 @@ def _train_job(config: Mapping[str, Any], task: Any, optimizer: Any, mesh: Mesh)
 def _sample_job(config: Mapping[str, Any], task: Any, mesh: Mesh) -> Job:
     """One batch of samples, all its steps."""
     rows = config["sampling"]["batch_size"]
-    options = SamplingOptions.of(config["sampling"])
+    options = SamplingOptions.of(config["sampling"], grid="uniform")
     abstract = jax.eval_shape(
         lambda: (
             task.init(jax.random.key(0))[0],

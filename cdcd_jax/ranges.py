@@ -36,7 +36,7 @@ _RANGES = (
             *("report.sample_every", "diffusion.auxiliary_weight", "model.head_chunk"),
             *("contrastive.weight", "contrastive.num_negatives", "sampling.videos"),
             *("sampling.guidance_scale", "eval.guidance_scale", "sampling.top_k"),
-            "data.threads",
+            *("data.threads", "sampling.order_temperature", "sampling.purity_weight"),
         ),
     ),
     (
@@ -48,7 +48,11 @@ _RANGES = (
         ),
     ),
     ("above 0 and at most 1", lambda x: 0 < x <= 1, ("sampling.top_p",)),
-    ("from 0 to 1", lambda x: 0 <= x <= 1, ("model.condition_dropout",)),
+    (
+        "from 0 to 1",
+        lambda x: 0 <= x <= 1,
+        ("model.condition_dropout", "sampling.remask"),
+    ),
     (
         "at least 0 and below 1",
         lambda x: 0 <= x < 1,

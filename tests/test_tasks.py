@@ -9,8 +9,8 @@ import pytest
 import tiny
 
 from cdcd_jax.config import merge
+from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.tasks import make_task
-from cdcd_jax.tasks.conditional import SamplingOptions
 
 
 def noisy(params):

@@ -251,7 +251,7 @@ class Denoiser(nn.Module):
         if self.scan_layers:
             stack = nn.scan(
                 block,
-                variable_axes={"params": 0},
+                variable_axes={"params": 0, "cache": 0},
                 split_rngs={"params": True},
                 in_axes=nn.broadcast,
                 length=self.depth,

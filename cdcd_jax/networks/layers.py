@@ -166,10 +166,15 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, sequence: jax.Array | None = None) -> jax.Array:
-        """[B, L, D] (and [B, S, C]) -> [B, L, D]."""
+        """[B, L, D] (and [B, S, C]) -> [B, L, D].
+
+        Keys and values of a sequence are taken from the collection 'cache' where it has
+        them, and put there where it is mutable: so a sampler makes them once.
+        """
         width = x.shape[-1]
         shape = (self.heads, width // self.heads)
         source = x if sequence is None else sequence
+        cached = sequence is not None and self.has_variable("cache", "key")
 
         def project(name: str, inputs: jax.Array) -> jax.Array:
             dense = nn.DenseGeneral(
@@ -178,16 +183,24 @@ class Attention(nn.Module):
             out = per_token(dense, inputs)
             return constrain(out, "batch", "length", "heads", "head_size")
 
-        q, k = project("query", x), project("key", source)
-        v = project("value", source)
-        if self.qk_norm:
-            ones = nn.initializers.ones
-            q = rms_norm(q) * self.param("query_scale", ones, shape[-1:])
-            k = rms_norm(k) * self.param("key_scale", ones, shape[-1:])
-        if self.rotary_grid is not None:
-            angle = rotary_angles(self.rotary_grid, shape[-1])
-            q, k = rotate(q, angle), rotate(k, angle)
-        q, k = q.astype(self.dtype), k.astype(self.dtype)
+        def norm(x: jax.Array, name: str) -> jax.Array:
+            """RMS norm and rotation where they are asked for."""
+            if self.qk_norm:
+                scale = self.param(name, nn.initializers.ones, shape[-1:])
+                x = rms_norm(x) * scale
+            if self.rotary_grid is not None:
+                x = rotate(x, rotary_angles(self.rotary_grid, shape[-1]))
+            return x.astype(self.dtype)
+
+        q = norm(project("query", x), "query_scale")
+        if cached:
+            k, v = (self.get_variable("cache", name) for name in ("key", "value"))
+        else:
+            k = norm(project("key", source), "key_scale")
+            v = project("value", source)
+        if sequence is not None and self.is_mutable_collection("cache"):
+            self.put_variable("cache", "key", k)
+            self.put_variable("cache", "value", v)
         out = attention(q, k, v, self.implementation)
         proj = nn.Dense(
             width, kernel_init=self.kernel_init, dtype=self.dtype, name="proj"

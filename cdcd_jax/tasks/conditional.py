@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cdcd_jax.diffusion import contrastive, objective, sampler, schedule
+from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.transition import sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
@@ -21,28 +22,11 @@ from cdcd_jax.networks.attention import IMPLEMENTATIONS
 from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
 from cdcd_jax.networks.partition import constrain, parts
 from cdcd_jax.tasks.contrast import Contrast, Network, choose
+from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch
 
 Batch = Mapping[str, Any]
 # {"network": parameters}, so that later modules can stand beside it
 Params = Any
-
-
-@dataclasses.dataclass(frozen=True)
-class SamplingOptions:
-    """What `config.sampling` says of how a batch is drawn (see `diffusion.sampler`)."""
-
-    method: str
-    steps: int
-    guidance_scale: float
-    temperature: float
-    top_p: float
-    top_k: int
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any], **changes: Any) -> "SamplingOptions":
-        """From a section of the config; `changes` win."""
-        values = {f.name: settings[f.name] for f in dataclasses.fields(cls)}
-        return cls(**{**values, **changes})
 
 
 class ConditionalTask:
@@ -63,15 +47,12 @@ class ConditionalTask:
         choose("model", "join", model["join"], conditioners.JOINS)
         choose("eval", "figures", config["eval"]["figures"], metric_figures.FIGURES)
         choose("eval", "judge", config["eval"]["judge"], ("records", "raw"))
-        sampling = config["sampling"]
         try:
             self.schedule = schedule.make_schedule(
                 diffusion["schedule"], self.num_codes, diffusion["timesteps"]
             )
             self.contrast = Contrast(config, self.schedule)
-            sampler.time_grid(
-                sampling["method"], diffusion["timesteps"], sampling["steps"]
-            )
+            self.check_sampling(SamplingOptions.of(config["sampling"]))
         except UsageError:
             raise
         except ValueError as error:
@@ -85,7 +66,10 @@ class ConditionalTask:
             conditions=self.conditions,
             join=model["join"],
         )
-        self.draw_batch = jax.jit(self._draw, static_argnames=("batch", "options"))
+        self.draw_batch = jax.jit(
+            functools.partial(draw_batch, self.network, self.schedule, self.length),
+            static_argnames=("batch", "options", "time"),
+        )
         self._bound_batch = jax.jit(self._bound)
 
     def _denoiser_settings(self, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,7 +193,7 @@ class ConditionalTask:
         key: jax.Array,
         options: SamplingOptions,
         number: int | None = None,
-        known: tuple[np.ndarray, np.ndarray] | None = None,
+        edit: Edit = NO_EDIT,
     ) -> dict[str, np.ndarray]:
         """Draws one sample for each row of the condition.
 
@@ -217,27 +201,28 @@ class ConditionalTask:
             condition: {name: [N, ...]}; what the model does not take is left out.
             options: see `SamplingOptions`; batches of `sampling.batch_size` rows.
             number: N, where the model takes no condition.
-            known: tokens int32 [N, L] and bool [N, L]: where true, the token stands.
+            edit: what of the samples is given; see `Edit`.
 
         Returns:
             tokens int32 [N, L].
         """
         del extra
-        condition = {name: condition[name] for name in self.conditions}
+        taken = lambda rows: {name: rows[name] for name in self.conditions}
+        condition = taken(condition)
+        toward = edit.toward and (taken(edit.toward[0]), edit.toward[1])
         if number is None:
             number = len(next(iter(condition.values())))
         size = min(self.settings["sampling"]["batch_size"], number)
         size = -(-size // parts("batch")) * parts("batch")
-        drawn = []
+        drawn, given = [], (condition, edit.known, edit.start, toward)
         for i in range(0, number, size):
             # the last batch is filled up with its own rows, so that one shape compiles
             rows = np.minimum(np.arange(i, i + size), number - 1)
             chosen = functools.partial(np.take, indices=rows, axis=0)
-            part, stands = jax.tree.map(chosen, (condition, known))
+            part, *edited = jax.tree.map(chosen, given)
             own = jax.random.fold_in(key, i)
-            sample = self.draw_batch(
-                params, part, own, stands, batch=size, options=options
-            )
+            settings = dict(batch=size, options=options, time=edit.time)
+            sample = self.draw_batch(params, part, own, *edited, **settings)
             drawn.append(np.asarray(sample.tokens))
         return {"tokens": np.concatenate(drawn)[:number]}
 
@@ -291,6 +276,12 @@ class ConditionalTask:
 
     # -- parts of them -------------------------------------------------------------
 
+    def check_sampling(self, options: SamplingOptions) -> None:
+        """Raises ValueError if these options cannot be; an optimised grid may lack."""
+        if options.grid == "optimised" and not options.times:
+            options = dataclasses.replace(options, grid="cosine")
+        sampler.time_grid(options, self.schedule)
+
     def empty_condition(self, batch: int) -> dict[str, jax.Array]:
         """A condition of zeros, for shapes and for the null."""
         shape = lambda spec: tuple(spec.get("shape", ()))
@@ -314,52 +305,6 @@ class ConditionalTask:
             return self.network.apply(part, features, method="head")
 
         return Network(features, head, params["network"]["logits"])
-
-    def _draw(
-        self, params, condition, key, known=None, *, batch: int, options: Any
-    ) -> sampler.Sample:
-        encode = functools.partial(
-            self.network.apply, {"params": params}, method="encode"
-        )
-        guided = options.guidance_scale != 1.0
-        encoded = encode(condition, jnp.zeros(batch, bool))
-
-        def pairs(a: jax.Array, b: jax.Array) -> jax.Array:
-            """Row by row, so that a row and its null are on one device."""
-            return jnp.stack([a, b], axis=1).reshape(2 * batch, *a.shape[1:])
-
-        if guided:
-            null = encode(condition, jnp.ones(batch, bool))
-            encoded = jax.tree.map(pairs, encoded, null)
-
-        def tokens_to_logits(x_t: jax.Array, t: jax.Array) -> jax.Array:
-            rows = pairs(x_t, x_t) if guided else x_t
-            logits = self.network.apply(
-                {"params": params},
-                rows,
-                jnp.full(len(rows), t),
-                encoded,
-                method="denoise",
-            )
-            if not guided:
-                return logits
-            logits = logits.reshape(batch, 2, *logits.shape[1:])
-            return sampler.guide(logits[:, 0], logits[:, 1], options.guidance_scale)
-
-        drawn = sampler.sample(
-            tokens_to_logits,
-            self.schedule,
-            key,
-            (batch, self.length),
-            method=options.method,
-            steps=options.steps,
-            temperature=options.temperature,
-            top_p=options.top_p,
-            top_k=options.top_k,
-            known=known,
-        )
-        # whole on every device, so that every process can read them
-        return jax.tree.map(lambda a: constrain(a, *[None] * a.ndim), drawn)
 
     def _bound(self, params, tokens, condition, t, key) -> jax.Array:
         """T x the bound's term at time t of each example, nats, [B]."""

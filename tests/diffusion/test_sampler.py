@@ -10,20 +10,24 @@ import numpy as np
 import pytest
 
 from cdcd_jax.diffusion.sampler import (
-    METHODS,
+    SamplingOptions,
     TokensToLogits,
     guide,
     sample,
     time_grid,
     truncate,
 )
-from cdcd_jax.diffusion.schedule import Schedule
+from cdcd_jax.diffusion.schedule import Schedule, make_schedule
 
 K, L, T, DRAWS = 3, 2, 4, 20_000
 # p(x_0) of two tokens that depend on each other.
 JOINT = np.array([[0.30, 0.02, 0.09], [0.01, 0.16, 0.04], [0.05, 0.10, 0.23]])
 SCHEDULES = ("vq_diffusion_paper", "absorbing_linear", "uniform")
 CANVASES = bf.canvases(K, L)
+
+
+def strided(schedule: Schedule, steps: int, start: int | None = None) -> np.ndarray:
+    return time_grid(SamplingOptions(steps=steps), schedule, start)
 
 
 def conditionals(schedule: Schedule, x_t: tuple[int, ...], t: int) -> np.ndarray:
@@ -44,7 +48,7 @@ def exact_denoiser(schedule: Schedule) -> TokensToLogits:
     )
 
     def tokens_to_logits(x_t: jax.Array, t: jax.Array) -> jax.Array:
-        q = jnp.moveaxis(table[t][:, x_t], 0, -1)  # [B, L, K]
+        q = table[t[:, None], :, x_t]  # [B, L, K]
         joint = jnp.asarray(JOINT, jnp.float32) * q[:, 0, :, None] * q[:, 1, None, :]
         return jnp.log(jnp.stack([joint.sum(2), joint.sum(1)], axis=1))
 
@@ -86,15 +90,23 @@ def counts(tokens: jax.Array) -> np.ndarray:
 def sampler(name: str, **options):
     """From a key to DRAWS samples of the exact denoiser, jitted as the modes do."""
     schedule = bf.schedule_of(name, K, T)
-    run = functools.partial(sample, exact_denoiser(schedule), schedule)
-    return bf.quick_jit(lambda key, **given: run(key, (DRAWS, L), **options, **given))
+    canvases = options.pop("canvases", False)
+    run = functools.partial(
+        sample,
+        exact_denoiser(schedule),
+        schedule,
+        shape=(DRAWS, L),
+        options=SamplingOptions(**options),
+        canvases=canvases,
+    )
+    return bf.quick_jit(lambda key, **given: run(key=key, **given))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 3, T])
 def test_samples_follow_the_law_of_the_reverse_steps(name: str, steps: int) -> None:
     schedule = bf.schedule_of(name, K, T)
-    times = time_grid("strided", T, steps)
+    times = strided(schedule, steps)
     laws = law_of_canvases(schedule, times, start_from_prior(schedule))
     found = sampler(name, steps=steps, canvases=True)(jax.random.key(0))
     assert found.tokens.shape == (DRAWS, L) and found.tokens.dtype == jnp.int32
@@ -133,7 +145,7 @@ def test_ancestral_is_the_grid_of_all_times_and_the_key_decides() -> None:
 )
 def test_temperature_and_truncation_act_on_the_conditionals(options, edit) -> None:
     schedule = bf.schedule_of("vq_diffusion_paper", K, T)
-    times = time_grid("strided", T, 3)
+    times = strided(schedule, 3)
     laws = law_of_canvases(
         schedule, times, start_from_prior(schedule), lambda p: edit(p) / edit(p).sum()
     )
@@ -166,7 +178,10 @@ def test_known_tokens_are_returned_unchanged(name: str) -> None:
         fooled = jnp.any(where & (x_t != known))
         return jnp.zeros((DRAWS, L, K)).at[..., 0].set(jnp.where(fooled, 99.0, 0.0))
 
-    run = functools.partial(sample, flat_but_wary, schedule, shape=(DRAWS, L), steps=3)
+    options = SamplingOptions(steps=3)
+    run = functools.partial(
+        sample, flat_but_wary, schedule, shape=(DRAWS, L), options=options
+    )
     found = bf.quick_jit(lambda key: run(key=key, known=(known, where), canvases=True))(
         jax.random.key(0)
     )
@@ -182,11 +197,12 @@ def test_start_noises_given_tokens_to_a_time(name: str) -> None:
     tokens, t = (1, 2), 3
     noised = [bf.jump_matrix(schedule, 0, t)[code] for code in tokens]
     law = np.outer(*noised).ravel()
-    laws = law_of_canvases(schedule, time_grid("strided", T, 2, t), law)
+    laws = law_of_canvases(schedule, strided(schedule, 2, t), law)
     given = jnp.broadcast_to(jnp.array(tokens), (DRAWS, L))
-    run = functools.partial(sample, exact_denoiser(schedule), schedule, steps=2)
+    run = functools.partial(sample, exact_denoiser(schedule), schedule)
+    options = SamplingOptions(steps=2)
     found = bf.quick_jit(
-        lambda key: run(key, (DRAWS, L), start=(given, t), canvases=True)
+        lambda key: run(key, (DRAWS, L), options, start=(given, t), canvases=True)
     )(jax.random.key(0))
     for canvas, expected in zip(found.canvases, laws[1:], strict=True):
         assert bf.chi_squared(counts(canvas), expected) > 1e-3
@@ -194,35 +210,55 @@ def test_start_noises_given_tokens_to_a_time(name: str) -> None:
 
 def test_time_grids_fall_strictly_from_the_start_to_0() -> None:
     for timesteps in range(1, 41):
+        schedule = make_schedule("absorbing_linear", 3, timesteps)
         for start in (None, 1, timesteps // 2 + 1):
             first = timesteps if start is None else start
             for steps in range(1, first + 1):
-                grid = time_grid("strided", timesteps, steps, start)
-                assert len(grid) == steps + 1 and (grid[0], grid[-1]) == (first, 0)
-                jumps = -np.diff(grid)
-                assert jumps.min() >= 1 and jumps.max() - jumps.min() <= 1
-            every = time_grid("ancestral", timesteps, first, start)
+                for kind in ("uniform", "cosine"):
+                    options = SamplingOptions(steps=steps, grid=kind)
+                    grid = time_grid(options, schedule, start)
+                    assert len(grid) == steps + 1 and (grid[0], grid[-1]) == (first, 0)
+                    jumps = -np.diff(grid)
+                    assert jumps.min() >= 1
+                    if kind == "uniform":
+                        assert jumps.max() - jumps.min() <= 1
+            every = time_grid(SamplingOptions("ancestral", first), schedule, start)
             np.testing.assert_array_equal(every, np.arange(first, -1, -1))
-    np.testing.assert_array_equal(time_grid("strided", 5, 2), [5, 3, 0])
+    five = make_schedule("absorbing_linear", 3, 5)
+    np.testing.assert_array_equal(strided(five, 2), [5, 3, 0])
+
+
+def test_cosine_grid_follows_the_masked_share() -> None:
+    schedule = make_schedule("absorbing_cosine", 3, 100)
+    times = time_grid(SamplingOptions(steps=8, grid="cosine"), schedule)
+    # this schedule is the curve itself
+    np.testing.assert_allclose(times, 100 * (1 - np.arange(9) / 8), atol=0.51)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("options", "start", "message"),
     [
-        (("skip", 8, 4), "unknown sampling.method 'skip': choose one of"),
-        (("strided", 8, 9), "choose 1..8"),
-        (("strided", 8, 0), "choose 1..8"),
-        (("strided", 8, 5, 4), "over 4 times: choose 1..4"),
-        (("ancestral", 8, 4), "choose exactly 8"),
-        (("ancestral", 8, 8, 4), "choose exactly 4"),
-        (("strided", 8, 4, 9), "cannot start at time 9: choose 1..8"),
-        (("strided", 8, 4, 0), "cannot start at time 0"),
+        (dict(method="jump"), None, "unknown sampling.method 'jump': choose one of"),
+        (dict(grid="log"), None, "unknown sampling.grid 'log': choose one of"),
+        (dict(guidance_schedule="up"), None, "unknown sampling.guidance_schedule"),
+        (dict(steps=9), None, "choose 1..8"),
+        (dict(steps=0), None, "choose 1..8"),
+        (dict(steps=5), 4, "over 4 times: choose 1..4"),
+        (dict(method="ancestral", steps=4), None, "choose exactly 8"),
+        (dict(method="ancestral", steps=8), 4, "choose exactly 4"),
+        (dict(method="ancestral", steps=8, grid="cosine"), None, "times of its own"),
+        (dict(method="skip", steps=7), None, "choose one of 2, 3, 4, 5, 8"),
+        (dict(method="first_hitting", steps=0), None, "choose at least 1"),
+        (dict(steps=4), 9, "cannot start at time 9: choose 1..8"),
+        (dict(steps=4), 0, "cannot start at time 0"),
+        (dict(steps=2, grid="optimised"), None, "which --mode=evaluate finds"),
+        (dict(steps=2, grid="optimised", times=(8, 0)), None, "it needs 3 from 8"),
     ],
 )
-def test_grids_that_do_not_fit_are_refused(arguments: tuple, message: str) -> None:
-    assert METHODS == ("ancestral", "strided")
+def test_grids_that_do_not_fit_are_refused(options, start, message: str) -> None:
+    schedule = make_schedule("absorbing_linear", 3, 8)
     with pytest.raises(ValueError, match=message):
-        time_grid(*arguments)
+        time_grid(SamplingOptions(**options), schedule, start)
 
 
 def naive_top_p(p: np.ndarray, top_p: float) -> np.ndarray:

@@ -1,0 +1,108 @@
+"""Which times a sampler visits: int [S + 1], falling from the start (T) to 0.
+
+A grid of S jumps is S network evaluations. With h(t) the loss in nats of a masked token
+at time t and m(t) the share that is masked, the tokens of one jump t -> s are drawn
+apart from each other at a price of (m(t) - m(s)) h(t), which is the bound of the S-step
+chain; `optimised` is the grid at which the sum of prices is least.
+"""
+
+import numpy as np
+
+from cdcd_jax.diffusion.schedule import Schedule
+
+GRIDS = ("uniform", "cosine", "optimised")
+
+
+def masked_share(schedule: Schedule) -> np.ndarray:
+    """gamma_bar_t / gamma_bar_T, [T + 1], rising from 0 to 1."""
+    return schedule.gamma_bar / schedule.gamma_bar[-1]
+
+
+def uniform_grid(start: int, steps: int) -> np.ndarray:
+    """Jumps of equal length, to within 1."""
+    # half up, so that a grid is the same on every platform
+    return np.floor(start * np.arange(steps, -1, -1) / steps + 0.5).astype(np.int64)
+
+
+def cosine_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
+    """The masked share falls as cos(pi i / 2S) (Chang et al. 2022, MaskGIT).
+
+    Few tokens are drawn at first, when the others say little of them. Times are rounded
+    to distinct ones.
+
+    Args:
+        share: see `masked_share`.
+        start: the first time.
+        steps: S, at most `start`.
+    """
+    wanted = share[start] * np.cos(0.5 * np.pi * np.arange(steps + 1) / steps)
+    near = np.argmin(np.abs(share[: start + 1] - wanted[:, None]), axis=1)
+    times = [start]
+    for i in range(1, steps + 1):
+        times.append(max(min(near[i], times[-1] - 1), steps - i))
+    times[-1] = 0
+    return np.array(times, np.int64)
+
+
+def optimised_grid(
+    loss: np.ndarray, share: np.ndarray, start: int, steps: int
+) -> np.ndarray:
+    """The grid of least bound, by dynamic programming (Watson et al. 2021).
+
+    Args:
+        loss: h(t) of t = 1..T, nats of a masked token, [T].
+        share: see `masked_share`.
+        start: the first time.
+        steps: S, at most `start`.
+    """
+    t = np.arange(start + 1)
+    cost = np.full((start + 1, start + 1), np.inf)  # from t to s
+    cost[1:] = (share[t[1:], None] - share[None, : start + 1]) * loss[:start, None]
+    cost[t[None, :] >= t[:, None]] = np.inf
+    best, choices = np.where(t == 0, 0.0, np.inf), []  # of getting from t to 0
+    for _ in range(steps):
+        total = cost + best
+        choices.append(np.argmin(total, axis=1))
+        best = np.min(total, axis=1)
+    times = [start]
+    for choice in reversed(choices):
+        times.append(int(choice[times[-1]]))
+    return np.array(times, np.int64)
+
+
+def grid_bound(loss: np.ndarray, share: np.ndarray, times: np.ndarray) -> float:
+    """Sum over the jumps of (m(t) - m(s)) h(t): nats a token of the S-step chain."""
+    t, s = times[:-1], times[1:]
+    return float(np.sum((share[t] - share[s]) * loss[t - 1]))
+
+
+def skip_visits(start: int, skip: int) -> np.ndarray:
+    """Times that the reference's fast sampler visits when it leaves `skip` out.
+
+    (VQ-Diffusion, `sample_fast`.) The last one is 1.
+    """
+    visited = list(range(start, 0, -1 - skip))
+    return np.array(visited + [1] * (visited[-1] != 1), np.int64)
+
+
+def skip_jumps(start: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The reference's fast sampling: times visited, and the jumps taken there, [S].
+
+    At time t it takes the one-step posterior of the earlier time t - skip, as if x_t
+    were x_{t - skip}, which leaves more and more tokens masked until the last step.
+
+    Raises:
+        ValueError: no number of times to skip gives so many steps.
+    """
+    # the least skip where several give as many
+    skips = reversed(range(start))
+    counts = {len(skip_visits(start, skip)): skip for skip in skips}
+    if steps not in counts:
+        offered = ", ".join(map(str, sorted(counts)))
+        raise ValueError(
+            f"sampling.steps = {steps} does not fit method 'skip' over {start} times: "
+            f"choose one of {offered}"
+        )
+    visited, skip = skip_visits(start, counts[steps]), counts[steps]
+    source = np.where(visited > skip + 1, visited - skip, visited)
+    return visited, source, source - 1
