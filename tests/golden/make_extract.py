@@ -7,7 +7,8 @@ of CDCD (its class- and text-conditional models with 2 layers, 24 codes, 16 toke
 20 times) computed on a CPU. The extracts keep the inputs, the logits and all that
 follows from them, the schedules, and one-layer networks with their weights; weights and
 gradients of the two-layer networks stay behind. Of `parity_vqgan.npz` (the code of
-taming-transformers, 64 codes, 8 x 8 tokens) they keep what surrounds the quantizers.
+taming-transformers, 64 codes, 8 x 8 tokens) they keep what surrounds the quantizers; of
+`parity_sampling.npz` (the sampling of VQ-Diffusion) all but its oddities.
 """
 
 import argparse
@@ -65,7 +66,19 @@ VQGAN = (
     "gumbel/diff",
     "gumbel/soft_*",
 )
+SAMPLING = (
+    "trunc/*",
+    "model/params/transformer.*",
+    "model/params/empty_text_embed",
+    "model/cond",
+    "cfg/*",
+    "p_sample_*/[ntxsu]*",
+    "p_sample_*/prob",
+    "p_sample_*/final",
+    "fast_time3/*",
+)
 KEEP = {
+    "parity_sampling.npz": SAMPLING,
     "parity_class.npz": CDCD,
     "parity_text.npz": CDCD,
     "parity_vqgan.npz": VQGAN,
