@@ -156,6 +156,21 @@ def _conditional() -> dict[str, Any]:
             bound_samples=16,  # times t an example, spread evenly over 1..T
             # a key of metrics.figures.FIGURES, or "" for the bound alone
             figures="",
+            # samplers to compare: values of options of `sampling`, of which every
+            # combination is drawn and judged; () leaves an option as it is
+            sweep=dict(
+                method=(),
+                steps=(),
+                grid=(),
+                guidance_scale=(),
+                guidance_schedule=(),
+                temperature=(),
+                top_p=(),
+                top_k=(),
+                order_temperature=(),
+                purity_weight=(),
+                remask=(),
+            ),
             # what trains their classifiers: records (decoded tokens), or raw (the
             # examples that the records were made of)
             judge="records",

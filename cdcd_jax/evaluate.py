@@ -1,5 +1,6 @@
 """A checkpoint -> figures: draws samples, judges them, writes evaluation.json."""
 
+import collections
 import itertools
 import json
 import pathlib
@@ -11,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cdcd_jax import hosts, report, sharding
+from cdcd_jax import drawn, hosts, page, report, sharding, time_profile
 from cdcd_jax.data.card import Card
 from cdcd_jax.data.pipeline import (
     one_pass,
@@ -21,7 +22,6 @@ from cdcd_jax.data.pipeline import (
     spread_records,
 )
 from cdcd_jax.data.sources import known_split, open_source
-from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.generate import (
     draw_key,
@@ -29,18 +29,25 @@ from cdcd_jax.generate import (
     held_out,
     write_reconstructions,
 )
+from cdcd_jax.metrics.diversity import token_usage
+from cdcd_jax.metrics.names import suffix
 from cdcd_jax.prompts import rows_told
-from cdcd_jax.samples import check_place, write_samples
+from cdcd_jax.samples import check_place, contact_order, picture_sheet, write_samples
+from cdcd_jax.tasks import bound as held_out_bound
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
+
+SINGLE_FILES = 1000  # samples that get a file each, at most; samples.npz has all
 
 
 def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, float]:
     """Figures of the newest checkpoint; the table of a checkpoint is made once.
 
     Samples are drawn without guidance and with `eval.guidance_scale`, and lie in
-    `<workdir>/samples/unguided` and `.../guided`. A tokenizer's reconstructions of
-    held-out examples are judged, and some lie in `.../reconstructions`.
+    `<workdir>/samples/unguided` and `.../guided`; those of `eval.sweep` are judged as
+    well (see `drawn`). `<workdir>/evaluation.html` shows all in one file. A tokenizer's
+    reconstructions of held-out examples are judged, and some lie in
+    `.../reconstructions`.
 
     Args:
         config: a whole experiment, its stages resolved.
@@ -54,18 +61,20 @@ def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, floa
     is_tokenizer = config["task"] == "tokenizer"
     figures_of = _reconstructed if is_tokenizer else _sampled
     data = open_data(config, task)
+    if not is_tokenizer:
+        drawn.check_sweep(config, task)
     step, params, extra = load_params(workdir, abstract_state(task, optimizer, mesh))
     asked = {"step": step, "eval": config["eval"], "data": _told(config, data)}
     if not is_tokenizer:
         asked["sampling"] = config["sampling"]
     asked = json.loads(json.dumps(asked))
     path, asked_path = workdir / "evaluation.json", workdir / "evaluation_config.json"
-    if _read(asked_path) == asked and (figures := _read(path)):
+    if report.read_json(asked_path) == asked and (figures := report.read_json(path)):
         _print(figures, f"step {step}, evaluated before")
         return figures
 
     with sharding.use(mesh):
-        figures, times = figures_of(config, workdir, data, task, params, extra)
+        figures, times = figures_of(config, workdir, data, task, step, (params, extra))
     figures = {"step": step, **figures}
     if hosts.is_main():
         # the settings first: figures without them would be made again, not believed
@@ -75,14 +84,6 @@ def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, floa
         _print(figures, f"step {step}")
         print(times, file=sys.stderr)
     return figures
-
-
-def _read(path: Any) -> Any:
-    """What a JSON file says; None if it is not there or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _told(config: Mapping[str, Any], data: Any) -> dict[str, Any]:
@@ -118,55 +119,130 @@ def _sampled(
     workdir: pathlib.Path,
     card: Card,
     task: Any,
-    params: Any,
-    extra: Any,
+    step: int,
+    parts: tuple[Any, Any],
 ) -> tuple[dict[str, float], str]:
     """The figures of a model of tokens, and what they took."""
-    settings, sampling = config["eval"], config["sampling"]
-    began = time.perf_counter()
+    settings, began = config["eval"], time.perf_counter()
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
-    rate = tokenizer.sample_rate
-    samples, scales = {}, {"unguided": 1.0, "guided": settings["guidance_scale"]}
-    for name in scales if settings["figures"] else ():
+    test = list(one_pass(card, settings["split"], config["data"]["batch_size"]))
+    bound = task.bound(parts[0], test, draw_key(config, "evaluate"))
+    if hosts.is_main():
+        loss = held_out_bound.loss_by_time(bound, task.schedule)
+        time_profile.write_profile(workdir, step, loss)
+    hosts.wait_for_all("time profile")
+    batches: dict[str, Any] = {"test": test, "bound": bound}
+    sets = drawn.sets_of(config, task, workdir)
+    samples, fresh = _draw_sets(config, workdir, card, task, step, parts, sets)
+    sampled = time.perf_counter()
+    if sets:
+        batches["samples"] = samples
+        batches["judged"] = _judged(config, card, tokenizer, batches)
+    figures = task.evaluate(*parts, batches, draw_key(config, "evaluate"))
+    for name in samples if sets else ():
+        if name != "reconstructed":
+            tokens = drawn.tokens_of(workdir / drawn.FOLDER / name)
+            usage = token_usage(tokens, task.num_codes)
+            figures |= {f"{k}{suffix(name)}": v for k, v in usage.items()}
+    if hosts.is_main():
+        _write_page(workdir, config, figures, sets, samples)
+    return figures, (
+        f"sampling {sampled - began:.1f} s ({fresh} samples drawn, others there "
+        f"before), evaluation {time.perf_counter() - sampled:.1f} s"
+    )
+
+
+def _draw_sets(
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    card: Card,
+    task: Any,
+    step: int,
+    parts: tuple[Any, Any],
+    sets: Sequence[drawn.DrawnSet],
+) -> tuple[Any, int]:
+    """Draws all sets; they by name, and how many samples were drawn now."""
+    if not sets:
+        return {}, 0
+    settings = config["eval"]
+    for name in ("unguided", "guided"):
         check_place(workdir / "samples" / name)
-    drawn_for = _drawn_for(config, card, task) if settings["figures"] else {}
+    tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
+    rate, number = tokenizer.sample_rate, settings["num_samples"]
+    drawn_for = _drawn_for(config, card, task)
     known: dict[str, Any] = {"condition": drawn_for, "sample_rate": rate}
     if "truth" in drawn_for:
         known["truth"] = {**known, **tokenizer.decode(drawn_for.pop("truth"))}
-    conditions = task.describe()["conditions"] if drawn_for else {}
-    told = rows_told(drawn_for, conditions, card, workdir)
-    for name, scale in scales.items() if settings["figures"] else ():
-        key, rows = draw_key(config, name), settings["num_samples"]
-        options = SamplingOptions.of(sampling, guidance_scale=scale)
-        outputs = task.sample(params, extra, drawn_for, key, options, rows)
-        outputs |= tokenizer.decode(outputs["tokens"])
-        directory, shown = workdir / "samples" / name, {**drawn_for, **told.texts}
-        write_samples(directory, outputs, shown, True, rate, told.titles)
-        samples[name] = {**outputs, **known}
-    sampled, rows = time.perf_counter(), settings["num_samples"] * len(samples)
-    size = config["data"]["batch_size"]
-    batches: dict[str, Any] = {"samples": samples}
-    batches["test"] = list(one_pass(card, settings["split"], size))
-    if settings["figures"]:  # which judge decoded examples
-        judged = {"test": batches["test"]}
-        raw = settings["judge"] == "raw"
-        if not raw:
-            judged["train"] = list(one_pass(card, "train", size))
-        for batch in itertools.chain(*judged.values()):
-            batch |= tokenizer.decode(batch["tokens"])
-        if raw:
-            samples["reconstructed"] = _joined(batches["test"])
-            names = {"test": settings["split"], "train": "train"}
-            judged = {k: _raw_examples(card, split) for k, split in names.items()}
-        batches["judged"] = {
-            name: {**_joined(part), "sample_rate": rate}
-            for name, part in judged.items()
-        }
-    figures = task.evaluate(params, extra, batches, draw_key(config, "evaluate"))
-    return figures, (
-        f"sampling {sampled - began:.1f} s ({rows} samples, {sampling['steps']} "
-        f"evaluations each), evaluation {time.perf_counter() - sampled:.1f} s"
-    )
+    told = rows_told(drawn_for, task.describe()["conditions"], card, workdir)
+    asked = {key: settings[key] for key in ("split", "num_samples")}
+    asked |= dict(step=step, seed=config["seed"], data=_told(config, card))
+    asked["batch_size"] = config["sampling"]["batch_size"]
+    folder, fresh = workdir / drawn.FOLDER, 0
+    samples = drawn.Sets(folder, [s.name for s in sets], tokenizer, known)
+    for part in sets:
+        began, key = time.perf_counter(), draw_key(config, part.name)
+        new = drawn.draw(
+            task, parts, part, folder / part.name, drawn_for, number, key, asked
+        )
+        fresh += new
+        if hosts.is_main():
+            cost = "{evaluations} evaluations of {rows} rows".format(**part.cost)
+            took = f"{new} samples in {time.perf_counter() - began:.1f} s, {cost}"
+            print(f"{part.name}: {took}", file=sys.stderr)
+        if not part.swept:
+            outputs, shown = dict(samples[part.name]), {**drawn_for, **told.texts}
+            outputs = {k: v for k, v in outputs.items() if k not in known}
+            single = number <= SINGLE_FILES
+            directory = workdir / "samples" / part.name
+            write_samples(directory, outputs, shown, single, rate, told.titles)
+    return samples, fresh
+
+
+def _judged(
+    config: Mapping[str, Any], card: Card, tokenizer: Any, batches: dict[str, Any]
+) -> dict[str, Any]:
+    """The real examples that judges are trained on and compare with, decoded.
+
+    Where these are raw, `batches["samples"]` gets the test split's reconstructions.
+    """
+    settings, rate = config["eval"], tokenizer.sample_rate
+    judged = {"test": batches["test"]}
+    raw = settings["judge"] == "raw"
+    if not raw:
+        judged["train"] = list(one_pass(card, "train", config["data"]["batch_size"]))
+    for batch in itertools.chain(*judged.values()):
+        batch |= tokenizer.decode(batch["tokens"])
+    if raw:
+        rebuilt = {"reconstructed": _joined(batches["test"])}
+        batches["samples"] = collections.ChainMap(rebuilt, batches["samples"])
+        names = {"test": settings["split"], "train": "train"}
+        judged = {k: _raw_examples(card, split) for k, split in names.items()}
+    joined = {name: _joined(part) for name, part in judged.items()}
+    return {name: {**part, "sample_rate": rate} for name, part in joined.items()}
+
+
+def _write_page(
+    workdir: pathlib.Path,
+    config: Mapping[str, Any],
+    figures: Mapping[str, float],
+    sets: Sequence[drawn.DrawnSet],
+    samples: drawn.Sets,
+) -> None:
+    """`evaluation.html`: figures, curves, pictures and sounds in one file."""
+    sheets, sounds = {}, {}
+    if sets:
+        number = config["eval"]["num_samples"]
+        rows = contact_order(samples.condition, number)
+    for part in sets:
+        shown = samples.some(part.name, rows)
+        if "images" in shown:
+            sheets[part.name] = picture_sheet(shown["images"])
+        for i, wave in enumerate(shown.get("audio", ())[:2]):
+            sounds[f"{part.name}, {i}"] = wave, shown["sample_rate"]
+    points = [{"name": p.name, "options": dict(p.swept), **p.cost} for p in sets]
+    path, title = workdir / "evaluation.html", f"{workdir.name}: evaluation"
+    points = [point for point in points if point["options"]]
+    page.write_page(path, title, figures, config, sheets, sounds, points)
 
 
 def _drawn_for(
@@ -212,10 +288,11 @@ def _reconstructed(
     workdir: pathlib.Path,
     source: Any,
     task: Any,
-    params: Any,
-    extra: Any,
+    step: int,
+    parts: tuple[Any, Any],
 ) -> tuple[dict[str, float], str]:
     """The figures of a tokenizer, and what they took."""
+    del step
     began, settings = time.perf_counter(), config["eval"]
     directory = workdir / "samples" / "reconstructions"
     check_place(directory)
@@ -226,9 +303,9 @@ def _reconstructed(
     if settings["figures"]:  # which a classifier of real examples judges
         real = source.split("train")
         batches["train"] = raw_pass(real, kind, len(real), size)
-    figures = task.evaluate(params, extra, batches, None)
+    figures = task.evaluate(*parts, batches, None)
     shown = held_out(config, task, settings["shown"])
-    write_reconstructions(directory, task, params, extra, shown)
+    write_reconstructions(directory, task, *parts, shown)
     return figures, f"evaluation {time.perf_counter() - began:.1f} s"
 
 

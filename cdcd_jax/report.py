@@ -44,6 +44,14 @@ def write_json(path: str | os.PathLike, obj: Any) -> None:
         file.write((text + "\n").encode())
 
 
+def read_json(path: Any) -> Any:
+    """What a JSON file says; None if it is not there or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def write_npz(path: str | os.PathLike, /, **arrays: np.ndarray) -> None:
     """Writes a compressed .npz under exactly this name; the keywords name the arrays.
 

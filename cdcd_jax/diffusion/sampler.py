@@ -147,7 +147,7 @@ def time_grid(
     if options.method == "first_hitting":  # times are drawn
         return np.append(np.full(steps, start), 0)
     if options.grid == "cosine":
-        return grids.cosine_grid(_share(schedule), start, steps)
+        return grids.cosine_grid(progress(schedule), start, steps)
     if options.grid == "optimised":
         return _given_times(options, start)
     return grids.uniform_grid(start, steps)
@@ -163,8 +163,11 @@ def _given_times(options: SamplingOptions, start: int) -> np.ndarray:
     return times
 
 
-def _share(schedule: Schedule) -> np.ndarray:
-    """What a grid and a guidance schedule go by: masked, or else replaced, tokens."""
+def progress(schedule: Schedule) -> np.ndarray:
+    """Share of tokens still masked, or else replaced, relative to T's: [T + 1], rising.
+
+    What grids and guidance go by.
+    """
     if schedule.has_mask:
         return grids.masked_share(schedule)
     return schedule.uniform_mass / schedule.uniform_mass[-1]
@@ -198,7 +201,7 @@ def guidance_at(
     options: SamplingOptions, schedule: Schedule, t: jax.Array
 ) -> jax.Array:
     """The guidance scale at time t, in the shape of t."""
-    share = jnp.asarray(_share(schedule), jnp.float32)[t]
+    share = jnp.asarray(progress(schedule), jnp.float32)[t]
     weight = dict(constant=jnp.ones_like(share), rising=1.0 - share, falling=share)
     return 1.0 + (options.guidance_scale - 1.0) * weight[options.guidance_schedule]
 
@@ -325,7 +328,7 @@ def sample(
 
     x = keep_known(x)
     at_start = jnp.sum(x == num_codes, axis=-1)
-    share = _share(schedule)
+    share = progress(schedule)
     hit = jax.random.uniform(key_hit, shape)
 
     def step(x_t: jax.Array, inputs) -> tuple[jax.Array, jax.Array | None]:
@@ -358,7 +361,7 @@ def sample(
 def _steps(options: SamplingOptions, schedule: Schedule, times: np.ndarray) -> _Step:
     """The inputs of the scan."""
     number, start = len(times) - 1, times[0]
-    share = _share(schedule)
+    share = progress(schedule)
     source, target = times[:-1], times[1:]
     left = share[target] / share[start]
     if options.method == "skip":

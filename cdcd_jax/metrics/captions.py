@@ -1,5 +1,6 @@
 """Figures of pictures of two digits: do they show what and where the caption says?"""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from cdcd_jax.data.captioned_digits import ARRANGEMENTS, SIDE, place_corner
 from cdcd_jax.metrics.classifier import PixelClassifier
 from cdcd_jax.metrics.frechet import frechet_distance, spread_rows
+from cdcd_jax.metrics.names import suffix
 
 Decoded = Mapping[str, Any]
 DIGIT = SIDE // 2  # pixels of a digit's side
@@ -120,8 +122,8 @@ def captioned_pixels(
     judge = CaptionJudge(train["images"], condition["digits"], condition["places"])
     held_out, figures = _pixels(test), {}
     real = spread_rows(_pixels(train), len(samples["unguided"]["images"]))
-    for name, decoded in {**samples, "real": test}.items():
-        suffix = "" if name == "unguided" else f"_{name}"
+    for name, decoded in itertools.chain(samples.items(), [("real", test)]):
+        end = suffix(name)
         digits, places, ok = judge.read(np.asarray(decoded["images"]))
         digits_right = np.all(digits == decoded["condition"]["digits"], axis=1)
         places_right = np.all(places == decoded["condition"]["places"], axis=1)
@@ -133,9 +135,9 @@ def captioned_pixels(
             "frechet_distance": frechet_distance(compared, held_out),
         }
         for figure, value in values.items():
-            figures[f"{figure}{suffix}"] = float(value)
-            figures[f"{figure}{suffix}/n"] = len(ok)
-        figures[f"frechet_distance{suffix}/n"] = len(compared)
+            figures[f"{figure}{end}"] = float(value)
+            figures[f"{figure}{end}/n"] = len(ok)
+        figures[f"frechet_distance{end}/n"] = len(compared)
     return figures
 
 

@@ -53,3 +53,22 @@ def relative_spread_within_class(
     classes = np.unique(sample_labels)
     ours = np.mean([spread(samples, sample_labels, c) for c in classes])
     return float(ours / np.mean([spread(real, real_labels, c) for c in classes]))
+
+
+def token_usage(tokens: np.ndarray, num_codes: int) -> dict[str, float]:
+    """How much of a codebook is used, whatever the positions.
+
+    Args:
+        tokens: int [N, L].
+        num_codes: K.
+
+    Returns:
+        token_usage, the share of codes that occur, and token_perplexity, exp of the
+        entropy of their frequencies (K when all are as frequent).
+    """
+    counts = np.bincount(np.ravel(tokens), minlength=num_codes)
+    p = counts[counts > 0] / counts.sum()
+    return {
+        "token_usage": float(np.mean(counts > 0)),
+        "token_perplexity": float(np.exp(-np.sum(p * np.log(p)))),
+    }

@@ -14,6 +14,7 @@ from cdcd_jax.metrics.diversity import (
 )
 from cdcd_jax.metrics.frechet import frechet_distance
 from cdcd_jax.metrics.music import danced_music
+from cdcd_jax.metrics.names import suffix
 from cdcd_jax.metrics.pictures import labelled_pictures
 
 # decoded arrays of a split or of samples: images, condition, ...
@@ -35,12 +36,12 @@ def labelled_pixels(
     """Small images with a label, judged in the space of their pixels in [-1, 1].
 
     Args:
-        samples: 'unguided' and 'guided', each with images and condition['label'].
+        samples: sets by name, each with images and condition['label'].
         train, test: real images and labels.
 
     Returns:
         For unguided samples class_accuracy, frechet_distance (to the test split),
-        copy_rate, spread and spread_within_class; the same with the suffix _guided;
+        copy_rate, spread and spread_within_class; of others with their `suffix`;
         and of real data with the suffix _real (test images as if they were samples;
         the distance of training to test). `<name>/n` is the number of images judged.
     """
@@ -49,7 +50,7 @@ def labelled_pixels(
     classifier = PixelClassifier(real, labels)
     figures: dict[str, float] = {}
 
-    def judge(suffix: str, pixels: np.ndarray, classes: np.ndarray) -> None:
+    def judge(end: str, pixels: np.ndarray, classes: np.ndarray) -> None:
         values = {
             "class_accuracy": classifier.accuracy(pixels, classes),
             "copy_rate": copy_rate(pixels, real, COPY_THRESHOLD),
@@ -58,16 +59,16 @@ def labelled_pixels(
                 pixels, classes, real, labels
             ),
             "frechet_distance": frechet_distance(
-                real if suffix == "_real" else pixels, held_out
+                real if end == "_real" else pixels, held_out
             ),
         }
         for name, value in values.items():
-            figures[f"{name}{suffix}"] = value
-            figures[f"{name}{suffix}/n"] = len(pixels)
+            figures[f"{name}{end}"] = value
+            figures[f"{name}{end}/n"] = len(pixels)
 
-    for name, suffix in (("unguided", ""), ("guided", "_guided")):
-        decoded = samples[name]
-        judge(suffix, _pixels(decoded), np.asarray(decoded["condition"]["label"]))
+    for name, decoded in samples.items():
+        classes = np.asarray(decoded["condition"]["label"])
+        judge(suffix(name), _pixels(decoded), classes)
     judge("_real", held_out, np.asarray(test["condition"]["label"]))
     figures["frechet_distance_real/n"] = len(real)
     return figures

@@ -9,6 +9,7 @@ import numpy as np
 
 from cdcd_jax.errors import InputError
 from cdcd_jax.metrics import beats
+from cdcd_jax.metrics.names import suffix
 
 Decoded = Mapping[str, Any]
 TEMPO_TOLERANCE = 0.04  # of the true tempo
@@ -154,7 +155,7 @@ def danced_music(
     """Music drawn for dances: on the beat, in tempo, in the genre?
 
     Args:
-        samples: 'unguided' and 'guided', each with audio float32 [N, S], sample_rate,
+        samples: sets by name, each with audio float32 [N, S], sample_rate,
             condition and `truth`: the decoded held-out records that the rows were drawn
             for, in the same order. Conditions that are judged where there are such:
             genre [N], beats [N, n], tempo [N, 1].
@@ -164,8 +165,8 @@ def danced_music(
         beat_f1_70ms, beat_{hit,coverage}_{cdcd,loris}, tempo_accuracy and
         genre_accuracy of unguided samples; <name>_shuffled is the beats' score against
         another dance's truth (`partners`), and of genres the mean over all pairs of
-        different rows. All again with the suffix _guided, and with _real of held-out
-        records against themselves (test['truth'], where there is such).
+        different rows. All again for other sets with their suffix, and with _real of
+        held-out records against themselves (test['truth'], where there is such).
         `<name>/n` is the number of clips judged.
 
     Raises:
@@ -176,26 +177,28 @@ def danced_music(
         judge = GenreClassifier(
             train["audio"], np.asarray(train["condition"]["genre"]), _rate(train)
         )
-    known: dict[int, Heard] = {}
+    known: list[tuple[Decoded, Heard]] = []
 
-    def heard(decoded: Decoded) -> Heard:
-        """Each array of audio is listened to once."""
-        key = id(decoded["audio"])
-        if key not in known:
-            known[key] = listen(decoded)
-        return known[key]
+    def heard(truth: Decoded) -> Heard:
+        """What all sets share is listened to once."""
+        for decoded, found in known:
+            if decoded["audio"] is truth["audio"]:
+                return found
+        known.append((truth, listen(truth)))
+        return known[-1][1]
 
     figures: dict[str, float] = {}
-    for name, suffix in (("unguided", ""), ("guided", "_guided"), ("real", "_real")):
-        decoded = test if name == "real" else samples[name]
-        truth = test.get("truth", test) if name == "real" else _truth(decoded, name)
-        values = _beat_figures(heard(decoded), _asked(heard(truth), truth), truth)
+    for name, decoded in itertools.chain(samples.items(), [("real", test)]):
+        end, is_real = suffix(name), name == "real"
+        truth = test.get("truth", test) if is_real else _truth(decoded, name)
+        own = heard(decoded) if is_real else listen(decoded)
+        values = _beat_figures(own, _asked(heard(truth), truth), truth)
         if judge:
             found = judge.predict(decoded["audio"])
             values |= _genre_figures(found, np.asarray(truth["condition"]["genre"]))
         for figure, (value, number) in values.items():
-            figures[f"{figure}{suffix}"] = value
-            figures[f"{figure}{suffix}/n"] = number
+            figures[f"{figure}{end}"] = value
+            figures[f"{figure}{end}/n"] = number
     return figures
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from cdcd_jax.metrics.frechet import frechet_distance, spread_rows
+from cdcd_jax.metrics.names import suffix
 
 Decoded = Mapping[str, Any]
 EPOCHS, BATCH, PEAK_RATE, WIDTH = 4, 128, 4e-3, 40
@@ -179,14 +180,14 @@ def labelled_pictures(
     _, real = judge.read(spread_rows(np.asarray(train["images"]), number))
     figures: dict[str, float] = {}
     for name, decoded in samples.items():
-        suffix = "" if name == "unguided" else f"_{name}"
+        end = suffix(name)
         found, features = judge.read(decoded["images"])
         correct = np.mean(found == np.asarray(decoded["condition"]["label"]))
         figures |= {
-            f"class_accuracy{suffix}": float(correct),
-            f"class_accuracy{suffix}/n": len(found),
-            f"frechet_distance{suffix}": frechet_distance(features, held_out),
-            f"frechet_distance{suffix}/n": len(found),
+            f"class_accuracy{end}": float(correct),
+            f"class_accuracy{end}/n": len(found),
+            f"frechet_distance{end}": frechet_distance(features, held_out),
+            f"frechet_distance{end}/n": len(found),
         }
     return figures | {
         "class_accuracy_real": float(right),

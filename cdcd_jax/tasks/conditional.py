@@ -5,7 +5,7 @@ Settings are read by key, so that a plain dict serves where ml_collections is ab
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ from cdcd_jax.networks import conditioners
 from cdcd_jax.networks.attention import IMPLEMENTATIONS
 from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
 from cdcd_jax.networks.partition import constrain, parts
+from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.contrast import Contrast, Network, choose
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch
 
@@ -232,14 +233,17 @@ class ConditionalTask:
         """Figures of §10 of the design.
 
         Args:
-            batches: 'test', a list of batches that covers the split once; and where
-                `eval.figures` judges them, 'judged', {'train', 'test'} whole with
+            batches: 'test', a list of batches that covers the split once; 'bound', what
+                `bound` says of them, if that is known; and where `eval.figures`
+                judges them, 'judged', {'train', 'test'} whole with
                 their media, and 'samples', name -> {tokens, media, condition, ...}.
 
         Returns:
             name -> number, and `<name>/n` beside each estimate.
         """
-        figures = self._bits_per_token(params, batches["test"], key)
+        found = batches.get("bound") or self.bound(params, batches["test"], key)
+        figures = held_out.figures(found, self.schedule)
+        figures |= self._information(params, batches["test"], key)
         judge = metric_figures.FIGURES[self.settings["eval"]["figures"]]
         if "judged" not in batches:
             return figures
@@ -306,10 +310,10 @@ class ConditionalTask:
 
         return Network(features, head, params["network"]["logits"])
 
-    def _bound(self, params, tokens, condition, t, key) -> jax.Array:
+    def _bound(self, params, tokens, condition, t, key, null) -> jax.Array:
         """T x the bound's term at time t of each example, nats, [B]."""
         x_t = sample_x_t(key, tokens, t, self.schedule)
-        drop = jnp.zeros(tokens.shape[0], bool)
+        drop = jnp.broadcast_to(null, tokens.shape[0])
         network = self._bind(params)
         features = network.features(x_t, t, condition, drop)
         tr, z = self.contrast.jumps.at(t - 1), tokens[..., None]
@@ -317,32 +321,36 @@ class ConditionalTask:
         kl = objective.posterior_kl(z, x_t, score, tr, self.num_codes)
         return constrain(self.schedule.timesteps * jnp.sum(kl, axis=(1, 2)), None)
 
-    def _bits_per_token(self, params, batches, key) -> dict[str, float]:
-        """The bound with `eval.bound_samples` stratified times an example."""
-        repeats, per_example = self.settings["eval"]["bound_samples"], []
-        timesteps = self.schedule.timesteps
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        for i, batch in enumerate(batches):
-            size = len(batch["tokens"])
-            offset = (
-                np.arange(repeats)[:, None] + rng.random((repeats, size))
-            ) / repeats
-            times = 1 + np.minimum(np.floor(offset * timesteps), timesteps - 1)
-            terms = [
-                self._bound_batch(
-                    params,
-                    batch["tokens"],
-                    batch["condition"],
-                    np.asarray(t, np.int32),
-                    jax.random.fold_in(jax.random.fold_in(key, i), r),
-                )
-                for r, t in enumerate(times)
-            ]
-            per_example.append(np.mean(jax.device_get(terms), axis=0))
-        nats = np.concatenate(per_example) / self.length
-        bits = (nats + schedule.prior_term(self.schedule)) / np.log(2)
-        return {
-            "bits_per_token": float(np.mean(bits)),
-            "bits_per_token/n": len(bits),
-            "bits_per_token/standard_error": float(np.std(bits) / np.sqrt(len(bits))),
-        }
+    def bound(
+        self, params: Params, batches: Sequence[Batch], key: jax.Array
+    ) -> held_out.Bound:
+        """The bound's terms of a split at `eval.bound_samples` times an example."""
+        times = self.settings["eval"]["bound_samples"], self.schedule.timesteps
+        return held_out.bound(self._term(params), batches, key, *times)
+
+    def _term(self, params: Params) -> held_out.Term:
+        return lambda tokens, condition, t, key, null=False: self._bound_batch(
+            params, tokens, condition, t, key, null
+        )
+
+    def _information(
+        self, params: Params, batches: Sequence[Batch], key: jax.Array
+    ) -> dict[str, float]:
+        """A bound on the mutual information, where the objective is one.
+
+        With path 'shared' candidates share the positive's noise: no bound.
+        """
+        settings = self.settings["contrastive"]
+        number = settings["num_negatives"]
+        if settings["path"] != "parallel" or not settings["weight"] or not number:
+            return {}
+        return held_out.information(
+            self._term(params),
+            batches,
+            key,
+            repeats=self.settings["eval"]["bound_samples"],
+            timesteps=self.schedule.timesteps,
+            number=number,
+            temperature=settings["temperature"],
+            ratio=settings["critic"] == "ratio",
+        )

@@ -1,0 +1,2 @@
+def write_page(path, title, figures, config, sheets, sounds, points):
+    pass

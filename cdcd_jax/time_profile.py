@@ -1,0 +1,86 @@
+"""What --mode=evaluate finds of a model's loss by time, for grids that are optimised.
+
+`<workdir>/time_profile.json` has it; `sampling.grid = "optimised"` takes the best grid
+of `sampling.steps` from there.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cdcd_jax import report
+from cdcd_jax.diffusion import grids, sampler
+from cdcd_jax.diffusion.sampler import SamplingOptions
+from cdcd_jax.diffusion.schedule import Schedule
+from cdcd_jax.errors import InputError
+
+NAME = "time_profile.json"
+
+
+def write_profile(workdir: pathlib.Path, step: int, loss: np.ndarray) -> None:
+    """Writes h(t), nats of a token that is drawn at time t, [T]."""
+    profile = {"step": step, "nats_by_time": np.asarray(loss).tolist()}
+    report.write_json(workdir / NAME, profile)
+
+
+def read_profile(workdir: pathlib.Path, schedule: Schedule) -> np.ndarray:
+    """h(t) of t = 1..T, [T].
+
+    Raises:
+        InputError: none there, damaged, or of another T.
+    """
+    path = workdir / NAME
+    try:
+        loss = np.array(json.loads(path.read_text())["nats_by_time"], np.float64)
+        fits = loss.shape == (schedule.timesteps,) and bool(np.all(np.isfinite(loss)))
+        found = f"{len(loss)} numbers" if loss.ndim == 1 else "something else"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fits, found = False, f"no profile ({error})"
+    if not fits:
+        raise InputError(
+            f"Found {found} in {path}; expected the loss at {schedule.timesteps} "
+            "times, for sampling.grid = 'optimised'. Make it with --mode=evaluate, or "
+            "choose another sampling.grid."
+        )
+    return loss
+
+
+def options_of(
+    settings: Mapping[str, Any],
+    schedule: Schedule,
+    workdir: pathlib.Path,
+    **changes: Any,
+) -> SamplingOptions:
+    """Of `config.sampling` with changes; an optimised grid with its times.
+
+    Raises:
+        InputError: no profile where one is needed.
+        ValueError: options that cannot be.
+    """
+    options = SamplingOptions.of(settings, **changes)
+    return with_times(options, schedule, workdir)
+
+
+def with_times(
+    options: SamplingOptions,
+    schedule: Schedule,
+    workdir: pathlib.Path,
+    start: int | None = None,
+) -> SamplingOptions:
+    """The options with the times of an optimised grid, from `start` (T) on.
+
+    Raises:
+        InputError: no profile where one is needed.
+        ValueError: options that cannot be.
+    """
+    if options.grid != "optimised":
+        return options
+    plain = dataclasses.replace(options, grid="uniform")
+    first = int(sampler.time_grid(plain, schedule, start)[0])
+    loss, share = read_profile(workdir, schedule), sampler.progress(schedule)
+    times = grids.optimised_grid(loss, share, first, options.steps)
+    return dataclasses.replace(options, times=tuple(map(int, times)))
