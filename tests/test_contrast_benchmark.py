@@ -10,6 +10,7 @@ BENCHMARKS = pathlib.Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import contrast  # noqa: E402
+import variants  # noqa: E402
 
 
 def test_table() -> None:
@@ -46,11 +47,11 @@ def test_stages_of_another_work_directory(tmp_path: pathlib.Path) -> None:
     (shared / "records").mkdir(parents=True)
     (shared / "records" / "dataset.json").write_text("{}")
     for _ in range(2):  # a second time finds them
-        contrast.link_stages(workdir, shared, ["records"])
+        variants.link_stages(workdir, shared, ["records"])
         assert (workdir / "records").is_symlink()
         assert (workdir / "records" / "dataset.json").read_text() == "{}"
     with pytest.raises(SystemExit, match=r"no .*tokenizer; expected.*--shared"):
-        contrast.link_stages(workdir, shared, ["records", "tokenizer"])
+        variants.link_stages(workdir, shared, ["records", "tokenizer"])
 
 
 def test_an_unknown_variant(tmp_path: pathlib.Path) -> None:
