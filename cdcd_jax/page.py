@@ -1,2 +1,0 @@
-def write_page(path, title, figures, config, sheets, sounds, points):
-    pass
