@@ -3,12 +3,7 @@
 The page is one HTML file that needs nothing beside it: pictures and sounds lie in it.
 """
 
-import base64
-import html
-import io
-import os
 import sys
-import wave
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,24 +14,13 @@ from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.records import RecordSource, check_shards
 from cdcd_jax.data.vocabulary import open_vocabulary
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.report import format_table, image_grid, write_png
+from cdcd_jax.page import document, picture, safe, sound
+from cdcd_jax.report import format_table, image_grid, write_png, write_text
 from cdcd_jax.tokenizers import open_tokenizer
 
 PAGE_NAME, SHEET_NAME = "index.html", "contact_sheet.png"
 MAX_COUNTED = 4096  # records of a split whose tokens are counted
 _SHOWN_VALUES = 16  # of an array; longer ones are summed up
-
-_STYLE = """
-body { font: 15px/1.4 system-ui, sans-serif; margin: 2em; color: #222 }
-pre { background: #f4f4f4; padding: 1em; overflow-x: auto }
-main { display: flex; flex-wrap: wrap; gap: 1em }
-figure { margin: 0; padding: .6em; border: 1px solid #ddd; max-width: 22em }
-img { image-rendering: pixelated; min-width: 8em; max-width: 100%; display: block }
-audio { width: 100%; min-width: 18em }
-figcaption { font-size: 12px; overflow-wrap: anywhere }
-dt { font-weight: 600; float: left; clear: left; margin-right: .5em }
-dd { margin: 0 }
-"""
 
 
 def inspect(
@@ -84,24 +68,17 @@ def inspect(
         indices = spread(count, number)
         figures, pictures = _show(card, split, indices, tokenizer, vocabularies)
         sections.append(
-            f"<h2>{_safe(split)}: {len(indices)} of {count} records</h2>"
-            f"<main>{''.join(figures)}</main>"
+            f"<h2>{safe(split)}: {len(indices)} of {count} records</h2>"
+            f"<div class='row'>{''.join(figures)}</div>"
         )
         sheet = pictures if sheet is None else sheet
     if sheet is not None:
         columns = 1 if sheet.shape[2] > 4 * sheet.shape[1] else 8
         scale = max(1, 64 // max(sheet.shape[1:3]))
         write_png(outdir / SHEET_NAME, image_grid(sheet, columns, scale))
-    title = _safe(f"{card.name}: {card.num_tokens} tokens of {card.num_codes} codes")
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style><h1>{title}</h1><pre>{_safe(summary)}</pre>"
-        f"{''.join(sections)}</html>\n"
-    )
+    title = f"{card.name}: {card.num_tokens} tokens of {card.num_codes} codes"
     path = outdir / PAGE_NAME
-    temporary = path.with_name(PAGE_NAME + ".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, document(title, f"<pre>{safe(summary)}</pre>{''.join(sections)}"))
     print(f"Wrote {path} and {outdir / SHEET_NAME}")
     return path
 
@@ -241,7 +218,7 @@ def _show(
         from cdcd_jax.sound import spectrogram
 
         rate = tokenizer.sample_rate
-        pictures = np.stack([spectrogram(sound, rate) for sound in sounds])
+        pictures = np.stack([spectrogram(audio, rate) for audio in sounds])
     else:
         pictures = token_pictures(tokens, card.grid)
     table = source.negatives() if card.splits[split].negatives else None
@@ -254,13 +231,13 @@ def _show(
         if table is not None:
             others = ", ".join(map(str, table[index, :8]))
             told["negatives"] = others + (", ..." if table.shape[1] > 8 else "")
-        media = f'<img alt="record {index}" src="{_png(pictures[row])}">'
+        media = picture(pictures[row], f"record {index}")
         if sounds is not None:
-            media += f'<audio controls src="{_wav(sounds[row], rate)}"></audio>'
+            media += sound(sounds[row], rate)
         terms = "".join(
-            f"<dt>{_safe(k)}</dt><dd>{_safe(v)}</dd>" for k, v in told.items()
+            f"<dt>{safe(k)}</dt><dd>{safe(v)}</dd>" for k, v in told.items()
         )
-        key = _safe(source.key(index))
+        key = safe(source.key(index))
         figures.append(
             f"<figure>{media}<figcaption>{index}: {key}<dl>{terms}</dl></figcaption>"
             "</figure>"
@@ -285,32 +262,6 @@ def token_pictures(tokens: np.ndarray, grid: Sequence[int]) -> np.ndarray:
         rest = shape[0] * width - length
         cells = np.pad(cells, ((0, 0), (0, rest), (0, 0)), constant_values=255)
     return cells.reshape(count, *shape, 3)
-
-
-def _png(image: np.ndarray) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
-    return _data_uri("image/png", file.getvalue())
-
-
-def _wav(sound: np.ndarray, rate: int) -> str:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(rate)
-        out.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
-    return _data_uri("audio/wav", file.getvalue())
-
-
-def _data_uri(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _safe(text: str) -> str:
-    return html.escape(str(text))
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -38,10 +38,19 @@ def as_path(path: str | os.PathLike) -> Any:
 
 
 def write_json(path: str | os.PathLike, obj: Any) -> None:
-    """Writes indented strict JSON; numpy numbers are numbers, non-finite ones null."""
-    text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    """Writes `json_text` of an object and a newline."""
+    write_text(path, json_text(obj) + "\n")
+
+
+def json_text(obj: Any) -> str:
+    """Indented strict JSON; numpy numbers are numbers, non-finite ones null."""
+    return json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes text as UTF-8."""
     with _atomically(path) as file:
-        file.write((text + "\n").encode())
+        file.write(text.encode())
 
 
 def read_json(path: Any) -> Any:
@@ -73,12 +82,19 @@ def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
 
     Raises: InputError for another shape or type.
     """
+    data = png_bytes(image)
+    with _atomically(path, sync=False) as file:  # a picture can be drawn again
+        file.write(data)
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """A png file of a picture; see `write_png`."""
     from PIL import Image
 
     _check_pictures(image, 3, (1, 3, 4))
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    with _atomically(path, sync=False) as file:  # a picture can be drawn again
-        picture.save(file, format="PNG")
+    picture, file = image[..., 0] if image.shape[-1] == 1 else image, io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return file.getvalue()
 
 
 def image_grid(

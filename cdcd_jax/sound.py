@@ -1,5 +1,6 @@
 """Waveforms as files to hear and pictures to look at, for reports."""
 
+import io
 import os
 import pathlib
 
@@ -29,18 +30,25 @@ def write_wav(path: str | os.PathLike, audio: np.ndarray, rate: int) -> int:
     Raises:
         InputError: another shape, no samples, or values that are not finite.
     """
-    import soundfile
-
-    audio, path = _checked(audio), pathlib.Path(path)
-    # 32767 steps on both sides: 1 and -1 are equally far from 0
-    samples = np.rint(np.clip(audio, -1.0, 1.0) * 32767).astype(np.int16)
+    data, path = wav_bytes(audio, rate), pathlib.Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        soundfile.write(partial, samples, rate, subtype="PCM_16", format="WAV")
+        partial.write_bytes(data)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return int(np.count_nonzero(np.abs(audio) > 1.0))
+
+
+def wav_bytes(audio: np.ndarray, rate: int) -> bytes:
+    """A mono wav file of 16 bits; see `write_wav`."""
+    import soundfile
+
+    # 32767 steps on both sides: 1 and -1 are equally far from 0
+    samples = np.rint(np.clip(_checked(audio), -1.0, 1.0) * 32767).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, subtype="PCM_16", format="WAV")
+    return file.getvalue()
 
 
 def spectrogram(
