@@ -19,7 +19,8 @@ import numpy as np
 from cdcd_jax import hosts, report
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
-from cdcd_jax.tasks.drawing import rows_of_an_example
+from cdcd_jax.ranges import check_ranges
+from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
 from cdcd_jax.time_profile import options_of
 
 FOLDER = "evaluation"
@@ -39,6 +40,11 @@ class DrawnSet:
         """Network evaluations, and rows of each for one sample."""
         rows = rows_of_an_example(self.options)
         return {"evaluations": self.options.steps, "rows": rows}
+
+    @property
+    def said(self) -> str:
+        """The cost in words."""
+        return said_cost(self.options.steps, rows_of_an_example(self.options))
 
 
 def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list:
@@ -61,9 +67,10 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
     sets = []
     for name, changes, point in asked:
         try:
+            check_ranges({"sampling": {**sampling, **changes}})
             options = options_of(sampling, task.schedule, workdir, **changes)
             task.check_sampling(options)
-        except ValueError as error:
+        except (ValueError, UsageError) as error:
             raise UsageError(f"eval.sweep at {name}: {error}") from None
         sets.append(DrawnSet(name, options, point))
     return sets

@@ -146,10 +146,9 @@ def _sampled(
             figures |= {f"{k}{suffix(name)}": v for k, v in usage.items()}
     if hosts.is_main():
         _write_page(workdir, config, figures, sets, samples)
-    return figures, (
-        f"sampling {sampled - began:.1f} s ({fresh} samples drawn, others there "
-        f"before), evaluation {time.perf_counter() - sampled:.1f} s"
-    )
+    judged = time.perf_counter() - sampled
+    drew = f"bound and {fresh} samples {sampled - began:.1f} s"
+    return figures, f"{drew}, evaluation {judged:.1f} s"
 
 
 def _draw_sets(
@@ -186,9 +185,8 @@ def _draw_sets(
         )
         fresh += new
         if hosts.is_main():
-            cost = "{evaluations} evaluations of {rows} rows".format(**part.cost)
-            took = f"{new} samples in {time.perf_counter() - began:.1f} s, {cost}"
-            print(f"{part.name}: {took}", file=sys.stderr)
+            took = f"{new} samples in {time.perf_counter() - began:.1f} s"
+            print(f"{part.name}: {took}, {part.said}", file=sys.stderr)
         if not part.swept:
             outputs, shown = dict(samples[part.name]), {**drawn_for, **told.texts}
             outputs = {k: v for k, v in outputs.items() if k not in known}
@@ -310,10 +308,24 @@ def _reconstructed(
 
 
 def _print(figures: Mapping[str, float], title: str) -> None:
+    """A line a figure, and of a sweep a table with a line a point."""
+    points: dict[str, dict[str, str]] = {}
+    for name, value in figures.items():
+        figure, _, point = name.partition("@")
+        if point and "/" not in point:
+            points.setdefault(point, {})[figure] = f"{value:.4g}"
     shown = {
         name: f"{value:.4g}"
         + (f"  (n = {figures[name + '/n']})" if name + "/n" in figures else "")
         for name, value in figures.items()
-        if not name.endswith("/n") and name != "step"
+        if not name.endswith("/n") and name != "step" and "@" not in name
     }
     print(f"evaluation of {title}\n{report.format_table(shown)}")
+    if points:
+        columns = list(dict.fromkeys(itertools.chain(*points.values())))
+        rows = [["point", *columns]]
+        rows += [[p, *(v.get(c, "") for c in columns)] for p, v in points.items()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = zip(row[1:], widths[1:], strict=True)
+            print(row[0].ljust(widths[0]), *(c.rjust(w) for c, w in cells), sep="  ")

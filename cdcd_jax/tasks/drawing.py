@@ -34,6 +34,12 @@ def rows_of_an_example(options: SamplingOptions, edit: Edit = NO_EDIT) -> int:
     return 1 + (options.guidance_scale != 1.0) + (edit.toward is not None)
 
 
+def said_cost(evaluations: int, rows: int) -> str:
+    """What a sample costs, in words."""
+    plural = "" if rows == 1 else "s"
+    return f"{evaluations} network evaluations of {rows} row{plural} a sample"
+
+
 def draw_batch(
     network: ConditionalDenoiser,
     schedule: Schedule,
