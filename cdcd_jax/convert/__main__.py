@@ -35,6 +35,7 @@ FAMILIES = {
     "jukebox": "the VQ-VAE of Jukebox",
     "clip": "the text tower of CLIP",
     "lpips": "VGG16 and the linear weights of LPIPS",
+    "inception": "Inception v3 of the FID",
     "vqdiffusion": "whole image models of VQ-Diffusion and CDCD",
     "cdcd": "whole models of CDCD: dance to music, and images",
 }
