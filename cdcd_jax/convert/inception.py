@@ -8,13 +8,11 @@ out, since nothing here asks for it.
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cdcd_jax.convert.files import Converted, Tensors, check_tensors, read_tensors
 from cdcd_jax.errors import InputError
-from cdcd_jax.networks.inception import CLASSES, FEATURES, Inception
+from cdcd_jax.networks.inception import CLASSES, FEATURES, parameter_shapes
 
 OPTIONS: dict[str, Any] = {}
 EPSILON = 1e-3  # of the batch norms
@@ -34,7 +32,7 @@ def convert(path: str, options: Mapping[str, Any]) -> Converted:
     """
     del options
     state = read_tensors(path, ("state_dict",), drop=r"\.num_batches_tracked$")
-    tree = expected_params()
+    tree = parameter_shapes()
     check_tensors(state, shapes(tree), f"{path} as Inception v3 of the FID")
     negative = [n for n, v in state.items() if n.endswith("_var") and np.min(v) < 0]
     if negative:
@@ -43,12 +41,6 @@ def convert(path: str, options: Mapping[str, Any]) -> Converted:
             "in a batch norm. Copy or download the file anew, it may be damaged."
         )
     return Converted(dict(task="inception"), _params(state, tree))
-
-
-def expected_params() -> dict[str, Any]:
-    """The shapes of an `Inception`'s parameters."""
-    images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
-    return jax.eval_shape(Inception().init, jax.random.key(0), images)["params"]
 
 
 def shapes(tree: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[int, ...]]:

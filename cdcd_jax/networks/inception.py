@@ -7,6 +7,7 @@ which the batch norms are part of the convolutions.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -51,6 +52,12 @@ class Inception(nn.Module):
         x = Mixed(_mixed_7, 1, name="Mixed_7c")(x)
         features = jnp.mean(x, (1, 2))
         return features, nn.Dense(CLASSES, use_bias=False, name="fc")(features)
+
+
+def parameter_shapes() -> dict[str, Any]:
+    """The shapes of an `Inception`'s parameters, as `jax.eval_shape` gives them."""
+    images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
+    return jax.eval_shape(Inception().init, jax.random.key(0), images)["params"]
 
 
 class Mixed(nn.Module):

@@ -13,7 +13,7 @@ from cdcd_jax.checkpoint import load_parts
 from cdcd_jax.convert import inception
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.errors import InputError
-from cdcd_jax.networks.inception import SIDE, Inception, resize
+from cdcd_jax.networks.inception import SIDE, Inception, parameter_shapes, resize
 
 EXTRACT = pathlib.Path(__file__).resolve().parents[1] / "golden" / "features.npz"
 
@@ -66,7 +66,7 @@ def test_one_channel_is_grey() -> None:
 
 
 def test_layout_of_the_file(layout: dict) -> None:
-    expected = inception.shapes(inception.expected_params())
+    expected = inception.shapes(parameter_shapes())
     assert {n: tuple(s) for n, s in layout.items()} == expected
     assert len(layout) == 472
 
@@ -95,5 +95,5 @@ def test_through_a_work_directory(tmp_path: pathlib.Path, layout: dict) -> None:
     assert json.loads((tmp_path / "out/config.json").read_text()) == dict(
         task="inception"
     )
-    params = load_parts(tmp_path / "out", inception.expected_params(), {})[1]
+    params = load_parts(tmp_path / "out", parameter_shapes(), {})[1]
     np.testing.assert_array_equal(params["fc"]["kernel"].T, state["fc.weight"])
