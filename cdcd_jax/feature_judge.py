@@ -7,6 +7,7 @@ figures = judge.figures({"unguided": {"images": images}}, {"images": real})
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -138,7 +139,7 @@ def _read(path: Any) -> Statistics | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 

@@ -132,10 +132,14 @@ def test_real_statistics_are_kept(judge, tmp_path: pathlib.Path) -> None:
     judge("2").figures(SAMPLES, REAL)
     judge().figures(SAMPLES, shown(40, 3))
     assert len(list((tmp_path / "kept").iterdir())) == 3
-    path.write_bytes(path.read_bytes()[:-30])
-    third = judge()
-    assert third.figures(SAMPLES, REAL) == figures
-    assert third.readers.inception.read == 25 + 30 + 40
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes(255 - b for b in whole[middle : middle + 40])
+    for damaged in (whole[:-30], b"", flipped + whole[middle + 40 :]):
+        path.write_bytes(damaged)
+        third = judge()
+        assert third.figures(SAMPLES, REAL) == figures
+        assert third.readers.inception.read == 25 + 30 + 40
     without = judge(cache=None)
     assert without.figures(SAMPLES, REAL) == figures
     assert without.readers.inception.read == 25 + 30 + 40
