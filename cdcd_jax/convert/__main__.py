@@ -34,7 +34,9 @@ FAMILIES = {
     "ithq": "the image codec of VQ-Diffusion's ITHQ models",
     "jukebox": "the VQ-VAE of Jukebox",
     "clip": "the text tower of CLIP",
+    "clip_score": "both towers of CLIP, for the CLIPScore",
     "lpips": "VGG16 and the linear weights of LPIPS",
+    "inception": "Inception v3 of the FID",
     "vqdiffusion": "whole image models of VQ-Diffusion and CDCD",
     "cdcd": "whole models of CDCD: dance to music, and images",
 }

@@ -3,8 +3,9 @@
 OpenAI: ViT-B-32.pt and its like, a TorchScript archive; also a tower inside of another
 checkpoint, such as VQ-Diffusion's `transformer.condition_emb.`. Hugging Face:
 model.safetensors or pytorch_model.bin of a CLIPModel, CLIPTextModel or
-CLIPTextModelWithProjection. The image tower is left out. A head has 64 features and the
-activation is QuickGELU, as in all of OpenAI's models.
+CLIPTextModelWithProjection. The image tower is left out (`convert.clip_score` has
+both). A head has 64 features and the activation is QuickGELU, as in all of OpenAI's
+models.
 """
 
 import json
@@ -40,6 +41,79 @@ _PRODUCTS = (
 _QKV = ("query", "key", "value")
 
 
+class Blocks:
+    """How a file names the arrays of a tower's blocks, which both towers have alike."""
+
+    def __init__(self, start: str, hugging_face: bool) -> None:
+        """Args: start: of the blocks' names; hugging_face: or OpenAI's."""
+        self.start, self.hugging_face = start, hugging_face
+
+    def count(self, names: Mapping[str, Any]) -> int:
+        """How many blocks have a name."""
+        numbers = {re.match(re.escape(self.start) + r"\.(\d+)\.", n) for n in names}
+        return len({number[1] for number in numbers if number})
+
+    def shapes(self, width: int, layers: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of all arrays of the blocks by the file's name."""
+        out: dict[str, tuple[int, ...]] = {}
+        for block in range(layers):
+            qkv = self._qkv(block)
+            for name in qkv:
+                out[f"{name}weight"] = (3 * width // len(qkv), width)
+                out[f"{name}bias"] = (3 * width // len(qkv),)
+            for ours, name in self._named(block, _PRODUCTS):
+                wide = {"hidden": (4, 1), "out": (1, 4)}.get(ours, (1, 1))
+                out[f"{name}.weight"] = (wide[0] * width, wide[1] * width)
+                out[f"{name}.bias"] = (wide[0] * width,)
+            for _, name in self._named(block, _NORMS):
+                out |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+        return out
+
+    def params(self, state: Mapping[str, np.ndarray], layers: int) -> dict[str, Any]:
+        """Our parameters of the blocks from arrays of these shapes."""
+        params: dict[str, Any] = {}
+        for i in range(layers):
+            weight, bias = (
+                np.split(np.concatenate([state[f"{n}{part}"] for n in self._qkv(i)]), 3)
+                for part in ("weight", "bias")
+            )
+            params[f"block_{i}"] = {
+                **{ours: norm(state, name) for ours, name in self._named(i, _NORMS)},
+                **{
+                    ours: {
+                        "kernel": state[f"{name}.weight"].T,
+                        "bias": state[f"{name}.bias"],
+                    }
+                    for ours, name in self._named(i, _PRODUCTS)
+                },
+                **{
+                    ours: {"kernel": weight[j].T, "bias": bias[j]}
+                    for j, ours in enumerate(_QKV)
+                },
+            }
+        return params
+
+    def _named(self, block: int, parts: tuple) -> list[tuple[str, str]]:
+        """(our name, the file's name) of parts of a block."""
+        place = 2 if self.hugging_face else 1
+        return [(names[0], f"{self.start}.{block}.{names[place]}") for names in parts]
+
+    def _qkv(self, block: int) -> list[str]:
+        """Names of the products that give query, key and value: three, or one of all.
+
+        An array is this, then weight or bias.
+        """
+        if self.hugging_face:
+            start = f"{self.start}.{block}.self_attn"
+            return [f"{start}.{part}_proj." for part in "qkv"]
+        return [f"{self.start}.{block}.attn.in_proj_"]
+
+
+def norm(state: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Our parameters of a layer norm."""
+    return {"scale": state[f"{name}.weight"], "bias": state[f"{name}.bias"]}
+
+
 class Style:
     """How a file names its arrays."""
 
@@ -63,12 +137,13 @@ class Style:
         if self.hugging_face:
             self.tokens = f"embeddings.{_TOKENS}"
             self.positions = "embeddings.position_embedding.weight"
-            self.blocks, self.last_norm = "encoder.layers", "final_layer_norm"
+            blocks, self.last_norm = "encoder.layers", "final_layer_norm"
             self.projection = "text_projection.weight"
         else:
             self.tokens, self.positions = _TOKENS, "positional_embedding"
-            self.blocks, self.last_norm = "transformer.resblocks", "ln_final"
+            blocks, self.last_norm = "transformer.resblocks", "ln_final"
             self.projection = "text_projection"
+        self.blocks = Blocks(blocks, self.hugging_face)
 
     def strip(self, state: Tensors) -> Tensors:
         """The arrays of the text tower, names without the prefix.
@@ -84,27 +159,6 @@ class Style:
                 out[short] = value
         out.pop("embeddings.position_ids", None)
         return out
-
-    def norms(self, block: int) -> list[tuple[str, str]]:
-        """(our name, the file's name) of a block's norms."""
-        return [(n[0], self._name(block, n)) for n in _NORMS]
-
-    def products(self, block: int) -> list[tuple[str, str]]:
-        """(our name, the file's name) of a block's products but those of `qkv`."""
-        return [(n[0], self._name(block, n)) for n in _PRODUCTS]
-
-    def _name(self, block: int, names: tuple[str, str, str]) -> str:
-        return f"{self.blocks}.{block}.{names[2 if self.hugging_face else 1]}"
-
-    def qkv(self, block: int) -> list[str]:
-        """Names of the products that give query, key and value: three, or one of all.
-
-        An array is this and a dot (three) or an underscore (one), then weight or bias.
-        """
-        if self.hugging_face:
-            start = f"{self.blocks}.{block}.self_attn"
-            return [f"{start}.{part}_proj." for part in "qkv"]
-        return [f"{self.blocks}.{block}.attn.in_proj_"]
 
 
 def convert(path: str, options: Mapping[str, Any]) -> Converted:
@@ -142,7 +196,6 @@ def find_sizes(state: Mapping[str, np.ndarray], style: Style) -> dict[str, int]:
                 "CLIP's text tower has; the file is partial or foreign: fetch it again."
             )
     vocabulary, width = state[style.tokens].shape
-    numbers = {re.match(re.escape(style.blocks) + r"\.(\d+)\.", name) for name in state}
     projection = state.get(style.projection, np.zeros(()))
     # OpenAI's is multiplied from the right
     axis = 0 if style.hugging_face else -1
@@ -150,7 +203,7 @@ def find_sizes(state: Mapping[str, np.ndarray], style: Style) -> dict[str, int]:
         vocabulary=vocabulary,
         length=len(state[style.positions]),
         width=width,
-        layers=len({number[1] for number in numbers if number}),
+        layers=style.blocks.count(state),
         heads=max(1, width // HEAD_SIZE),
         projection=projection.shape[axis] if projection.ndim else 0,
     )
@@ -162,20 +215,10 @@ def shapes(sizes: Mapping[str, int], style: Style) -> dict[str, tuple[int, ...]]
     out = {
         style.tokens: (sizes["vocabulary"], width),
         style.positions: (sizes["length"], width),
+        f"{style.last_norm}.weight": (width,),
+        f"{style.last_norm}.bias": (width,),
+        **style.blocks.shapes(width, sizes["layers"]),
     }
-    norms = [style.last_norm]
-    for block in range(sizes["layers"]):
-        norms += [name for _, name in style.norms(block)]
-        qkv = style.qkv(block)
-        for name in qkv:
-            out[f"{name}weight"] = (3 * width // len(qkv), width)
-            out[f"{name}bias"] = (3 * width // len(qkv),)
-        for ours, name in style.products(block):
-            wide = {"hidden": (4, 1), "out": (1, 4)}.get(ours, (1, 1))
-            out[f"{name}.weight"] = (wide[0] * width, wide[1] * width)
-            out[f"{name}.bias"] = (wide[0] * width,)
-    for name in norms:
-        out |= {f"{name}.weight": (width,), f"{name}.bias": (width,)}
     if projected:
         shape = (projected, width) if style.hugging_face else (width, projected)
         out[style.projection] = shape
@@ -186,47 +229,34 @@ def text_params(
     state: Mapping[str, np.ndarray], style: Style, layers: int
 ) -> dict[str, Any]:
     """Parameters of a `ClipText` from arrays of the shapes of `shapes`."""
-
-    def norm(name: str) -> dict[str, np.ndarray]:
-        return {"scale": state[f"{name}.weight"], "bias": state[f"{name}.bias"]}
-
-    def product(name: str) -> dict[str, np.ndarray]:
-        return {"kernel": state[f"{name}.weight"].T, "bias": state[f"{name}.bias"]}
-
     params: dict[str, Any] = {
         "tokens": {"embedding": state[style.tokens]},
         "positions": state[style.positions],
-        "ln_final": norm(style.last_norm),
+        "ln_final": norm(state, style.last_norm),
+        **style.blocks.params(state, layers),
     }
-    for i in range(layers):
-        names = style.qkv(i)
-        weight, bias = (
-            np.split(np.concatenate([state[f"{name}{part}"] for name in names]), 3)
-            for part in ("weight", "bias")
-        )
-        params[f"block_{i}"] = {
-            **{ours: norm(name) for ours, name in style.norms(i)},
-            **{ours: product(name) for ours, name in style.products(i)},
-            **{
-                ours: {"kernel": weight[j].T, "bias": bias[j]}
-                for j, ours in enumerate(_QKV)
-            },
-        }
     if style.projection in state:
         projection = state[style.projection]
         params["projection"] = projection.T if style.hugging_face else projection
     return params
 
 
-def check_settings(path: Path, sizes: Mapping[str, int]) -> None:
+def check_settings(
+    path: Path, sizes: Mapping[str, int], part: str = "text_config"
+) -> None:
     """Compares what arrays do not tell with Hugging Face's config.json, if any.
+
+    Args:
+        path: of that file.
+        sizes: of a tower.
+        part: the tower's; a file of one tower has none.
 
     Raises:
         InputError: another activation or number of heads.
     """
     try:
         settings = json.loads(path.read_text())
-        settings = settings.get("text_config") or settings
+        settings = settings.get(part) or settings
         found = dict(settings)
     except (OSError, ValueError, TypeError, AttributeError):
         return  # none, or of something else

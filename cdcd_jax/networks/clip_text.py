@@ -40,13 +40,13 @@ class Block(nn.Module):
             )
             return per_token(module, inputs)
 
-        h = _norm("ln1")(x)
+        h = clip_norm("ln1")(x)
         shape = (*x.shape[:2], self.heads, width // self.heads)
         q, k, v = (dense(width, n, h).reshape(shape) for n in ("query", "key", "value"))
         mask = None if seen is None else seen[:, None, None, :]
         h = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=self.causal)
         x = x + dense(width, "proj", h.reshape(x.shape))
-        h = gelu2(dense(4 * width, "hidden", _norm("ln2")(x)))
+        h = gelu2(dense(4 * width, "hidden", clip_norm("ln2")(x)))
         return x + dense(width, "out", h)
 
 
@@ -96,7 +96,7 @@ class ClipText(nn.Module):
         x = table(tokens) + positions[: tokens.shape[1]]
         for i in range(self.layers):
             x = Block(self.heads, dtype=self.dtype, name=f"block_{i}")(x)
-        sequence = _norm("ln_final")(x)
+        sequence = clip_norm("ln_final")(x)
         end = jnp.argmax(tokens, axis=-1)
         pooled = jnp.take_along_axis(sequence, end[:, None, None], axis=1)[:, 0]
         if self.projection:
@@ -108,7 +108,7 @@ class ClipText(nn.Module):
         return sequence, pooled
 
 
-def _norm(name: str) -> nn.LayerNorm:
+def clip_norm(name: str) -> nn.LayerNorm:
     """Layer norm in float32, whose variance is not a difference of large numbers."""
     return nn.LayerNorm(
         epsilon=1e-5, dtype=jnp.float32, use_fast_variance=False, name=name
