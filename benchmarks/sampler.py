@@ -5,7 +5,8 @@
 
 Both draw from the same network with the same shapes, settings and number of steps, and
 from one key they draw the same tokens, of which the report counts the equal ones. The
-loop is how public code samples: a call for each time, from Python.
+loop is how public code samples: a call for each time, from Python. A third form is the
+scan without its cache: keys and values of the condition are made at every step.
 """
 
 import argparse
@@ -33,11 +34,9 @@ from cdcd_jax.errors import InputError, UsageError
 def make_loop(task: Any, options: SamplingOptions, batch: int) -> Callable:
     """(params, condition, key) -> tokens, from a Python loop over one jitted step."""
     guided = options.guidance_scale != 1.0
-    times = sampler.time_grid(options.method, task.schedule.timesteps, options.steps)
+    times = sampler.time_grid(options, task.schedule)
     jumps = transitions(task.schedule, times[:-1], times[1:])
-
-    def apply(params: Any, *args: Any, method: str) -> Any:
-        return task.network.apply({"params": params}, *args, method=method)
+    apply = network_of(task)
 
     @jax.jit
     def encode(params: Any, condition: Any) -> Any:
@@ -54,14 +53,15 @@ def make_loop(task: Any, options: SamplingOptions, batch: int) -> Callable:
         logits = apply(params, rows, time, encoded, method="denoise")
         if guided:
             logits = sampler.guide(*jnp.split(logits, 2), options.guidance_scale)
-        logits = logits.astype(jnp.float32) / options.temperature
-        logits = sampler.truncate(logits, options.top_p, options.top_k)
-        log_p = log_posterior(logits, x_t, jump)
-        return jax.random.categorical(key, log_p, mode="high").astype(jnp.int32)
+        log_p = jax.nn.log_softmax(logits.astype(jnp.float32) / options.temperature)
+        log_p = sampler.truncate(log_p, options.top_p, options.top_k)
+        law = log_posterior(log_p, x_t, jump)
+        noise = sampler.gumbel_noise(t, key, log_p.shape).tokens
+        return jnp.argmax(law + noise, axis=-1).astype(jnp.int32)
 
     @jax.jit
     def begin(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        key_start, key_steps = jax.random.split(key)
+        key_start, _, key_steps = jax.random.split(key, 3)
         x = sample_prior(key_start, (batch, task.length), task.schedule)
         return x, jax.random.split(key_steps, options.steps)
 
@@ -82,6 +82,42 @@ def make_loop(task: Any, options: SamplingOptions, batch: int) -> Callable:
         return x
 
     return loop
+
+
+def network_of(task: Any) -> Callable:
+    """(params, ..., method) -> what the network says."""
+
+    def apply(params: Any, *args: Any, method: str) -> Any:
+        return task.network.apply({"params": params}, *args, method=method)
+
+    return apply
+
+
+def make_forgetful(task: Any, options: SamplingOptions, batch: int) -> Callable:
+    """The scan, but keys and values of the condition are made at every step."""
+    apply, guided = network_of(task), options.guidance_scale != 1.0
+
+    @jax.jit
+    def draw(params: Any, condition: Any, key: jax.Array) -> jax.Array:
+        drops = (False, True) if guided else (False,)
+        read = [
+            apply(params, condition, jnp.full(batch, drop), method="encode")
+            for drop in drops
+        ]
+        encoded = jax.tree.map(lambda *parts: jnp.concatenate(parts), *read)
+
+        def tokens_to_logits(x_t: jax.Array, t: jax.Array) -> jax.Array:
+            rows, times = (jnp.concatenate([a] * len(drops)) for a in (x_t, t))
+            logits = apply(params, rows, times, encoded, method="denoise")
+            if not guided:
+                return logits
+            return sampler.guide(*jnp.split(logits, 2), options.guidance_scale)
+
+        shape = (batch, task.length)
+        drawn = sampler.sample(tokens_to_logits, task.schedule, key, shape, options)
+        return drawn.tokens
+
+    return draw
 
 
 def measure_batch(config: Mapping[str, Any], batch: int, runs: int) -> dict[str, Any]:
@@ -106,15 +142,21 @@ def measure_batch(config: Mapping[str, Any], batch: int, runs: int) -> dict[str,
         scan = lambda: (
             task.draw_batch(params, condition, key, batch=batch, options=options).tokens
         )
-        calls = {"scan": scan, "loop": lambda: loop(params, condition, key)}
+        forgetful = make_forgetful(task, options, batch)
+        calls = {
+            "scan": scan,
+            "loop": lambda: loop(params, condition, key),
+            "forgetful": lambda: forgetful(params, condition, key),
+        }
         equal = float(jnp.mean(calls["scan"]() == calls["loop"]()))
         seconds = measure.interleaved(calls, runs)
     row: dict[str, Any] = {"batch": batch, "steps": options.steps}
     for name, values in seconds.items():
         row.update({f"{name}_{k}": v for k, v in measure.summary(values).items()})
         row[f"{name}_samples_per_second"] = batch / float(np.median(values))
-    ratio = float(np.median(seconds["loop"] / seconds["scan"]))
-    return {**row, "ratio": ratio, "equal_tokens": equal}
+    for name in ("loop", "forgetful"):
+        row[f"{name}_ratio"] = float(np.median(seconds[name] / seconds["scan"]))
+    return {**row, "equal_tokens": equal}
 
 
 COLUMNS = {
@@ -124,7 +166,8 @@ COLUMNS = {
     "max": "scan_ms_max",
     "samples/s": "scan_samples_per_second",
     "loop, ms": "loop_ms",
-    "loop / scan": "ratio",
+    "loop / scan": "loop_ratio",
+    "no cache / scan": "forgetful_ratio",
     "equal tokens": "equal_tokens",
 }
 

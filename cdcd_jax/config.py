@@ -171,6 +171,10 @@ def _conditional() -> dict[str, Any]:
                 purity_weight=(),
                 remask=(),
             ),
+            # networks whose features are compared as well (see docs/metrics.md): work
+            # directories of convert --family=inception and --family=clip_score, and
+            # package.module:function of an embedding of sounds; "" for none
+            features=dict(inception="", clip="", audio=""),
             # what trains their classifiers: records (decoded tokens), or raw (the
             # examples that the records were made of)
             judge="records",

@@ -55,7 +55,7 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
         InputError: an optimised grid without a profile.
     """
     settings, sampling = config["eval"], config["sampling"]
-    if not settings["figures"]:
+    if not settings["figures"] and not any(settings["features"].values()):
         return []
     scales = {"unguided": 1.0, "guided": settings["guidance_scale"]}
     asked = [(name, {"guidance_scale": s}, {}) for name, s in scales.items()]

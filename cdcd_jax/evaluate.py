@@ -23,6 +23,7 @@ from cdcd_jax.data.pipeline import (
 )
 from cdcd_jax.data.sources import known_split, open_source
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.feature_judge import FeatureJudge, check_media
 from cdcd_jax.generate import (
     draw_key,
     every_label,
@@ -37,6 +38,7 @@ from cdcd_jax.tasks import bound as held_out_bound
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
 
+STATISTICS = "statistics"  # of real data, kept in the work directory
 SINGLE_FILES = 1000  # samples that get a file each, at most; samples.npz has all
 
 
@@ -135,10 +137,13 @@ def _sampled(
     sets = drawn.sets_of(config, task, workdir)
     samples, fresh = _draw_sets(config, workdir, card, task, step, parts, sets)
     sampled = time.perf_counter()
+    judge = _feature_judge(config, workdir, task)
     if sets:
         batches["samples"] = samples
         batches["judged"] = _judged(config, card, tokenizer, batches)
     figures = task.evaluate(*parts, batches, draw_key(config, "evaluate"))
+    if judge.needs():
+        figures |= judge.figures(batches["samples"], batches["judged"]["test"])
     for name in samples if sets else ():
         if name != "reconstructed":
             tokens = drawn.tokens_of(workdir / drawn.FOLDER / name)
@@ -149,6 +154,22 @@ def _sampled(
     judged = time.perf_counter() - sampled
     drew = f"bound and {fresh} samples {sampled - began:.1f} s"
     return figures, f"{drew}, evaluation {judged:.1f} s"
+
+
+def _feature_judge(config: Mapping[str, Any], workdir: pathlib.Path, task: Any) -> Any:
+    """What compares features, opened; of a config that asks for none, it has none.
+
+    Raises:
+        UsageError: features that samples of this model do not have.
+        InputError: no such converted weights.
+    """
+    judge = FeatureJudge({**config["eval"]["features"], "cache": workdir / STATISTICS})
+    if judge.needs():
+        conditions = task.describe()["conditions"].values()
+        has_text = any(spec["kind"] == "text" for spec in conditions)
+        tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
+        check_media(judge.needs(), tokenizer.media["kind"], has_text)
+    return judge
 
 
 def _draw_sets(
@@ -172,7 +193,11 @@ def _draw_sets(
     known: dict[str, Any] = {"condition": drawn_for, "sample_rate": rate}
     if "truth" in drawn_for:
         known["truth"] = {**known, **tokenizer.decode(drawn_for.pop("truth"))}
-    told = rows_told(drawn_for, task.describe()["conditions"], card, workdir)
+    conditions = task.describe()["conditions"]
+    told = rows_told(drawn_for, conditions, card, workdir)
+    for name, spec in conditions.items():
+        if spec["kind"] == "text" and name in told.texts:
+            known["texts"] = list(told.texts[name])
     asked = {key: settings[key] for key in ("split", "num_samples")}
     asked |= dict(step=step, seed=config["seed"], data=_told(config, card))
     asked["batch_size"] = config["sampling"]["batch_size"]

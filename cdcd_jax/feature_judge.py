@@ -5,6 +5,7 @@ figures = judge.figures({"unguided": {"images": images}}, {"images": real})
 """
 
 import hashlib
+import itertools
 import json
 import zipfile
 import zlib
@@ -94,8 +95,10 @@ class FeatureJudge:
         Raises:
             UsageError: samples or real data without what a reader reads.
         """
-        for name, part in {**samples, "real": real}.items():
-            needed = [n for n in self.needs() if n != "texts" or name != "real"]
+        # one set at a time: they may be decoded when they are looked at
+        for name, part in itertools.chain(samples.items(), [("real", real)]):
+            told = name not in ("real", "reconstructed")
+            needed = [n for n in self.needs() if n != "texts" or told]
             missing = [key for key in needed if key not in part]
             if missing:
                 raise UsageError(

@@ -3,6 +3,7 @@
 What they need of the real split can be kept: `keep` is handed what makes it.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from cdcd_jax.metrics.frechet import (
 )
 from cdcd_jax.metrics.inception_score import SPLITS, inception_score
 from cdcd_jax.metrics.manifold import NEAREST, Manifold, overlap, radii
+from cdcd_jax.metrics.names import suffix
 from cdcd_jax.networks.inception import Inception
 
 # images or audio, texts, sample_rate: see `feature_figures`
@@ -111,12 +113,12 @@ def feature_figures(
     figures: dict[str, float] = {}
 
     def add(name: str, values: Mapping[str, Value]) -> None:
-        suffix = "" if name == "unguided" else f"_{name}"
+        end = suffix(name)
         for figure, (value, n, n_real) in values.items():
-            figures[f"{figure}{suffix}"] = value
-            figures[f"{figure}{suffix}/n"] = n
+            figures[f"{figure}{end}"] = value
+            figures[f"{figure}{end}/n"] = n
             if n_real is not None:
-                figures[f"{figure}{suffix}/n_real"] = n_real
+                figures[f"{figure}{end}/n_real"] = n_real
 
     if readers.inception:
         make = lambda: picture_statistics(real["images"], readers.inception)
@@ -125,8 +127,9 @@ def feature_figures(
             add(name, picture_figures(sample["images"], known, readers.inception))
         add("real", _scores(known["score"], int(known["number"])))
     if readers.clip:
-        given = {**samples, **({"real": real} if "texts" in real else {})}
-        for name, sample in given.items():
+        for name, sample in itertools.chain(samples.items(), [("real", real)]):
+            if "texts" not in sample:  # reconstructions have none, nor may real ones
+                continue
             cosines = readers.clip(sample["images"], list(sample["texts"]))
             values = dict(clip_score=clip_score(cosines), clip_cosine=cosines.mean())
             add(name, {k: Value(float(v), len(cosines)) for k, v in values.items()})
