@@ -91,7 +91,7 @@ def test_sampler_benchmark_draws_the_same_tokens_both_ways(
     for row in found["rows"]:
         assert row["steps"] == 5
         assert row["equal_tokens"] > 0.9
-        assert row["ratio"] > 0
+        assert row["loop_ratio"] > 0
 
 
 @pytest.mark.slow
