@@ -130,8 +130,8 @@ def _conditional() -> dict[str, Any]:
             key="label",  # the condition that must differ for inter negatives
         ),
         sampling=dict(
-            # how (see diffusion.sampler): ancestral, strided, skip, random, purity,
-            # confidence, first_hitting, remasking
+            # how (see diffusion.sampler): ancestral, strided, skip, random, spread,
+            # purity, confidence, first_hitting, remasking
             method="strided",
             steps=25,  # network evaluations
             grid="uniform",  # of times: uniform, cosine, optimised (by --mode=evaluate)

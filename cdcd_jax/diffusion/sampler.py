@@ -28,7 +28,7 @@ TokensToLogits = Callable[[jax.Array, jax.Array], jax.Array]
 # By the posterior: each position by itself.
 POSTERIOR = ("ancestral", "strided", "skip")
 # By masks, whose steps know nothing of codes that were replaced by others.
-MASKING = ("random", "purity", "confidence", "first_hitting", "remasking")
+MASKING = ("random", "spread", "purity", "confidence", "first_hitting", "remasking")
 METHODS = POSTERIOR + MASKING
 GUIDANCE = ("constant", "rising", "falling")
 
@@ -40,9 +40,9 @@ class SamplingOptions:
     Attributes:
         method: 'ancestral' visits every time; 'strided' jumps with the exact posterior
             between the times of a grid; 'skip' is the reference's fast sampling (see
-            `grids.skip_jumps`); 'random', 'purity', 'confidence' and 'first_hitting'
-            unmask a fixed number of tokens a step, 'remasking' masks some again (see
-            `orders`).
+            `grids.skip_jumps`); 'random', 'spread', 'purity', 'confidence' and
+            'first_hitting' unmask a fixed number of tokens a step, 'remasking' masks
+            some again (see `orders`).
         steps: S, network evaluations. 'ancestral' needs T of them.
         grid: of the times: a key of `grids.GRIDS`.
         times: the grid itself where it is 'optimised', int [S + 1].
@@ -291,6 +291,7 @@ def sample(
     *,
     known: tuple[jax.Array, jax.Array] | None = None,
     start: tuple[jax.Array, int] | None = None,
+    layout: tuple[int, int] | None = None,
     canvases: bool = False,
     noise: Callable[[jax.Array, jax.Array, tuple[int, ...]], Noise] = gumbel_noise,
 ) -> Sample:
@@ -306,13 +307,14 @@ def sample(
             the first step on and is returned unchanged (completion, inpainting).
         start: tokens int32 [B, L] and a time; noised to that time and denoised from
             there (variation) instead of a start from the prior.
+        layout: (H, W) of the L tokens, for 'spread'; None for one row.
         canvases: also return every intermediate x_s.
         noise: (step, key, (B, L, K)) -> the randomness of a step.
 
     Raises:
         ValueError: see `time_grid`.
     """
-    key_start, key_hit, key_steps = jax.random.split(key, 3)
+    key_start, key_order, key_steps = jax.random.split(key, 3)
     first = schedule.timesteps if start is None else start[1]
     times = time_grid(options, schedule, first)
     num_codes, by_mask = schedule.num_codes, options.method in MASKING
@@ -329,7 +331,11 @@ def sample(
     x = keep_known(x)
     at_start = jnp.sum(x == num_codes, axis=-1)
     share = progress(schedule)
-    hit = jax.random.uniform(key_hit, shape)
+    order = None  # of the whole way, where it does not depend on what is drawn
+    if options.method == "first_hitting":
+        order = jax.random.uniform(key_order, shape)
+    elif options.method == "spread":
+        order = orders.spread_order(key_order, shape[0], layout or (1, shape[1]))
 
     def step(x_t: jax.Array, inputs) -> tuple[jax.Array, jax.Array | None]:
         given, key = inputs
@@ -337,12 +343,12 @@ def sample(
         masked = x_t == num_codes
         if options.method == "first_hitting":
             table = jnp.asarray(share, jnp.float32)
-            t = orders.hitting_times(hit, masked, table, share[first])
+            t = orders.hitting_times(order, masked, table, share[first])
         logits = tokens_to_logits(x_t, t).astype(jnp.float32) / options.temperature
         log_p = truncate(jax.nn.log_softmax(logits), options.top_p, options.top_k)
         own = noise(given.index, key, log_p.shape)
-        if options.method == "first_hitting":
-            own = own._replace(order=hit)
+        if order is not None:
+            own = own._replace(order=order)
         if options.method in POSTERIOR or options.method == "remasking":
             law = step_law(log_p, x_t, given, options)
             x_s = jnp.argmax(law + own.tokens, axis=-1).astype(jnp.int32)

@@ -77,6 +77,7 @@ def draw_batch(
         (batch, length),
         options,
         known=known,
+        layout=network.denoiser["grid"],
         start=None if start is None else (start, time),
     )
     # whole on every device, so that every process can read them

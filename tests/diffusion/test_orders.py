@@ -258,3 +258,31 @@ def test_skip_visits_what_the_reference_visits() -> None:
     np.testing.assert_array_equal(visited, [10, 7, 4, 1])
     np.testing.assert_array_equal(source, [8, 5, 2, 1])
     np.testing.assert_array_equal(target, [7, 4, 1, 0])
+
+
+def test_spread_ranks_keep_neighbours_apart() -> None:
+    """Each token once; of any 4 that follow each other early, none are neighbours."""
+    for layout in ((8, 8), (5, 7), (1, 13), (3, 1)):
+        ranks = orders.spread_ranks(layout)
+        np.testing.assert_array_equal(np.sort(ranks), np.arange(np.prod(layout)))
+    places = np.argsort(orders.spread_ranks((8, 8)))[:16]
+    rows, columns = places // 8, places % 8
+    for i in range(12):
+        for a, b in itertools.combinations(range(i, i + 4), 2):
+            apart = abs(rows[a] - rows[b]) + abs(columns[a] - columns[b])
+            assert apart > 1
+    np.testing.assert_array_equal(orders.spread_ranks((1, 8)), [0, 4, 2, 6, 1, 5, 3, 7])
+
+
+def test_spread_order_begins_anywhere() -> None:
+    order = np.asarray(orders.spread_order(jax.random.key(0), 4_000, (2, 3)))
+    base = -orders.spread_ranks((2, 3)).reshape(2, 3)
+    shifts = [np.roll(base, s, (0, 1)).ravel() for s in np.ndindex(2, 3)]
+    seen = [int((order == shift).all(1).sum()) for shift in shifts]
+    assert sum(seen) == 4_000
+    assert bf.chi_squared(np.array(seen), np.full(6, 1 / 6)) > 1e-3
+
+
+def test_spread_draws_the_data_law_one_token_a_step() -> None:
+    tokens = drawn("absorbing_linear", method="spread", steps=L)[-1]
+    assert bf.chi_squared(counts(tokens), P_0) > 1e-3
