@@ -68,7 +68,7 @@ def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, floa
     step, params, extra = load_params(workdir, abstract_state(task, optimizer, mesh))
     asked = {"step": step, "eval": config["eval"], "data": _told(config, data)}
     if not is_tokenizer:
-        asked["sampling"] = config["sampling"]
+        asked |= {key: config[key] for key in ("sampling", "contrastive")}
     asked = json.loads(json.dumps(asked))
     path, asked_path = workdir / "evaluation.json", workdir / "evaluation_config.json"
     if report.read_json(asked_path) == asked and (figures := report.read_json(path)):
