@@ -288,6 +288,7 @@ def sample(
     *,
     known: tuple[jax.Array, jax.Array] | None = None,
     start: tuple[jax.Array, int] | None = None,
+    shared: bool = False,
     canvases: bool = False,
     noise: Callable[[jax.Array, jax.Array, tuple[int, ...]], Noise] = gumbel_noise,
 ) -> Sample:
@@ -303,6 +304,7 @@ def sample(
             the first step on and is returned unchanged (completion, inpainting).
         start: tokens int32 [B, L] and a time; noised to that time and denoised from
             there (variation) instead of a start from the prior.
+        shared: every row gets the same noise, so that rows differ by their law alone.
         canvases: also return every intermediate x_s.
         noise: (step, key, (B, L, K)) -> the randomness of a step.
 
@@ -313,12 +315,19 @@ def sample(
     first = schedule.timesteps if start is None else start[1]
     times = time_grid(options, schedule, first)
     num_codes, by_mask = schedule.num_codes, options.method in MASKING
+    own_shape = (1, shape[1]) if shared else shape
+    spread = lambda a: jnp.broadcast_to(a, (shape[0], *a.shape[1:]))
     if start is not None:
-        x = sample_x_t(key_start, start[0], jnp.full(shape[0], first), schedule)
+        noised = lambda x: sample_x_t(
+            key_start, x, jnp.full(own_shape[0], first), schedule
+        )
+        # one key for all rows, of which each is drawn as if it were alone
+        one = jax.vmap(lambda x: noised(x[None])[0])
+        x = (one if shared else noised)(start[0])
     elif by_mask:
         x = jnp.full(shape, num_codes, jnp.int32)
     else:
-        x = sample_prior(key_start, shape, schedule)
+        x = spread(sample_prior(key_start, own_shape, schedule))
 
     def keep_known(tokens: jax.Array) -> jax.Array:
         return tokens if known is None else jnp.where(known[1], known[0], tokens)
@@ -326,7 +335,7 @@ def sample(
     x = keep_known(x)
     at_start = jnp.sum(x == num_codes, axis=-1)
     share = _share(schedule)
-    hit = jax.random.uniform(key_hit, shape)
+    hit = spread(jax.random.uniform(key_hit, own_shape))
 
     def step(x_t: jax.Array, inputs) -> tuple[jax.Array, jax.Array | None]:
         given, key = inputs
@@ -337,7 +346,8 @@ def sample(
             t = orders.hitting_times(hit, masked, table, share[first])
         logits = tokens_to_logits(x_t, t).astype(jnp.float32) / options.temperature
         log_p = truncate(jax.nn.log_softmax(logits), options.top_p, options.top_k)
-        own = noise(given.index, key, log_p.shape)
+        own = noise(given.index, key, (own_shape[0], *log_p.shape[1:]))
+        own = jax.tree.map(spread, own)
         if options.method == "first_hitting":
             own = own._replace(order=hit)
         if options.method in POSTERIOR or options.method == "remasking":
