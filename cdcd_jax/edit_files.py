@@ -133,7 +133,9 @@ def _samples(file: str, row: int | None, tokenizer: Any) -> Source:
     condition = {
         key.removeprefix("condition/"): value[rows]
         for key, value in found.items()
-        if key.startswith("condition/") and value.dtype.kind != "U"
+        if key.startswith("condition/")
+        and value.dtype.kind != "U"
+        and value.shape[:1] == tokens.shape[:1]
     }
     tokens, media = tokens[rows], media[rows]
     _check_samples(file, tokens, media, found.get("sample_rate"), tokenizer)
@@ -154,8 +156,9 @@ def _check_samples(
         fits &= media.dtype == np.uint8
     else:
         most = tokens.shape[1] * (shape[0] // length)
-        fits = tokens.shape[1] >= length and 0 < media.shape[1] <= most
-        fits &= rate == tokenizer.sample_rate
+        fits = tokens.shape[1] >= length and rate == tokenizer.sample_rate
+        fits &= media.ndim == 2 and media.dtype == np.float32
+        fits = fits and 0 < media.shape[1] <= most
     codes = tokenizer.num_codes
     if not fits or not 0 <= tokens.min() <= tokens.max() < codes:
         raise InputError(

@@ -10,6 +10,7 @@ nearest frame on, real motion throughout; only a dance shorter than a window is 
 up, by holding its last frame.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 from cdcd_jax.condition_files import MOTION
 from cdcd_jax.errors import UsageError
 
+_MOST = 2**22  # tokens of a canvas
 _REST = 1 / 120  # seconds by which a window's motion may outlast its tokens
 
 
@@ -90,8 +92,13 @@ def plan(
         origin: corner of the first window.
 
     Raises:
-        UsageError: an overlap out of range.
+        UsageError: an overlap out of range, or a canvas that would fill the memory.
     """
+    if math.prod(canvas) > _MOST:
+        raise UsageError(
+            f"Found samples of {math.prod(canvas)} tokens; expected at most {_MOST}; "
+            "ask for smaller ones, and expand or continue those"
+        )
     if not 0 <= overlap < 1:
         raise UsageError(
             f"Found sampling.overlap = {overlap}; expected a share of a window, at "

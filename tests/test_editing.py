@@ -1,17 +1,20 @@
 """Editing from files to files: masks, variation, canvases, interpolation, errors."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
 import tiny
 from PIL import Image
-from test_generate import HOP, LENGTH, RATE, small, untrained
+from test_generate import HOP, LENGTH, RATE, dances, small, untrained  # noqa: F401
 
 from cdcd_jax import canvases, edit_files, editing, flags, report, windows
 from cdcd_jax.config import experiment
-from cdcd_jax.diffusion.sampler import METHODS
+from cdcd_jax.diffusion.sampler import MASKING, METHODS, SamplingOptions, sample
+from cdcd_jax.diffusion.schedule import make_schedule
 from cdcd_jax.errors import UsageError
+from cdcd_jax.tasks import make_task
 from cdcd_jax.tokenizers import open_tokenizer
 
 LEVELS = 5  # of the palette
@@ -40,6 +43,8 @@ def pictures(tmp_path_factory):
         dict(num_samples=2),
         "colour",
         tokenizer=dict(kind="palette", levels=LEVELS),
+        # an untrained model would replace codes at random under another
+        diffusion=dict(schedule="absorbing_linear"),
     )
     return untrained(config, workdir)
 
@@ -54,33 +59,16 @@ def picture(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sounds(tmp_path_factory):
+def sounds(dances, tmp_path_factory):  # noqa: F811
     """A model of sound of 12 tokens with 4 samples each, without conditions."""
-    root = tmp_path_factory.mktemp("sounds")
-    tokenizer = experiment(
-        task="tokenizer",
-        data=dict(synthetic=True, batch_size=4),
-        model=dict(
-            kind="vqvae1d",
-            length=LENGTH * HOP,
-            sample_rate=RATE,
-            downs=(2,),
-            strides=(2,),
-            width=4,
-            depth=1,
-            multipliers=(1,),
-        ),
-        quantizer=dict(num_codes=8, dim=4),
-    )
-    untrained(tokenizer, root / "tokenizer")
-    path = str(root / "tokenizer")
+    path = str(dances.parent / "tokenizer")
     config = small(
         {},
         dict(grid=(1, LENGTH), num_codes=8),
         dict(num_samples=2),
         tokenizer=dict(kind="checkpoint", path=path, batch_size=4),
     )
-    return untrained(config, root / "run")
+    return untrained(config, tmp_path_factory.mktemp("sounds") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +137,6 @@ def test_variation_goes_from_the_input(pictures, picture):
 
 def test_strength_says_the_first_time(pictures):
     options = flags.parse(["x", f"--workdir={pictures}", "--mode=generate"])
-    from cdcd_jax.diffusion.sampler import SamplingOptions
-    from cdcd_jax.tasks import make_task
-
     task, steps = make_task(options.config), SamplingOptions(steps=1)
     for strength, time in ((0.01, 1), (0.25, 3), (0.5, 5), (1.0, 10)):
         wish = canvases.Wish(input="x", strength=strength)
@@ -176,13 +161,35 @@ def test_samples_of_an_earlier_run_are_edited_under_their_conditions(pictures):
     assert code == 2 and "2 conditions, 4 inputs" in text, text
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_share_their_noise(method):
+    schedule = make_schedule("vq_diffusion_paper", LEVELS, 6)
+    if method in MASKING:
+        schedule = make_schedule("absorbing_linear", LEVELS, 6)
+    options = SamplingOptions(method=method, steps=6 if method == "ancestral" else 3)
+    logits = jax.random.normal(jax.random.key(0), (12, LEVELS))
+    flat = lambda x, t: jnp.broadcast_to(logits, (5, 12, LEVELS))
+    draw = lambda start: (
+        sample(
+            *(flat, schedule, jax.random.key(1), (5, 12), options),
+            start=start,
+            shared=True,
+        ).tokens
+    )
+    tokens = draw(None)
+    assert (tokens == tokens[0]).all() and len(np.unique(tokens)) > 1
+    tokens = draw((jnp.zeros((5, 12), jnp.int32), 6))
+    assert (tokens == tokens[0]).all()
+
+
 def test_interpolation_between_conditions(pictures):
     words = (*RED, "--edit.toward.colour=blue", "--config.sampling.num_samples=5")
+    words += ("--config.sampling.batch_size=3",)
     code, text, drawn = generate(pictures, *words)
     assert code == 0 and "of 2 rows a sample" in text, text
     assert np.allclose(drawn["edit/weight"], [0, 0.25, 0.5, 0.75, 1])
     # all from one noise: the ends are drawn as they are without the other end
-    alone = (*RED, "--edit.toward.colour=red", "--config.sampling.num_samples=5")
+    alone = (*RED, "--edit.toward.colour=red", *words[2:])
     alone = generate(pictures, *alone)[2]
     assert (alone["tokens"] == alone["tokens"][0]).all()
     assert np.array_equal(alone["tokens"][0], drawn["tokens"][0])
@@ -257,6 +264,19 @@ def test_sound_is_varied(sounds, sound):
     assert np.array_equal(longer["audio"][:, :72], drawn["audio"][[1, 1]])
 
 
+def test_music_for_a_dance_goes_on_from_a_sound(dances, sound, tmp_path):  # noqa: F811
+    np.save(tmp_path / "dance.npy", np.zeros((23, 219), np.float32))
+    words = (f"--condition.motion={tmp_path}/dance.npy", "--condition.genre=PO")
+    words += (f"--edit.input={sound[0]}", "--config.sampling.videos=0")
+    code, text, drawn = generate(dances, *words, "--edit.mask=0.1:")
+    assert code == 0, text
+    assert drawn["audio"].shape == (2, 23 * RATE // 60)
+    assert np.array_equal(drawn["audio"][:, :48], [sound[1][:48]] * 2)
+    assert drawn["edit/known"].sum(1).tolist() == [12, 12]
+    code, text, _ = generate(dances, *words, "--edit.seconds=1")
+    assert code == 2 and "the motion's" in text
+
+
 def test_drawn_sound_begins_where_kept_sound_ends():
     given, drawn = np.full((1, 40), 0.5, np.float32), np.zeros((1, 40), np.float32)
     stands = np.arange(40) < 20
@@ -273,10 +293,10 @@ def test_larger_pictures_are_decoded_as_one(tmp_path):
             kind="vqgan",
             resolution=8,
             image_channels=1,
-            channels=8,
-            multipliers=(1, 1),
-            blocks=1,
-            attention_resolutions=(),
+            channels=32,
+            channel_mult=(1, 1),
+            num_res_blocks=1,
+            latent_channels=4,
         ),
         quantizer=dict(num_codes=8, dim=4),
     )
@@ -294,7 +314,8 @@ def test_regions_of_pictures(tmp_path):
     of = lambda text, shape=(4, 6): edit_files.region(text, shape)
     assert np.array_equal(of("left"), ~of("right"))
     assert np.array_equal(of("top"), ~of("bottom"))
-    assert of("center").sum() == 2 * 2 and of("center")[1:3, 2:4].all()
+    center = of("center", (4, 8))
+    assert center.sum() == 2 * 4 and center[1:3, 2:6].all()
     assert of("0,0,0.5,1", (1, 7)).tolist() == [[True] * 3 + [False] * 4]
     mask = np.zeros((4, 6, 1), np.uint8)
     mask[1, 2] = 255
@@ -323,6 +344,7 @@ BAD = [
     (["--edit.input=IN", "--edit.expand=1,1,1"], 2, "LEFT,TOP,RIGHT,BOTTOM"),
     (["--edit.expand=0,0,0,0"], 2, "not all 0"),
     (["--edit.expand=-1,0,0,0"], 2, "whole numbers"),
+    (["--edit.expand=9999999,0,0,0"], 2, "tokens; expected at most"),
     (["--edit.input=wide.png", "--edit.mask=left"], 1, "expected 6 x 4"),
     (["--edit.input=colour.png", "--edit.mask=left"], 1, "colours"),
     (["--edit.input=none.png", "--edit.mask=left"], 1, "cannot be read"),
@@ -337,7 +359,7 @@ BAD = [
     (["--edit.toward=blue"], 2, "toward.<modality>"),
     (["--edit.inputs=IN"], 2, "unknown --edit.inputs: choose one of input"),
     (["--edit.mask=left", "--edit.mask=top"], 2, "twice"),
-    (["--edit.mask="], 2, "expected --edit.mask=<value>"),
+    (["--edit.mask="], 2, "expected --edit.<name>=<value>"),
 ]
 
 
@@ -377,6 +399,7 @@ def test_bad_edits(words, code, says, pictures, picture, bad_files, monkeypatch)
         (["--edit.input=IN", "--edit.seconds=9", "--edit.strength=1"], 2, "as long"),
         (["--edit.seconds=-1"], 2, "above 0"),
         (["--edit.seconds=inf"], 2, "above 0"),
+        (["--edit.seconds=1e9"], 2, "tokens; expected at most"),
         (["--edit.expand=1,1,1,1"], 2, "--edit.seconds"),
         (["--edit.input=grey.png", "--edit.mask=1:"], 1, "expected a sound"),
         (["--edit.input=none.wav", "--edit.mask=1:"], 1, "cannot be read"),
@@ -402,22 +425,3 @@ def test_edits_are_for_generate_alone(mode, pictures):
     command = ["x", f"--config={pictures}/config.json", f"--mode={mode}"]
     with pytest.raises(UsageError, match=r"--edit\.mask is for --mode=generate"):
         flags.parse([*command, "--edit.mask=left"])
-
-
-def test_rows_share_noise_across_batches(pictures):
-    options = flags.parse(["x", f"--workdir={pictures}", "--mode=generate"])
-    from cdcd_jax.diffusion.sampler import SamplingOptions
-    from cdcd_jax.tasks import make_task
-    from cdcd_jax.tasks.drawing import Edit
-
-    sampling = {**options.config["sampling"], "batch_size": 2}
-    task = make_task({**options.config, "sampling": sampling})
-    params, extra = task.init(jax.random.key(0))
-    condition, start = {"colour": np.zeros(5, np.int32)}, np.zeros((5, 24), np.int32)
-    for edit in (Edit(shared=True), Edit(start=start, time=8, shared=True)):
-        for method in ("strided", "first_hitting", "random"):
-            steps = SamplingOptions(method=method, steps=2)
-            drawn = task.sample(
-                params, extra, condition, jax.random.key(1), steps, 5, edit
-            )["tokens"]
-            assert (drawn == drawn[0]).all(), method
