@@ -27,6 +27,7 @@ _OF_TRAINING = (
     *("diffusion.time_sampling", "diffusion.mask_weight"),
     *("diffusion.auxiliary_weight", "diffusion.auxiliary_ramp"),
 )
+EDITS = ("input", "mask", "strength", "expand", "seconds", "toward.<modality>")
 _TAKEN = re.compile("guided|unguided|reconstructions|step_.*")  # names of samples
 
 
@@ -40,6 +41,7 @@ class Options:
     mode: str
     name: str  # of the samples that generate writes
     conditions: dict[str, str]  # modality -> text of --condition.<modality>
+    edit: dict[str, str]  # name -> text of --edit.<name>
     views: int  # of each example, for records; 0: as the config says
     profile: tuple[int, int] | None  # first and last step of the trace
     plan_topology: str  # such as v5e:4x4
@@ -106,22 +108,31 @@ def list_configs() -> str:
     return "\n".join(lines)
 
 
-def _take_conditions(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Splits off --condition.<modality>=text (or the text as the next word)."""
-    rest, conditions = [], {}
-    words = iter(argv)
+def _take_named(argv: Sequence[str], kind: str) -> tuple[list[str], dict[str, str]]:
+    """Splits off --<kind>.<name>=text (or the text as the next word)."""
+    rest, named = [], {}
+    words, expected = iter(argv), dict(condition="modality").get(kind, "name")
     for word in words:
-        if not word.startswith("--condition."):
+        if not word.startswith(f"--{kind}."):
             rest.append(word)
             continue
-        name, equals, text = word.removeprefix("--condition.").partition("=")
+        name, equals, text = word.removeprefix(f"--{kind}.").partition("=")
         text = text if equals else next(words, "")
         if not name or not text:
-            raise UsageError(f"{word}: expected --condition.<modality>=<value>")
-        if name in conditions:
-            raise UsageError(f"--condition.{name} is given twice: leave one out")
-        conditions[name] = text
-    return rest, conditions
+            raise UsageError(f"{word}: expected --{kind}.<{expected}>=<value>")
+        if name in named:
+            raise UsageError(f"--{kind}.{name} is given twice: leave one out")
+        named[name] = text
+    return rest, named
+
+
+def _take_edits(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Splits off --edit.<name>, of which names are those of `EDITS`."""
+    rest, edit = _take_named(argv, "edit")
+    for name in edit:
+        if name not in EDITS[:-1] and not re.fullmatch(r"toward\..+", name):
+            raise UsageError(f"unknown --edit.{name}: choose one of {', '.join(EDITS)}")
+    return rest, edit
 
 
 def load_config(text: str) -> ConfigDict:
@@ -319,7 +330,8 @@ def parse(argv: Sequence[str]) -> Options | None:
     Raises:
         UsageError: anything that cannot be understood.
     """
-    words, conditions = _take_conditions(argv)
+    words, conditions = _take_named(argv, "condition")
+    words, edit = _take_edits(words)
     words, given = _take_file(words)
     given = _from_workdir(words) if given is None else given
     config = ConfigDict(defaults()) if given is None else load_config(given)
@@ -347,8 +359,9 @@ def parse(argv: Sequence[str]) -> Options | None:
         raise UsageError(f"--views={values.views}: expected 1 or more")
     if values.mode == "generate":
         _check_name(values.name)
-    elif conditions or values["name"].present:
-        flag = f"condition.{min(conditions)}" if conditions else "name"
+    elif conditions or edit or values["name"].present:
+        named = [f"condition.{n}" for n in conditions] + [f"edit.{n}" for n in edit]
+        flag = min(named, default="name")
         raise UsageError(f"--{flag} is for --mode=generate alone: leave it out")
     config = config.to_dict()
     config = merge(defaults(config.get("task", "conditional")), config)
@@ -367,6 +380,7 @@ def parse(argv: Sequence[str]) -> Options | None:
         mode=values.mode,
         name=values.name,
         conditions=conditions,
+        edit=edit,
         views=values.views,
         profile=parse_range(values.profile),
         plan_topology=values["plan.topology"].value,

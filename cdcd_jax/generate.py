@@ -9,13 +9,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from cdcd_jax import hosts, prompts, report, sharding, windows
+from cdcd_jax import (
+    editing,
+    hosts,
+    prompts,
+    report,
+    sharding,
+    windows,
+)
+from cdcd_jax.canvases import Canvas, draw_samples, lay_out
 from cdcd_jax.data.card import CARD_NAME, Card, read_card
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.samples import check_place, compare, write_samples
 from cdcd_jax.tasks import make_task
-from cdcd_jax.tasks.drawing import Edit
+from cdcd_jax.tasks.drawing import Edit, rows_of_an_example
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
 
@@ -195,55 +203,6 @@ def _told(
     return prompts.rows_told(condition, conditions, _card(config), workdir)
 
 
-def draw_samples(
-    config: Mapping[str, Any],
-    task: Any,
-    tokenizer: Any,
-    parts: tuple[Any, Any],
-    condition: Mapping[str, np.ndarray],
-    key: jax.Array,
-    number: int,
-) -> tuple[dict[str, np.ndarray], int]:
-    """Draws and decodes; with motion, in windows, and sound is as long as the motion.
-
-    Args:
-        parts: parameters and extra.
-        condition: modality -> [N, ...]; {} of an unconditional model.
-        number: N.
-
-    Returns:
-        tokens int32 [N, L or more] and what they are decoded to; number of windows.
-
-    Raises:
-        UsageError: conditions that differ in length.
-    """
-    conditions, sampling = task.describe()["conditions"], config["sampling"]
-    options = SamplingOptions.of(sampling)
-    length = int(np.prod(config["model"]["grid"]))
-    seconds = windows.duration(condition, conditions)
-    if seconds is None:
-        outputs = task.sample(*parts, condition, key, options, number)
-        return outputs | tokenizer.decode(outputs["tokens"]), 1
-    cut = windows.plan(
-        seconds,
-        length,
-        windows.token_seconds(tokenizer, conditions, length),
-        sampling["overlap"],
-    )
-
-    def sample(seen: Mapping, window: int, known: Any) -> np.ndarray:
-        own = jax.random.fold_in(key, window) if window else key
-        edit = Edit(known=known)
-        return task.sample(*parts, seen, own, options, number, edit)["tokens"]
-
-    outputs = {"tokens": windows.draw(sample, condition, conditions, cut, length)}
-    outputs |= tokenizer.decode(outputs["tokens"])
-    if "audio" in outputs:
-        samples = round(seconds * tokenizer.sample_rate)
-        outputs["audio"] = windows.fit(outputs["audio"], samples)
-    return outputs, len(cut.starts)
-
-
 def write_videos(
     directory: pathlib.Path,
     condition: Mapping[str, np.ndarray],
@@ -266,6 +225,7 @@ def generate(
     workdir: pathlib.Path,
     given: Mapping[str, str],
     name: str,
+    edit: Mapping[str, str] | None = None,
 ) -> pathlib.Path:
     """Samples from the newest checkpoint into `<workdir>/samples/<name>`.
 
@@ -274,10 +234,13 @@ def generate(
 
     Args:
         config: a whole experiment, its stages resolved.
+        given: modality -> text of --condition.<modality>.
+        name: of the samples.
+        edit: name -> text of --edit.<name>; see `editing`.
 
     Raises:
-        InputError: no sound checkpoint, conditions that the model does not take, or
-            no place for samples.
+        InputError: no sound checkpoint, conditions or edits that the model does not
+            take, or no place for samples.
     """
     task, optimizer = build(config)
     mesh = place(config, task)
@@ -285,10 +248,9 @@ def generate(
     directory = workdir / "samples" / name
     began = time.perf_counter()
     if config["task"] == "tokenizer":
-        if given:
-            raise UsageError(
-                f"--condition.{min(given)}: a tokenizer takes none; leave it out"
-            )
+        if given or edit:
+            flag = f"condition.{min(given)}" if given else f"edit.{min(edit)}"
+            raise UsageError(f"--{flag}: a tokenizer takes none; leave it out")
         shown = held_out(config, task, config["eval"]["shown"])
         check_place(directory)
         step, params, extra = load_params(workdir, abstract)
@@ -296,26 +258,29 @@ def generate(
             write_reconstructions(directory, task, params, extra, shown)
         number, cost = len(next(iter(shown.values()))), "reconstructions"
     else:
-        rows, sampling = asked_for(config, workdir, task, given), config["sampling"]
-        check_place(directory)
-        tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
-        if card := _card(config):
-            check_made_with(card, tokenizer)
+        sampling, conditions = config["sampling"], task.describe()["conditions"]
+        rows, canvas, tokenizer = _prepared(
+            config, workdir, task, given, edit or {}, directory
+        )
         step, params, extra = load_params(workdir, abstract)
         key, number = draw_key(config, name), sampling["num_samples"]
         number = max((len(v) for v in rows.condition.values()), default=number)
+        number = number if canvas is None else len(canvas.tokens)
         began = time.perf_counter()
         with sharding.use(mesh):
             outputs, cuts = draw_samples(
-                config, task, tokenizer, (params, extra), rows.condition, key, number
+                *(config, task, tokenizer, (params, extra), rows.condition),
+                *(key, number, canvas),
             )
         condition, rate = rows.condition | rows.texts, tokenizer.sample_rate
         write_samples(directory, outputs, condition, True, rate, rows.titles)
         if "audio" in outputs and hosts.is_main():  # which is safe by now
-            conditions = task.describe()["conditions"]
             write_videos(directory, condition, conditions, sampling["videos"])
-        per_step = "2 rows" if sampling["guidance_scale"] != 1.0 else "1 row"
-        cost = f"{cuts * sampling['steps']} network evaluations of {per_step} a sample"
+        toward = None if canvas is None else canvas.toward
+        options = SamplingOptions.of(sampling)
+        per_step = rows_of_an_example(options, Edit(toward=toward))
+        cost = f"{cuts * sampling['steps']} network evaluations of {per_step} "
+        cost += f"row{'s' * (per_step > 1)} a sample"
     if hosts.is_main():
         print(
             f"{number} samples of step {step} in {time.perf_counter() - began:.1f} s, "
@@ -323,3 +288,40 @@ def generate(
             file=sys.stderr,
         )
     return directory
+
+
+def _prepared(
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    task: Any,
+    given: Mapping[str, str],
+    edit: Mapping[str, str],
+    directory: pathlib.Path,
+) -> tuple[prompts.Rows, Canvas | None, Any]:
+    """What samples are drawn under and on, and the tokenizer; as in `generate`.
+
+    What costs most comes last, and nothing is written but the place that is tried.
+    """
+    conditions = task.describe()["conditions"]
+    repeat, rows = config["sampling"]["num_samples"], None
+    wish = editing.understand(edit, given, conditions, repeat)
+    noised = editing.start_time(wish, SamplingOptions.of(config["sampling"]), task)
+    if given or not (conditions and wish.input):
+        rows = asked_for(config, workdir, task, given)
+    check_place(directory)
+    tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
+    if card := _card(config):
+        check_made_with(card, tokenizer)
+    if not edit:
+        return rows, None, tokenizer
+    source, toward = editing.open_input(wish, tokenizer, conditions), None
+    if rows is None:
+        condition = editing.own_condition(source, conditions, repeat)
+        rows = _told(config, workdir, task, condition)
+    if wish.toward:
+        texts = {**given, **wish.toward}
+        toward = prompts.rows_of(texts, conditions, repeat, card, workdir)
+    canvas = lay_out(
+        config, tokenizer, conditions, rows.condition, wish, source, noised
+    )
+    return *editing.align(rows, canvas, toward, repeat), tokenizer

@@ -3,6 +3,7 @@
 python -m cdcd_jax.main --config=configs/digits.py[:variant] [--workdir=runs/X]
     [--mode=train|evaluate|generate|pretokenize|inspect|plan]
     [--config.section.key=value] [--condition.<modality>=...] [--name=...]
+    [--edit.<input|mask|strength|expand|seconds>=...] [--edit.toward.<modality>=...]
     [--views=N] [--profile=from:to] [--list] [--plan.topology=v5e:4x4]
     [--plan.price=...]
 

@@ -43,7 +43,8 @@ def run_generate(config: Config, workdir: pathlib.Path, options: flags.Options) 
     from cdcd_jax.generate import generate
 
     resolved = resolve_stages(config, options.workdir)
-    generate(resolved, workdir, options.conditions, options.name)
+    given = options.conditions
+    generate(resolved, workdir, given, options.name, options.edit)
 
 
 def run_pretokenize(

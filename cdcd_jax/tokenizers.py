@@ -8,6 +8,7 @@ recognise the tokenizer that they were made with.
 
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -213,10 +214,15 @@ class CheckpointTokenizer:
         ]
         return np.concatenate([part() for part in parts])
 
-    def decode(self, tokens: np.ndarray) -> dict[str, np.ndarray]:
+    def decode(
+        self, tokens: np.ndarray, grid: tuple[int, int] | None = None
+    ) -> dict[str, np.ndarray]:
         """{"images": uint8 [N, H, W, C]} or {"audio": float32 [N, S]} of tokens [N, L].
 
         Of sound L is free, and S follows it.
+
+        Args:
+            grid: (H, W) of the tokens of larger pictures, which are decoded as one.
 
         Raises:
             InputError: a token that is none of this tokenizer's.
@@ -228,12 +234,13 @@ class CheckpointTokenizer:
                 f"[0, {self.num_codes}); decode with the tokenizer that made them, "
                 "after all mask tokens are gone."
             )
-        # of longer sound fewer rows at once, so that it takes no more memory
-        longer = -(-tokens.shape[1] // self.grid[1]) if self.grid[0] == 1 else 1
+        # of larger ones fewer rows at once, so that it takes no more memory
+        longer = -(-tokens.shape[1] // math.prod(self.grid))
         rows = max(1, self._batch_size // longer) * jax.local_device_count()
         parts = []
         for i in range(0, len(tokens), rows):
             part = tokens[i : i + rows].astype(np.int32)
+            part = part.reshape(len(part), *(grid or (-1,)))
             (filled,) = self._filled(part, rows=rows)
             decoded = self._decode(self._params, self._extra, filled)
             parts.append(np.asarray(decoded)[: len(part)])

@@ -292,6 +292,7 @@ def sample(
     known: tuple[jax.Array, jax.Array] | None = None,
     start: tuple[jax.Array, int] | None = None,
     layout: tuple[int, int] | None = None,
+    shared: bool = False,
     canvases: bool = False,
     noise: Callable[[jax.Array, jax.Array, tuple[int, ...]], Noise] = gumbel_noise,
 ) -> Sample:
@@ -308,6 +309,7 @@ def sample(
         start: tokens int32 [B, L] and a time; noised to that time and denoised from
             there (variation) instead of a start from the prior.
         layout: (H, W) of the L tokens, for 'spread'; None for one row.
+        shared: every row gets the same noise, so that rows differ by their law alone.
         canvases: also return every intermediate x_s.
         noise: (step, key, (B, L, K)) -> the randomness of a step.
 
@@ -318,12 +320,19 @@ def sample(
     first = schedule.timesteps if start is None else start[1]
     times = time_grid(options, schedule, first)
     num_codes, by_mask = schedule.num_codes, options.method in MASKING
+    own_shape = (1, shape[1]) if shared else shape
+    to_all = lambda a: jnp.broadcast_to(a, (shape[0], *a.shape[1:]))
     if start is not None:
-        x = sample_x_t(key_start, start[0], jnp.full(shape[0], first), schedule)
+        noised = lambda x: sample_x_t(
+            key_start, x, jnp.full(own_shape[0], first), schedule
+        )
+        # one key for all rows, of which each is drawn as if it were alone
+        one = jax.vmap(lambda x: noised(x[None])[0])
+        x = (one if shared else noised)(start[0])
     elif by_mask:
         x = jnp.full(shape, num_codes, jnp.int32)
     else:
-        x = sample_prior(key_start, shape, schedule)
+        x = to_all(sample_prior(key_start, own_shape, schedule))
 
     def keep_known(tokens: jax.Array) -> jax.Array:
         return tokens if known is None else jnp.where(known[1], known[0], tokens)
@@ -333,9 +342,10 @@ def sample(
     share = progress(schedule)
     order = None  # of the whole way, where it does not depend on what is drawn
     if options.method == "first_hitting":
-        order = jax.random.uniform(key_order, shape)
+        order = to_all(jax.random.uniform(key_order, own_shape))
     elif options.method == "spread":
-        order = orders.spread_order(key_order, shape[0], layout or (1, shape[1]))
+        layout = layout or (1, shape[1])
+        order = to_all(orders.spread_order(key_order, own_shape[0], layout))
 
     def step(x_t: jax.Array, inputs) -> tuple[jax.Array, jax.Array | None]:
         given, key = inputs
@@ -346,7 +356,8 @@ def sample(
             t = orders.hitting_times(order, masked, table, share[first])
         logits = tokens_to_logits(x_t, t).astype(jnp.float32) / options.temperature
         log_p = truncate(jax.nn.log_softmax(logits), options.top_p, options.top_k)
-        own = noise(given.index, key, log_p.shape)
+        own = noise(given.index, key, (own_shape[0], *log_p.shape[1:]))
+        own = jax.tree.map(to_all, own)
         if order is not None:
             own = own._replace(order=order)
         if options.method in POSTERIOR or options.method == "remasking":

@@ -96,14 +96,19 @@ class PaletteTokenizer:
         tokens = self.encode(images)
         return lambda: tokens
 
-    def decode(self, tokens: np.ndarray) -> dict[str, np.ndarray]:
+    def decode(
+        self, tokens: np.ndarray, grid: tuple[int, int] | None = None
+    ) -> dict[str, np.ndarray]:
         """Returns {"images": uint8 [N, H, W, 1]} for tokens [N, L] of whole numbers.
+
+        Args:
+          grid: (H, W) of larger pictures.
 
         Raises:
           InputError: another shape or type, or a token outside [0, levels).
         """
         tokens = np.asarray(tokens)
-        height, width = self.grid
+        height, width = grid or self.grid
         is_whole = np.issubdtype(tokens.dtype, np.integer)
         if not is_whole or tokens.shape[1:] != (height * width,):
             raise InputError(

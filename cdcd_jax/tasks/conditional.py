@@ -69,7 +69,7 @@ class ConditionalTask:
         )
         self.draw_batch = jax.jit(
             functools.partial(draw_batch, self.network, self.schedule, self.length),
-            static_argnames=("batch", "options", "time"),
+            static_argnames=("batch", "options", "time", "shared"),
         )
         self._bound_batch = jax.jit(self._bound)
 
@@ -221,8 +221,9 @@ class ConditionalTask:
             rows = np.minimum(np.arange(i, i + size), number - 1)
             chosen = functools.partial(np.take, indices=rows, axis=0)
             part, *edited = jax.tree.map(chosen, given)
-            own = jax.random.fold_in(key, i)
-            settings = dict(batch=size, options=options, time=edit.time)
+            own = jax.random.fold_in(key, 0 if edit.shared else i)
+            settings = dict(batch=size, options=options)
+            settings |= dict(time=edit.time, shared=edit.shared)
             sample = self.draw_batch(params, part, own, *edited, **settings)
             drawn.append(np.asarray(sample.tokens))
         return {"tokens": np.concatenate(drawn)[:number]}

@@ -24,6 +24,7 @@ class Edit(NamedTuple):
     time: int = 0
     # another condition, and its weight [N]: the law is p(x_0 | c)^(1 - w) p(x_0 | c')^w
     toward: tuple[Mapping[str, np.ndarray], np.ndarray] | None = None
+    shared: bool = False  # every row is drawn from the same noise
 
 
 NO_EDIT = Edit()
@@ -54,6 +55,7 @@ def draw_batch(
     batch: int,
     options: SamplingOptions,
     time: int = 0,
+    shared: bool = False,
 ) -> sampler.Sample:
     """Draws `batch` samples of `length` tokens; the rest is as in `Edit`."""
     guided = options.guidance_scale != 1.0
@@ -79,6 +81,7 @@ def draw_batch(
         known=known,
         layout=network.denoiser["grid"],
         start=None if start is None else (start, time),
+        shared=shared,
     )
     # whole on every device, so that every process can read them
     return jax.tree.map(lambda a: constrain(a, *[None] * a.ndim), drawn)

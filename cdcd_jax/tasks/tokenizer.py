@@ -270,14 +270,18 @@ class TokenizerTask:
     def decode_codes(
         self, params: dict, extra: dict, codes: jax.Array, level: int = 0
     ) -> jax.Array:
-        """Tokens [N, L] -> pictures uint8 [N, H, W, C] or sound float32 [N, S]."""
+        """Tokens [N, L] -> pictures uint8 [N, H, W, C] or sound float32 [N, S].
+
+        Tokens of pictures may also be [N, H, W], of other sizes than the model's.
+        """
         if "remap" in extra:
             codes = extra["remap"]["back"][codes]
         z_q = self.codebooks.book(params, extra, level)[codes]
         if not self.is_image:
             y = self._apply(params, z_q, level, method="decode")
             return jnp.clip(y, -1.0, 1.0)
-        z_q = z_q.reshape(len(codes), *self.grid(level), -1)
+        if codes.ndim == 2:
+            z_q = z_q.reshape(len(codes), *self.grid(level), -1)
         y = self._apply(params, z_q, method="decode")
         return jnp.rint((jnp.clip(y, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
 

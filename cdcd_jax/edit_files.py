@@ -1,0 +1,239 @@
+"""Files and regions of --edit flags -> what is edited, and what of it is drawn anew."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cdcd_jax.data import audio, images
+from cdcd_jax.data.sources import Unreadable
+from cdcd_jax.errors import InputError, UsageError
+
+# name of a part of a picture -> left, top, right and bottom, as shares of its sides
+PARTS = {
+    "left": (0.0, 0.0, 0.5, 1.0),
+    "right": (0.5, 0.0, 1.0, 1.0),
+    "top": (0.0, 0.0, 1.0, 0.5),
+    "bottom": (0.0, 0.5, 1.0, 1.0),
+    "center": (0.25, 0.25, 0.75, 0.75),
+}
+_ROW = re.compile(r"(?P<file>.+\.npz):(?P<row>\d+)")
+
+
+class Source(NamedTuple):
+    """What is edited, R rows."""
+
+    # int32 [R, H, W], those of sound over the end are of silence
+    tokens: np.ndarray
+    media: np.ndarray  # uint8 [R, height, width, C] or float32 [R, S]
+    condition: dict[str, np.ndarray]  # that samples were drawn under, no texts
+
+
+def read(text: str, tokenizer: Any) -> Source:
+    """What `--edit.input=FILE` names.
+
+    Args:
+        text: a picture or a sound, as the tokenizer takes it; or a `samples.npz`, all
+            its rows, or row i of `FILE.npz:i`.
+        tokenizer: of the model; it gives pictures or sound.
+
+    Raises:
+        UsageError: a row that is not there.
+        InputError: no such file, or one that this model cannot take.
+    """
+    match = None if os.path.exists(text) else _ROW.fullmatch(text)
+    if match:
+        return _samples(match["file"], int(match["row"]), tokenizer)
+    if Path(text).suffix.lower() == ".npz":
+        return _samples(text, None, tokenizer)
+    is_image = "images" in tokenizer.outputs
+    kind, suffixes = "picture", images.SUFFIXES
+    if not is_image:
+        kind, suffixes = "sound", audio.SUFFIXES
+    if Path(text).suffix.lower() not in suffixes:
+        raise InputError(
+            f"Found --edit.input={text}; expected a {kind} ({', '.join(suffixes)}), "
+            "as this model draws, or a samples.npz of it; give such a file"
+        )
+    if not is_image:
+        wave = _readable(lambda: audio.read(text), "input")
+        return _sound(audio.resample(*wave, tokenizer.sample_rate)[None], tokenizer)
+    media = _picture(text, tokenizer.outputs["images"])[None]
+    tokens = tokenizer.encode(media).reshape(1, *tokenizer.grid)
+    return Source(tokens, media, {})
+
+
+def _readable(read: Callable[[], Any], flag: str) -> Any:
+    try:
+        return read()
+    except Unreadable as error:
+        raise InputError(
+            f"Found that the file of --edit.{flag} cannot be read ({error}); expected "
+            "a whole file of a picture or a sound; correct the path, or make it anew"
+        ) from error
+
+
+def _picture(text: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """uint8 of the shape [H, W, C]; grey where C is 1."""
+    image = _readable(lambda: images.read(text), "input")
+    _check_size(text, "input", image.size, shape)
+    pixels = np.array(image)
+    if shape[2] == 3:
+        return pixels
+    if (pixels != pixels[..., :1]).any():
+        raise InputError(
+            f"Found colours in {text}; expected a grey picture, as this model draws; "
+            "save it in levels of grey"
+        )
+    return pixels[..., :1]
+
+
+def _check_size(text: str, flag: str, size: Any, shape: tuple[int, ...]) -> None:
+    if size != (shape[1], shape[0]):
+        raise InputError(
+            f"Found --edit.{flag}={text} of {size[0]} x {size[1]} pixels; expected "
+            f"{shape[1]} x {shape[0]} (width x height), as this model's pictures; cut "
+            "or resize it to that"
+        )
+
+
+def _sound(media: np.ndarray, tokenizer: Any) -> Source:
+    """Encodes sound [R, S] with silence to its last whole token, at least a window."""
+    hop = tokenizer.outputs["audio"][0] // tokenizer.grid[1]
+    tokens = max(-(-media.shape[1] // hop), tokenizer.grid[1])
+    padded = np.pad(media, ((0, 0), (0, tokens * hop - media.shape[1])))
+    return Source(tokenizer.encode(padded)[:, None], media, {})
+
+
+def _samples(file: str, row: int | None, tokenizer: Any) -> Source:
+    """Rows of an earlier run's `samples.npz`."""
+    (name,) = tokenizer.outputs
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            found = {key: arrays[key] for key in arrays.files}
+        tokens, media = found["tokens"], found[name]
+        is_whole = tokens.dtype == np.int32 and tokens.ndim == 2 and len(tokens)
+        if not is_whole or len(media) != len(tokens):
+            raise ValueError(f"tokens of {tokens.dtype} {list(tokens.shape)}")
+    except Exception as error:  # damaged files raise nearly anything
+        raise InputError(
+            f"Found --edit.input={file}, of which no samples can be read "
+            f"({type(error).__name__}: {error}); expected a samples.npz with `tokens` "
+            f"and `{name}`, as --mode=generate writes it; correct the path"
+        ) from error
+    if row is not None and row >= len(tokens):
+        raise UsageError(
+            f"Found --edit.input={file}:{row}; expected a row below {len(tokens)}, as "
+            "many as that file has; correct it"
+        )
+    rows = slice(row, None if row is None else row + 1)
+    condition = {
+        key.removeprefix("condition/"): value[rows]
+        for key, value in found.items()
+        if key.startswith("condition/")
+        and value.dtype.kind != "U"
+        and value.shape[:1] == tokens.shape[:1]
+    }
+    tokens, media = tokens[rows], media[rows]
+    _check_samples(file, tokens, media, found.get("sample_rate"), tokenizer)
+    if name == "images":
+        return Source(tokens.reshape(-1, *tokenizer.grid), media, condition)
+    # what was not written stands behind the end, as silence
+    return Source(tokens[:, None], media, condition)
+
+
+def _check_samples(
+    file: str, tokens: np.ndarray, media: np.ndarray, rate: Any, tokenizer: Any
+) -> None:
+    """Raises InputError unless samples are such as this tokenizer gives."""
+    length, (name,) = int(np.prod(tokenizer.grid)), tokenizer.outputs
+    shape = tuple(tokenizer.outputs[name])
+    if name == "images":
+        fits = tokens.shape[1] == length and media.shape[1:] == shape
+        fits &= media.dtype == np.uint8
+    else:
+        most = tokens.shape[1] * (shape[0] // length)
+        fits = tokens.shape[1] >= length and rate == tokenizer.sample_rate
+        fits &= media.ndim == 2 and media.dtype == np.float32
+        fits = fits and 0 < media.shape[1] <= most
+    codes = tokenizer.num_codes
+    if not fits or not 0 <= tokens.min() <= tokens.max() < codes:
+        raise InputError(
+            f"Found {file} with tokens {list(tokens.shape)} from {tokens.min()} to "
+            f"{tokens.max()} and {name} {list(media.shape)}; expected {length} tokens "
+            f"below {codes} a row and {name} of {list(shape)}, as this model has; give "
+            "samples of this model, not expanded ones"
+        )
+
+
+def region(text: str, shape: tuple[int, int]) -> np.ndarray:
+    """What `--edit.mask` says is drawn anew of a picture: bool [H, W].
+
+    A part of `PARTS`, a box x0,y0,x1,y1 of shares of width and height, which has the
+    pixels whose centres lie in it, or a picture of the same size, white where anew.
+
+    Raises:
+        UsageError: none of these, or a box without a pixel.
+        InputError: a picture that cannot be used.
+    """
+    if Path(text).suffix.lower() in images.SUFFIXES:
+        image = _readable(lambda: images.read(text), "mask")
+        _check_size(text, "mask", image.size, shape)
+        pixels = np.array(image)
+        is_white = (pixels == 255).all(-1)
+        if not (is_white | (pixels == 0).all(-1)).all():
+            raise InputError(
+                f"Found --edit.mask={text} with other colours than black and white; "
+                "expected white where the picture is drawn anew and black elsewhere; "
+                "save it with those two alone, as png"
+            )
+        return is_white
+    box = PARTS.get(text) or _numbers(text, 4)
+    if box is None or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+        raise UsageError(
+            f"Found --edit.mask={text}; expected {', '.join(PARTS)}, a box "
+            "x0,y0,x1,y1 of shares from 0 to 1 such as 0,0,0.5,1, or the file of a "
+            f"black-and-white picture ({', '.join(images.SUFFIXES)}); correct it"
+        )
+    x, y = ((np.arange(size) + 0.5) / size for size in shape[::-1])
+    across, down = (x >= box[0]) & (x < box[2]), (y >= box[1]) & (y < box[3])
+    return down[:, None] & across
+
+
+def span(text: str, samples: int, rate: int) -> np.ndarray:
+    """What `--edit.mask=START:END`, in seconds, says is drawn anew: bool [samples].
+
+    Raises:
+        UsageError: another form, or a span that does not lie in the sound.
+    """
+    start, colon, end = text.partition(":")
+    total = samples / rate
+    times = _numbers(f"{start or 0},{end or total}", 2) if colon else None
+    if times is None or not 0 <= times[0] < times[1] <= total + 1 / rate:
+        raise UsageError(
+            f"Found --edit.mask={text}; expected START:END in seconds of the "
+            f"{total:.4g} s of sound, where either may be left out, such as 1.5: ; "
+            "correct it"
+        )
+    first, last = (round(seconds * rate) for seconds in times)
+    place = np.arange(samples)
+    return (place >= first) & (place < last)
+
+
+def _numbers(text: str, count: int) -> tuple[float, ...] | None:
+    """So many numbers with commas between; None if it is something else."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
+
+
+def whole_numbers(text: str, count: int) -> tuple[int, ...] | None:
+    """So many whole numbers from 0 on with commas between; None if otherwise."""
+    parts = [part.strip() for part in text.split(",")]
+    is_whole = len(parts) == count and all(p.isascii() and p.isdigit() for p in parts)
+    return tuple(map(int, parts)) if is_whole else None
