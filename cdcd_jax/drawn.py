@@ -21,7 +21,7 @@ from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.ranges import check_ranges
 from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
-from cdcd_jax.time_profile import options_of
+from cdcd_jax.time_profile import resolved
 
 FOLDER = "evaluation"
 PART = 1000  # samples of a part, at least
@@ -67,8 +67,10 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
     sets = []
     for name, changes, point in asked:
         try:
-            check_ranges({"sampling": {**sampling, **changes}})
-            options = options_of(sampling, task.schedule, workdir, **changes)
+            changed = {"sampling": {**sampling, **changes}}
+            check_ranges(changed)
+            changed = resolved(changed, task.schedule, workdir)
+            options = SamplingOptions.of(changed["sampling"])
             task.check_sampling(options)
         except (ValueError, UsageError) as error:
             raise UsageError(f"eval.sweep at {name}: {error}") from None

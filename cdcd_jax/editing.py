@@ -16,6 +16,7 @@ import numpy as np
 from cdcd_jax import edit_files, prompts, windows
 from cdcd_jax.canvases import Canvas, Wish
 from cdcd_jax.diffusion import sampler
+from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.edit_files import Source
 from cdcd_jax.errors import InputError, UsageError
 
@@ -110,21 +111,22 @@ def _sides(edit: Mapping[str, str]) -> tuple[int, ...] | None:
     return sides
 
 
-def start_time(wish: Wish, options: sampler.SamplingOptions, task: Any) -> int:
-    """The time to which an input is noised, or 0 where drawing begins with noise.
+def start_time(wish: Wish, timesteps: int) -> int:
+    """The time to which an input is noised, or 0 where drawing begins with noise."""
+    if wish.strength is None:
+        return 0
+    return max(1, int(np.floor(wish.strength * timesteps + 0.5)))
 
-    Raises:
-        UsageError: steps that do not fit.
-    """
-    time, schedule = 0, task.schedule
-    if wish.strength is not None:
-        time = max(1, int(np.floor(wish.strength * schedule.timesteps + 0.5)))
+
+def check_steps(
+    wish: Wish, start: int, options: sampler.SamplingOptions, schedule: Schedule
+) -> None:
+    """Raises UsageError for options that do not fit, from `start` (0 for T) on."""
     try:
-        sampler.time_grid(options, schedule, time or None)
+        sampler.time_grid(options, schedule, start or None)
     except ValueError as error:
-        before = f"--edit.strength={wish.strength:g} starts at {time}: " if time else ""
-        raise UsageError(f"{before}{error}") from None
-    return time
+        before = f"--edit.strength={wish.strength:g} starts at {start}: "
+        raise UsageError(f"{before if start else ''}{error}") from None
 
 
 def check_kind(wish: Wish, tokenizer: Any, conditions: Mapping) -> None:

@@ -22,6 +22,7 @@ from cdcd_jax.data.pipeline import (
     spread_records,
 )
 from cdcd_jax.data.sources import known_split, open_source
+from cdcd_jax.diffusion import sampler
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.feature_judge import FeatureJudge, check_media
 from cdcd_jax.generate import (
@@ -203,6 +204,9 @@ def _draw_sets(
     asked["batch_size"] = config["sampling"]["batch_size"]
     folder, fresh = workdir / drawn.FOLDER, 0
     samples = drawn.Sets(folder, [s.name for s in sets], tokenizer, known)
+    for note in {sampler.mask_note(part.options, task.schedule) for part in sets}:
+        if note and hosts.is_main():
+            print(note, file=sys.stderr)
     for part in sets:
         began, key = time.perf_counter(), draw_key(config, part.name)
         new = drawn.draw(

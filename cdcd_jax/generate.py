@@ -15,11 +15,13 @@ from cdcd_jax import (
     prompts,
     report,
     sharding,
+    time_profile,
     windows,
 )
-from cdcd_jax.canvases import Canvas, draw_samples, lay_out
+from cdcd_jax.canvases import Canvas, Wish, draw_samples, lay_out
+from cdcd_jax.config import merge
 from cdcd_jax.data.card import CARD_NAME, Card, read_card
-from cdcd_jax.diffusion.sampler import SamplingOptions
+from cdcd_jax.diffusion.sampler import SamplingOptions, mask_note
 from cdcd_jax.errors import UsageError
 from cdcd_jax.samples import check_place, compare, write_samples
 from cdcd_jax.tasks import make_task
@@ -103,6 +105,8 @@ def draw_step_samples(
 
         return rebuild
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
+    if config["sampling"]["grid"] == "optimised":  # which nothing is known for yet
+        config = merge(config, {"sampling": {"grid": "uniform"}})
 
     def draw(step: int, task: Any, state: Any) -> dict[str, np.ndarray]:
         name, number = f"step_{step}", 100
@@ -258,12 +262,17 @@ def generate(
             write_reconstructions(directory, task, params, extra, shown)
         number, cost = len(next(iter(shown.values()))), "reconstructions"
     else:
-        sampling, conditions = config["sampling"], task.describe()["conditions"]
+        conditions = task.describe()["conditions"]
+        number = config["sampling"]["num_samples"]
+        wish = editing.understand(edit or {}, given, conditions, number)
+        start = editing.start_time(wish, task.schedule.timesteps)
+        config = time_profile.resolved(config, task.schedule, workdir, start)
+        sampling = config["sampling"]
         rows, canvas, tokenizer = _prepared(
-            config, workdir, task, given, edit or {}, directory
+            config, workdir, task, given, wish, start, directory
         )
         step, params, extra = load_params(workdir, abstract)
-        key, number = draw_key(config, name), sampling["num_samples"]
+        key = draw_key(config, name)
         number = max((len(v) for v in rows.condition.values()), default=number)
         number = number if canvas is None else len(canvas.tokens)
         began = time.perf_counter()
@@ -295,7 +304,8 @@ def _prepared(
     workdir: pathlib.Path,
     task: Any,
     given: Mapping[str, str],
-    edit: Mapping[str, str],
+    wish: Wish,
+    start: int,
     directory: pathlib.Path,
 ) -> tuple[prompts.Rows, Canvas | None, Any]:
     """What samples are drawn under and on, and the tokenizer; as in `generate`.
@@ -304,15 +314,17 @@ def _prepared(
     """
     conditions = task.describe()["conditions"]
     repeat, rows = config["sampling"]["num_samples"], None
-    wish = editing.understand(edit, given, conditions, repeat)
-    noised = editing.start_time(wish, SamplingOptions.of(config["sampling"]), task)
+    options = SamplingOptions.of(config["sampling"])
+    editing.check_steps(wish, start, options, task.schedule)
+    if note := mask_note(options, task.schedule):
+        print(note, file=sys.stderr)
     if given or not (conditions and wish.input):
         rows = asked_for(config, workdir, task, given)
     check_place(directory)
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
     if card := _card(config):
         check_made_with(card, tokenizer)
-    if not edit:
+    if wish == Wish():
         return rows, None, tokenizer
     source, toward = editing.open_input(wish, tokenizer, conditions), None
     if rows is None:
@@ -321,7 +333,5 @@ def _prepared(
     if wish.toward:
         texts = {**given, **wish.toward}
         toward = prompts.rows_of(texts, conditions, repeat, card, workdir)
-    canvas = lay_out(
-        config, tokenizer, conditions, rows.condition, wish, source, noised
-    )
+    canvas = lay_out(config, tokenizer, conditions, rows.condition, wish, source, start)
     return *editing.align(rows, canvas, toward, repeat), tokenizer

@@ -4,7 +4,6 @@
 of `sampling.steps` from there.
 """
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from cdcd_jax import report
 from cdcd_jax.diffusion import grids, sampler
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.schedule import Schedule
-from cdcd_jax.errors import InputError
+from cdcd_jax.errors import InputError, UsageError
 
 NAME = "time_profile.json"
 
@@ -49,38 +48,29 @@ def read_profile(workdir: pathlib.Path, schedule: Schedule) -> np.ndarray:
     return loss
 
 
-def options_of(
-    settings: Mapping[str, Any],
+def resolved(
+    config: Mapping[str, Any],
     schedule: Schedule,
     workdir: pathlib.Path,
-    **changes: Any,
-) -> SamplingOptions:
-    """Of `config.sampling` with changes; an optimised grid with its times.
+    start: int = 0,
+) -> Mapping[str, Any]:
+    """The config, with `sampling.times` where its grid is optimised.
+
+    Args:
+        start: the first time; 0 for T.
 
     Raises:
         InputError: no profile where one is needed.
-        ValueError: options that cannot be.
+        UsageError: options that cannot be.
     """
-    options = SamplingOptions.of(settings, **changes)
-    return with_times(options, schedule, workdir)
-
-
-def with_times(
-    options: SamplingOptions,
-    schedule: Schedule,
-    workdir: pathlib.Path,
-    start: int | None = None,
-) -> SamplingOptions:
-    """The options with the times of an optimised grid, from `start` (T) on.
-
-    Raises:
-        InputError: no profile where one is needed.
-        ValueError: options that cannot be.
-    """
-    if options.grid != "optimised":
-        return options
-    plain = dataclasses.replace(options, grid="uniform")
-    first = int(sampler.time_grid(plain, schedule, start)[0])
+    sampling = config["sampling"]
+    if sampling["grid"] != "optimised":
+        return config
+    plain = SamplingOptions.of(sampling, grid="uniform")
+    try:
+        first = int(sampler.time_grid(plain, schedule, start or None)[0])
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     loss, share = read_profile(workdir, schedule), sampler.progress(schedule)
-    times = grids.optimised_grid(loss, share, first, options.steps)
-    return dataclasses.replace(options, times=tuple(map(int, times)))
+    times = grids.optimised_grid(loss, share, first, plain.steps)
+    return {**config, "sampling": {**sampling, "times": tuple(map(int, times))}}
