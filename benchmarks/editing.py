@@ -23,7 +23,6 @@ import numpy as np
 from cdcd_jax import editing, flags, report, train
 from cdcd_jax.canvases import Wish, draw_samples, lay_out
 from cdcd_jax.data.digits import DigitsSource
-from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.edit_files import Source
 from cdcd_jax.metrics.classifier import PixelClassifier
 from cdcd_jax.prompts import Rows
@@ -34,6 +33,7 @@ PARTS = {"corner": "0.5,0.5,1,1", "center": "center", "all": "0,0,1,1"}
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 GUIDANCE = (1.0, 1.25, 2.0)
 SHOWN = 12  # digits in the picture
+DRAWS = 20  # noises of an interpolation, of which each gives one sample a label
 
 
 def digits(name: str, number: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -73,17 +73,17 @@ class Editor:
     ) -> np.ndarray:
         """Pictures uint8 [N, 8, 8, 1] under labels [N], edited as the flags say.
 
-        With `toward` [N], nothing is edited: `repeat` pictures go from label to label.
+        With `toward` [N], nothing is edited: `repeat` pictures go from label to label,
+        all from the noise of `draw`.
         """
-        repeat = sampling.pop("repeat", 1)
+        repeat, draw = sampling.pop("repeat", 1), sampling.pop("draw", 0)
         settings = {**self.config["sampling"], **sampling}
         wish = Wish(input="x", mask=mask, strength=strength)
         if strength is not None:  # every time below it
             last = self.task.schedule.timesteps
             settings["steps"] = min(settings["steps"], round(strength * last))
         config = {**self.config, "sampling": settings}
-        options = SamplingOptions.of(settings)
-        time = editing.start_time(wish, options, self.task)
+        time = editing.start_time(wish, self.task.schedule.timesteps)
         conditions = self.task.describe()["conditions"]
         source, condition = self.source, {"label": labels.repeat(repeat)}
         other = None
@@ -95,9 +95,10 @@ class Editor:
         )
         rows = Rows(condition, None, {})
         rows, canvas = editing.align(rows, canvas, other, repeat)
+        key = jax.random.fold_in(self.key, draw) if draw else self.key
         outputs, _ = draw_samples(
             *(config, self.task, self.tokenizer, self.parts, rows.condition),
-            *(self.key, len(labels) * repeat, canvas),
+            *(key, len(labels) * repeat, canvas),
         )
         return outputs["images"]
 
@@ -127,10 +128,22 @@ def measure(editor: Editor, labels: np.ndarray, judge: PixelClassifier) -> dict:
             f"class_exchanged_strength_{strength}": share(exchanged, other),
             f"change_exchanged_strength_{strength}": change(exchanged),
         }
-    drawn = editor.edit(labels, toward=other, repeat=5).reshape(-1, 5, 64)
+    return figures | between(editor, judge)
+
+
+def between(editor: Editor, judge: PixelClassifier) -> dict[str, float]:
+    """Shares of the class at either end, over `DRAWS` of each label and the next."""
+    labels, figures = np.arange(10, dtype=np.int32), {}
+    ends = dict(from_=labels, to=(labels + 1) % 10)
+    drawn = [
+        editor.edit(labels, toward=ends["to"], repeat=5, draw=i).reshape(10, 5, -1)
+        for i in range(DRAWS)
+    ]
     for i, weight in enumerate(np.linspace(0, 1, 5)):
-        for name, truth in (("from", labels), ("to", other)):
-            figures[f"between_{weight:.2f}_{name}"] = share(drawn[:, i], truth)
+        for name, truth in ends.items():
+            images = np.concatenate([draw[:, i] for draw in drawn])
+            share = judge.accuracy(_flat(images), np.tile(truth, DRAWS))
+            figures[f"between_{weight:.2f}_{name.strip('_')}"] = share
     return figures
 
 

@@ -114,3 +114,21 @@ def test_torch_comparison_says_what_it_needs() -> None:
     done = run("-c", code)
     assert done.returncode == 2
     assert "pip install torch" in done.stderr
+
+
+@pytest.mark.slow
+def test_editing_benchmark_runs(tmp_path: pathlib.Path) -> None:
+    code, text = tiny.run(*tiny.flags(), f"--workdir={tmp_path}/run")
+    assert code == 0, text
+    done = run(
+        BENCHMARKS / "editing.py",
+        f"--workdir={tmp_path}/run",
+        "--number=12",
+        f"--picture={tmp_path}/picture.png",
+        f"--json={tmp_path}/report.json",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["originals"] > 0.8 and (tmp_path / "picture.png").exists()
+    assert all(0 <= v <= 1 for k, v in found.items() if not k.startswith("change"))
+    assert found["change_strength_0.2"] <= found["change_strength_1.0"]

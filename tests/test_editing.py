@@ -14,7 +14,6 @@ from cdcd_jax.config import experiment
 from cdcd_jax.diffusion.sampler import MASKING, METHODS, SamplingOptions, sample
 from cdcd_jax.diffusion.schedule import make_schedule
 from cdcd_jax.errors import UsageError
-from cdcd_jax.tasks import make_task
 from cdcd_jax.tokenizers import open_tokenizer
 
 LEVELS = 5  # of the palette
@@ -135,13 +134,11 @@ def test_variation_goes_from_the_input(pictures, picture):
     assert same[:, below].all()
 
 
-def test_strength_says_the_first_time(pictures):
-    options = flags.parse(["x", f"--workdir={pictures}", "--mode=generate"])
-    task, steps = make_task(options.config), SamplingOptions(steps=1)
+def test_strength_says_the_first_time():
     for strength, time in ((0.01, 1), (0.25, 3), (0.5, 5), (1.0, 10)):
         wish = canvases.Wish(input="x", strength=strength)
-        assert editing.start_time(wish, steps, task) == time
-    assert editing.start_time(canvases.NO_WISH, steps, task) == 0
+        assert editing.start_time(wish, 10) == time
+    assert editing.start_time(canvases.NO_WISH, 10) == 0
 
 
 def test_samples_of_an_earlier_run_are_edited_under_their_conditions(pictures):
