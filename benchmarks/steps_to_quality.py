@@ -29,7 +29,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
-from variants import VARIANTS, chosen, evaluation, link_stages, run
+from variants import VARIANTS, chosen, link_stages, run
 
 from cdcd_jax import flags
 
@@ -162,6 +162,9 @@ def commands(
             command += [f"--config.sampling.steps={min(10, timesteps)}"]
             command += ["--config.eval.at_end=False", *overrides, *VARIANTS[variant]]
             judge = ["--mode=evaluate", f"--config.eval.num_samples={options.samples}"]
+            judge += ["--config.sampling.method=strided"]
+            judge += ["--config.sampling.grid=uniform"]
+            judge += ["--config.sampling.guidance_scale=1.0"]
             judge += [f"--config.eval.sweep.steps={tuple(steps)}"]
             train = [*command, "--config.report.sample_every=0"]
             jobs.setdefault(variant, []).append((train, [*command, *judge], workdir))
@@ -169,10 +172,16 @@ def commands(
 
 
 def finished(train: list[str], judge: list[str], workdir: pathlib.Path) -> dict:
-    """The evaluation of a run; it is trained and judged if it was not."""
-    if not (workdir / "evaluation.json").exists():
+    """The evaluation of a run, which is trained if it was not.
+
+    An evaluation that was made with these settings is only read by it.
+    """
+    done = workdir / "done"
+    if not done.exists():
         run(train, workdir)
-    return evaluation(judge, workdir)
+        done.touch()
+    run(judge, workdir)
+    return json.loads((workdir / "evaluation.json").read_text())
 
 
 def main(argv: Sequence[str] | None = None) -> None:

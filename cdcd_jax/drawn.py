@@ -17,8 +17,9 @@ import jax
 import numpy as np
 
 from cdcd_jax import hosts, report
+from cdcd_jax.config import check_type
 from cdcd_jax.diffusion.sampler import SamplingOptions
-from cdcd_jax.errors import UsageError
+from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.ranges import check_ranges
 from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
 from cdcd_jax.time_profile import resolved
@@ -55,35 +56,50 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
         InputError: an optimised grid without a profile.
     """
     settings, sampling = config["eval"], config["sampling"]
+    swept = {k: tuple(v) for k, v in settings["sweep"].items() if len(v)}
     if not settings["figures"] and not any(settings["features"].values()):
+        if swept:
+            raise UsageError(
+                f"Found eval.sweep.{min(swept)} = {swept[min(swept)]} with nothing "
+                "that judges samples; expected eval.figures or eval.features; set one "
+                "of them, or leave the sweep empty"
+            )
         return []
     scales = {"unguided": 1.0, "guided": settings["guidance_scale"]}
     asked = [(name, {"guidance_scale": s}, {}) for name, s in scales.items()]
-    swept = {k: tuple(v) for k, v in settings["sweep"].items() if len(v)}
+    for key, values in swept.items():
+        for value in values:
+            check_type(f"eval.sweep.{key}", sampling[key], value)
     for values in itertools.product(*swept.values()) if swept else ():
         point = dict(zip(swept, values, strict=True))
         name = ",".join(f"{key}={value}" for key, value in point.items())
         asked.append((name, point, point))
     sets = []
     for name, changes, point in asked:
+        where = f"eval.sweep at {name}: " if point else ""
         try:
             changed = {"sampling": {**sampling, **changes}}
             check_ranges(changed)
             changed = resolved(changed, task.schedule, workdir)
             options = SamplingOptions.of(changed["sampling"])
             task.check_sampling(options)
-        except (ValueError, UsageError) as error:
-            raise UsageError(f"eval.sweep at {name}: {error}") from None
+        except UsageError as error:
+            raise UsageError(f"{where}{error}") from None
+        except InputError:  # no profile; also a ValueError
+            raise
+        except ValueError as error:
+            raise UsageError(f"{where}{error}") from None
         sets.append(DrawnSet(name, options, point))
     return sets
 
 
 def check_sweep(config: Mapping[str, Any], task: Any) -> None:
     """Raises UsageError if a combination of `eval.sweep` cannot be; needs no files."""
-    grid = config["sampling"]["grid"]
-    plain = {"grid": "uniform" if grid == "optimised" else grid}
+    # which fits where an optimised one does
+    other = lambda grid: "cosine" if grid == "optimised" else grid
     sweep = dict(config["eval"]["sweep"])
-    sweep["grid"] = tuple(g for g in sweep["grid"] if g != "optimised")
+    sweep["grid"] = tuple(map(other, sweep["grid"]))
+    plain = {"grid": other(config["sampling"]["grid"])}
     changed = {"sampling": {**config["sampling"], **plain}}
     changed["eval"] = {**config["eval"], "sweep": sweep}
     sets_of({**config, **changed}, task, pathlib.Path())

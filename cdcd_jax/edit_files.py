@@ -176,7 +176,7 @@ def region(text: str, shape: tuple[int, int]) -> np.ndarray:
     pixels whose centres lie in it, or a picture of the same size, white where anew.
 
     Raises:
-        UsageError: none of these, or a box without a pixel.
+        UsageError: none of these.
         InputError: a picture that cannot be used.
     """
     if Path(text).suffix.lower() in images.SUFFIXES:

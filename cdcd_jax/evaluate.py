@@ -33,7 +33,7 @@ from cdcd_jax.generate import (
 )
 from cdcd_jax.metrics.diversity import token_usage
 from cdcd_jax.metrics.names import suffix
-from cdcd_jax.prompts import rows_told
+from cdcd_jax.prompts import TEXTS, rows_told
 from cdcd_jax.samples import check_place, contact_order, picture_sheet, write_samples
 from cdcd_jax.tasks import bound as held_out_bound
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
@@ -64,10 +64,9 @@ def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, floa
     is_tokenizer = config["task"] == "tokenizer"
     figures_of = _reconstructed if is_tokenizer else _sampled
     data = open_data(config, task)
-    if not is_tokenizer:
-        drawn.check_sweep(config, task)
     step, params, extra = load_params(workdir, abstract_state(task, optimizer, mesh))
-    asked = {"step": step, "eval": config["eval"], "data": _told(config, data)}
+    asked = {key: config[key] for key in ("seed", "eval")}
+    asked |= {"step": step, "data": _told(config, data)}
     if not is_tokenizer:
         asked |= {key: config[key] for key in ("sampling", "contrastive")}
     asked = json.loads(json.dumps(asked))
@@ -92,8 +91,11 @@ def evaluate(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, floa
 def _told(config: Mapping[str, Any], data: Any) -> dict[str, Any]:
     """By what an evaluation's data are recognised."""
     if isinstance(data, Card):
-        counts = {name: split.num_records for name, split in data.splits.items()}
-        return {"tokenizer": data.tokenizer.get("fingerprint"), "splits": counts}
+        shards = {
+            name: [shard.sha256 for shard in split.shards]
+            for name, split in data.splits.items()
+        }
+        return {"tokenizer": data.tokenizer.get("fingerprint"), "shards": shards}
     return {key: config["data"][key] for key in ("raw", "path", "options")}
 
 
@@ -114,6 +116,8 @@ def open_data(config: Mapping[str, Any], task: Any) -> Any:
         return source
     card = open_dataset(config["data"]["path"], task.describe())
     check_made_with(card, open_tokenizer(config["tokenizer"], config["model"]["grid"]))
+    drawn.check_sweep(config, task)
+    open_judge(config, task, None)
     return card
 
 
@@ -127,6 +131,7 @@ def _sampled(
 ) -> tuple[dict[str, float], str]:
     """The figures of a model of tokens, and what they took."""
     settings, began = config["eval"], time.perf_counter()
+    judge = open_judge(config, task, workdir)
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
     test = list(one_pass(card, settings["split"], config["data"]["batch_size"]))
     bound = task.bound(parts[0], test, draw_key(config, "evaluate"))
@@ -138,18 +143,16 @@ def _sampled(
     sets = drawn.sets_of(config, task, workdir)
     samples, fresh = _draw_sets(config, workdir, card, task, step, parts, sets)
     sampled = time.perf_counter()
-    judge = _feature_judge(config, workdir, task)
     if sets:
         batches["samples"] = samples
-        batches["judged"] = _judged(config, card, tokenizer, batches)
+        batches["judged"] = _judged(config, workdir, card, task, tokenizer, batches)
     figures = task.evaluate(*parts, batches, draw_key(config, "evaluate"))
     if judge.needs():
         figures |= judge.figures(batches["samples"], batches["judged"]["test"])
-    for name in samples if sets else ():
-        if name != "reconstructed":
-            tokens = drawn.tokens_of(workdir / drawn.FOLDER / name)
-            usage = token_usage(tokens, task.num_codes)
-            figures |= {f"{k}{suffix(name)}": v for k, v in usage.items()}
+    for part in sets:
+        tokens = drawn.tokens_of(workdir / drawn.FOLDER / part.name)
+        usage = token_usage(tokens, task.num_codes)
+        figures |= {f"{k}{suffix(part.name)}": v for k, v in usage.items()}
     if hosts.is_main():
         _write_page(workdir, config, figures, sets, samples)
     judged = time.perf_counter() - sampled
@@ -157,19 +160,27 @@ def _sampled(
     return figures, f"{drew}, evaluation {judged:.1f} s"
 
 
-def _feature_judge(config: Mapping[str, Any], workdir: pathlib.Path, task: Any) -> Any:
+def open_judge(
+    config: Mapping[str, Any], task: Any, workdir: pathlib.Path | None
+) -> FeatureJudge:
     """What compares features, opened; of a config that asks for none, it has none.
+
+    Args:
+        workdir: where statistics of real data are kept; None for nowhere.
 
     Raises:
         UsageError: features that samples of this model do not have.
         InputError: no such converted weights.
     """
-    judge = FeatureJudge({**config["eval"]["features"], "cache": workdir / STATISTICS})
+    cache = workdir and workdir / STATISTICS
+    judge = FeatureJudge({**config["eval"]["features"], "cache": cache})
     if judge.needs():
         conditions = task.describe()["conditions"].values()
-        has_text = any(spec["kind"] == "text" for spec in conditions)
+        has_text = any(spec["kind"] in TEXTS for spec in conditions)
         tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
-        check_media(judge.needs(), tokenizer.media["kind"], has_text)
+        media = {"images": "image", "audio": "audio"}
+        given = [media[name] for name in tokenizer.outputs if name in media]
+        check_media(judge.needs(), given[0] if given else "tokens alone", has_text)
     return judge
 
 
@@ -196,9 +207,8 @@ def _draw_sets(
         known["truth"] = {**known, **tokenizer.decode(drawn_for.pop("truth"))}
     conditions = task.describe()["conditions"]
     told = rows_told(drawn_for, conditions, card, workdir)
-    for name, spec in conditions.items():
-        if spec["kind"] == "text" and name in told.texts:
-            known["texts"] = list(told.texts[name])
+    for texts in told.texts.values():
+        known["texts"] = list(texts)
     asked = {key: settings[key] for key in ("split", "num_samples")}
     asked |= dict(step=step, seed=config["seed"], data=_told(config, card))
     asked["batch_size"] = config["sampling"]["batch_size"]
@@ -226,7 +236,12 @@ def _draw_sets(
 
 
 def _judged(
-    config: Mapping[str, Any], card: Card, tokenizer: Any, batches: dict[str, Any]
+    config: Mapping[str, Any],
+    workdir: pathlib.Path,
+    card: Card,
+    task: Any,
+    tokenizer: Any,
+    batches: dict[str, Any],
 ) -> dict[str, Any]:
     """The real examples that judges are trained on and compare with, decoded.
 
@@ -235,16 +250,23 @@ def _judged(
     settings, rate = config["eval"], tokenizer.sample_rate
     judged = {"test": batches["test"]}
     raw = settings["judge"] == "raw"
-    if not raw:
+    if not raw and settings["figures"]:
         judged["train"] = list(one_pass(card, "train", config["data"]["batch_size"]))
     for batch in itertools.chain(*judged.values()):
         batch |= tokenizer.decode(batch["tokens"])
     if raw:
-        rebuilt = {"reconstructed": _joined(batches["test"])}
+        rebuilt = {**_joined(batches["test"]), "sample_rate": rate}
+        rebuilt = {"reconstructed": {**rebuilt, "truth": rebuilt}}
         batches["samples"] = collections.ChainMap(rebuilt, batches["samples"])
         names = {"test": settings["split"], "train": "train"}
+        names = names if settings["figures"] else {"test": settings["split"]}
         judged = {k: _raw_examples(card, split) for k, split in names.items()}
     joined = {name: _joined(part) for name, part in judged.items()}
+    if not raw:
+        conditions, found = task.describe()["conditions"], joined["test"]["condition"]
+        told = rows_told(found, conditions, card, workdir)
+        for texts in told.texts.values():
+            joined["test"]["texts"] = list(texts)
     return {name: {**part, "sample_rate": rate} for name, part in joined.items()}
 
 
@@ -342,9 +364,9 @@ def _print(figures: Mapping[str, float], title: str) -> None:
     for name, value in figures.items():
         figure, _, point = name.partition("@")
         if point and "/" not in point:
-            points.setdefault(point, {})[figure] = f"{value:.4g}"
+            points.setdefault(point, {})[figure] = _number(value)
     shown = {
-        name: f"{value:.4g}"
+        name: _number(value)
         + (f"  (n = {figures[name + '/n']})" if name + "/n" in figures else "")
         for name, value in figures.items()
         if not name.endswith("/n") and name != "step" and "@" not in name
@@ -358,3 +380,8 @@ def _print(figures: Mapping[str, float], title: str) -> None:
         for row in rows:
             cells = zip(row[1:], widths[1:], strict=True)
             print(row[0].ljust(widths[0]), *(c.rjust(w) for c, w in cells), sep="  ")
+
+
+def _number(value: float | None) -> str:
+    """A figure as it is printed; one that is not defined was written as null."""
+    return "-" if value is None else f"{value:.4g}"

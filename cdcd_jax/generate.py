@@ -3,6 +3,7 @@
 import pathlib
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ from cdcd_jax.diffusion.sampler import SamplingOptions, mask_note
 from cdcd_jax.errors import UsageError
 from cdcd_jax.samples import check_place, compare, write_samples
 from cdcd_jax.tasks import make_task
-from cdcd_jax.tasks.drawing import Edit, rows_of_an_example
+from cdcd_jax.tasks.drawing import Edit, rows_of_an_example, said_cost
 from cdcd_jax.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.train import abstract_state, build, load_params, place
 
@@ -52,7 +53,7 @@ def every_label(
 def draw_key(config: Mapping[str, Any], name: str) -> jax.Array:
     """A key for samples of this name, apart from those of training."""
     base = jax.random.fold_in(jax.random.key(config["seed"]), 2)
-    return jax.random.fold_in(base, int.from_bytes(name.encode(), "little") % 2**31)
+    return jax.random.fold_in(base, zlib.crc32(name.encode()))
 
 
 def default_conditions(
@@ -288,8 +289,8 @@ def generate(
         toward = None if canvas is None else canvas.toward
         options = SamplingOptions.of(sampling)
         per_step = rows_of_an_example(options, Edit(toward=toward))
-        cost = f"{cuts * sampling['steps']} network evaluations of {per_step} "
-        cost += f"row{'s' * (per_step > 1)} a sample"
+        cost = said_cost(cuts * sampling["steps"], per_step)
+        time_profile.warn_if_old(sampling, workdir, step)
     if hosts.is_main():
         print(
             f"{number} samples of step {step} in {time.perf_counter() - began:.1f} s, "
@@ -316,7 +317,8 @@ def _prepared(
     repeat, rows = config["sampling"]["num_samples"], None
     options = SamplingOptions.of(config["sampling"])
     editing.check_steps(wish, start, options, task.schedule)
-    if note := mask_note(options, task.schedule):
+    note = mask_note(options, task.schedule)
+    if note and hosts.is_main():
         print(note, file=sys.stderr)
     if given or not (conditions and wish.input):
         rows = asked_for(config, workdir, task, given)

@@ -94,7 +94,7 @@ def write_page(
         sheets: caption -> uint8 [H, W, C] with C = 1, 3 or 4.
         sounds: caption -> (float [S] in [-1, 1], samples a second).
         points: each {"name": as after the @, "options": {option: value},
-            "evaluations": of the network a sample, "rows": samples}.
+            "evaluations": of the network a sample, "rows": of each, for a sample}.
 
     Raises:
         InputError: a picture or a sound of another shape or type.
@@ -102,7 +102,7 @@ def write_page(
     known = {
         name: Figure(value, figures.get(f"{name}/n"), figures.get(f"{name}{_ERROR}"))
         for name, value in figures.items()
-        if not name.endswith(("/n", _ERROR))
+        if not name.endswith(("/n", "/n_real", _ERROR))
     }
     alone = {name: figure for name, figure in known.items() if "@" not in name}
     grid: dict[str, dict[str, Figure]] = {point["name"]: {} for point in points}

@@ -6,12 +6,13 @@ of `sampling.steps` from there.
 
 import json
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from cdcd_jax import report
+from cdcd_jax import hosts, report
 from cdcd_jax.diffusion import grids, sampler
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.schedule import Schedule
@@ -46,6 +47,19 @@ def read_profile(workdir: pathlib.Path, schedule: Schedule) -> np.ndarray:
             "choose another sampling.grid."
         )
     return loss
+
+
+def warn_if_old(sampling: Mapping[str, Any], workdir: pathlib.Path, step: int) -> None:
+    """Says where an optimised grid is that of another checkpoint's loss."""
+    if sampling["grid"] != "optimised" or not hosts.is_main():
+        return
+    found = report.read_json(workdir / NAME).get("step")
+    if found != step:
+        print(
+            f"the times of sampling.grid = 'optimised' were found at step {found}, "
+            f"this is step {step}: --mode=evaluate finds them anew",
+            file=sys.stderr,
+        )
 
 
 def resolved(

@@ -1,5 +1,6 @@
 """Evaluation by its command line: sweeps of samplers, a page, going on when killed."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 import tiny
 
 from cdcd_jax import drawn, report
+from cdcd_jax.feature_judge import FeatureJudge
 from cdcd_jax.time_profile import NAME
 
 SWEEP = [
@@ -136,6 +138,7 @@ def test_an_optimised_grid_needs_a_profile(copied):
         ("--config.eval.sweep.steps=(3,11)", "at method=strided,steps=11"),
         ("--config.eval.sweep.method=('best',)", "unknown sampling.method 'best'"),
         ("--config.eval.sweep.top_p=(1.5,)", "sampling.top_p' is 1.5"),
+        ("--config.eval.sweep.top_k=(2.5,)", "expected a int"),
         ("--config.eval.sweep.grid=('cosine',) ", "has times of its own"),
     ],
 )
@@ -154,4 +157,50 @@ def test_mutual_information_where_the_objective_bounds_it(copied):
     figures, _ = evaluated(copied)
     assert "mi_bound_nats" not in figures  # path 'shared' is no bound
     figures, _ = evaluated(copied, "--config.contrastive.path=parallel")
-    assert figures["mi_bound_nats"] <= np.log(4) and figures["mi_bound_nats/n"] == 360
+    assert np.isfinite(figures["mi_bound_nats"]) and figures["mi_bound_nats/n"] == 360
+
+
+def test_features_of_other_networks(copied, monkeypatch):
+    """With a network that reads four numbers off a picture, in place of Inception."""
+
+    def read(images):
+        assert images.dtype == np.uint8 and images.shape[1:] == (8, 8, 1)
+        halves = images.reshape(len(images), 4, 16).astype(np.float32).mean(-1)
+        return halves, halves
+
+    class Judge(FeatureJudge):
+        def __init__(self, settings):
+            name = settings["inception"]
+            super().__init__({**settings, "inception": ""})
+            if name:
+                self.readers = dataclasses.replace(self.readers, inception=read)
+                self._fingerprints["inception"] = name
+
+    monkeypatch.setattr("cdcd_jax.evaluate.FeatureJudge", Judge)
+    figures, _ = evaluated(copied, "--config.eval.features.inception=mine")
+    for name in ("fid", "inception_score", "precision", "coverage"):
+        for end in ("", "_guided", "@method=random,steps=3"):
+            assert np.isfinite(figures[f"{name}{end}"])
+            assert figures[f"{name}{end}/n"] == 20
+    assert figures["fid/n_real"] == 360
+    assert list((copied / "statistics").glob("inception_*.npz"))
+    assert "n_real" not in (copied / "evaluation.html").read_text().split("<details")[0]
+    # alone, without a judge of classes; the second time it is only told
+    alone = ["--config.eval.features.inception=mine", "--config.eval.figures="]
+    figures, _ = evaluated(copied, *alone)
+    assert "class_accuracy" not in figures and np.isfinite(figures["fid_guided"])
+    (copied / "evaluation.json").write_text(json.dumps({**figures, "fid": None}))
+    again, _ = evaluated(copied, *alone)
+    assert again["fid"] is None
+
+
+def test_features_are_opened_before_anything_is_drawn(copied, tmp_path):
+    flag = f"--config.eval.features.inception={tmp_path / 'nowhere'}"
+    code, text = tiny.run(f"--workdir={copied}", *SWEEP, flag)
+    assert code == 1 and "nowhere" in text and not (copied / "evaluation").exists()
+    code, text = tiny.run(f"--workdir={copied}", *SWEEP, "--config.eval.figures=")
+    assert code == 2 and "nothing that judges samples" in text
+    code, text = tiny.run(
+        f"--workdir={copied}", *SWEEP, "--config.eval.features.audio=math:floor"
+    )
+    assert code == 2 and "audio" in text

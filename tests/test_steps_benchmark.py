@@ -62,7 +62,11 @@ def test_table_turns_distances_round() -> None:
     assert "| 2.0 [2.0, 2.0] | +49 % [+49 %, +49 %] | +0.500" in other
 
 
-def test_finished_runs_are_read(tmp_path: pathlib.Path, capsys) -> None:
+def test_finished_runs_are_not_trained_again(
+    tmp_path: pathlib.Path, capsys, monkeypatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(benchmark, "run", lambda command, _: calls.append(command))
     (tmp_path / "shared" / "records").mkdir(parents=True)
     for variant, shift in (("vanilla", 0.0), ("infonce", 0.1)):
         for seed in range(2):
@@ -70,6 +74,8 @@ def test_finished_runs_are_read(tmp_path: pathlib.Path, capsys) -> None:
             folder.mkdir(parents=True)
             found = {f"class_accuracy@steps={s}": 0.1 * s + shift for s in (2, 4)}
             (folder / "evaluation.json").write_text(json.dumps(found))
+            if seed:
+                (folder / "done").touch()
     benchmark.main(
         [
             "--config=configs/digits.py",
@@ -87,3 +93,8 @@ def test_finished_runs_are_read(tmp_path: pathlib.Path, capsys) -> None:
     assert "## absorbing_linear, T = 4, 2 seeds" in out
     assert "| infonce | 0.300 ± 0.000 | 0.500 ± 0.000 |" in out
     assert (tmp_path / "out" / "absorbing_linear-4.json").exists()
+    # of each variant, the seed that was not done is trained, and both are judged
+    judged = [call for call in calls if "--mode=evaluate" in call]
+    assert len(judged) == 4 and len(calls) == 6
+    assert all("--config.sampling.guidance_scale=1.0" in call for call in judged)
+    assert all("--config.eval.sweep.steps=(2, 4)" in call for call in judged)

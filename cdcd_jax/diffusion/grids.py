@@ -70,12 +70,6 @@ def optimised_grid(
     return np.array(times, np.int64)
 
 
-def grid_bound(loss: np.ndarray, share: np.ndarray, times: np.ndarray) -> float:
-    """Sum over the jumps of (m(t) - m(s)) h(t): nats a token of the S-step chain."""
-    t, s = times[:-1], times[1:]
-    return float(np.sum((share[t] - share[s]) * loss[t - 1]))
-
-
 def skip_visits(start: int, skip: int) -> np.ndarray:
     """Times that the reference's fast sampler visits when it leaves `skip` out.
 

@@ -13,11 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def random_order(gumbel: jax.Array) -> jax.Array:
-    """All orders alike (rule 1 of Improved VQ-Diffusion). [B, L] -> [B, L]."""
-    return gumbel
-
-
 def spread_ranks(layout: tuple[int, int]) -> np.ndarray:
     """When each token comes, int [H * W], if any few in a row are to be far apart.
 

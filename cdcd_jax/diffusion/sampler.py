@@ -135,7 +135,7 @@ def time_grid(
                 f"sampling.grid = {options.grid!r}: method {options.method!r} has "
                 "times of its own; choose 'uniform'"
             )
-    most = {"ancestral": start, "first_hitting": np.inf}.get(options.method, start)
+    most = np.inf if options.method == "first_hitting" else start
     if not 1 <= steps <= most or (options.method == "ancestral" and steps != start):
         need = {"ancestral": f"exactly {start}", "first_hitting": "at least 1"}
         raise ValueError(
@@ -180,8 +180,8 @@ def mask_note(options: SamplingOptions, schedule: Schedule) -> str:
         return ""
     return (
         f"sampling.method {options.method!r} goes by masks alone, while the schedule "
-        f"{schedule.name!r} also replaces codes (mass {mass:.2g} at T): sampling "
-        "starts with masks only, and a code that was drawn is not replaced"
+        f"{schedule.name!r} also replaces codes (mass {mass:.2g} at T): here tokens "
+        "are masked only, and one that was drawn is not replaced"
     )
 
 
@@ -322,10 +322,15 @@ def sample(
     num_codes, by_mask = schedule.num_codes, options.method in MASKING
     own_shape = (1, shape[1]) if shared else shape
     to_all = lambda a: jnp.broadcast_to(a, (shape[0], *a.shape[1:]))
+    share = progress(schedule)
     if start is not None:
-        noised = lambda x: sample_x_t(
-            key_start, x, jnp.full(own_shape[0], first), schedule
-        )
+
+        def noised(x: jax.Array) -> jax.Array:
+            if by_mask:  # which would leave codes that were replaced as they are
+                hidden = jax.random.uniform(key_start, x.shape) < share[first]
+                return jnp.where(hidden, num_codes, x)
+            return sample_x_t(key_start, x, jnp.full(own_shape[0], first), schedule)
+
         # one key for all rows, of which each is drawn as if it were alone
         one = jax.vmap(lambda x: noised(x[None])[0])
         x = (one if shared else noised)(start[0])
@@ -339,7 +344,6 @@ def sample(
 
     x = keep_known(x)
     at_start = jnp.sum(x == num_codes, axis=-1)
-    share = progress(schedule)
     order = None  # of the whole way, where it does not depend on what is drawn
     if options.method == "first_hitting":
         order = to_all(jax.random.uniform(key_order, own_shape))

@@ -91,7 +91,9 @@ def figures(found: Bound, levels: Schedule) -> dict[str, float]:
     }
     if repeats > 1:
         steps = np.diff(found.terms, axis=1)[:, ::2] * to_bits
-        variance = np.sum(steps**2) / repeats**2 / number**2
+        # an odd one out is taken to err as the others do
+        odd = repeats / (2 * steps.shape[1])
+        variance = odd * np.sum(steps**2) / repeats**2 / number**2
         values["bits_per_token/monte_carlo_error"] = float(np.sqrt(variance))
     return values
 
