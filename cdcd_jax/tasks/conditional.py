@@ -46,7 +46,9 @@ class ConditionalTask:
         self.num_codes = model["num_codes"]
         choose("model", "form", model["form"], FORMS)
         choose("model", "join", model["join"], conditioners.JOINS)
-        choose("eval", "figures", config["eval"]["figures"], metric_figures.FIGURES)
+        if config["eval"]["figures"]:  # else the bound alone
+            figures = config["eval"]["figures"]
+            choose("eval", "figures", figures, metric_figures.FIGURES)
         choose("eval", "judge", config["eval"]["judge"], ("records", "raw"))
         try:
             self.schedule = schedule.make_schedule(
@@ -245,9 +247,10 @@ class ConditionalTask:
         found = batches.get("bound") or self.bound(params, batches["test"], key)
         figures = held_out.figures(found, self.schedule)
         figures |= self._information(params, batches["test"], key)
-        judge = metric_figures.FIGURES[self.settings["eval"]["figures"]]
-        if "judged" not in batches:
+        name = self.settings["eval"]["figures"]
+        if not name or "judged" not in batches:
             return figures
+        judge = metric_figures.FIGURES[name]
         return {**figures, **judge(batches["samples"], **batches["judged"])}
 
     def labels(self, params: Params) -> Any:
