@@ -145,7 +145,9 @@ def _sampled(
     sampled = time.perf_counter()
     if sets:
         batches["samples"] = samples
-        batches["judged"] = _judged(config, workdir, card, task, tokenizer, batches)
+        batches["judged"] = judged_splits(
+            config, workdir, card, task, tokenizer, batches
+        )
     figures = task.evaluate(*parts, batches, draw_key(config, "evaluate"))
     if judge.needs():
         figures |= judge.figures(batches["samples"], batches["judged"]["test"])
@@ -201,7 +203,7 @@ def _draw_sets(
         check_place(workdir / "samples" / name)
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
     rate, number = tokenizer.sample_rate, settings["num_samples"]
-    drawn_for = _drawn_for(config, card, task)
+    drawn_for = conditions_of(config, card, task)
     known: dict[str, Any] = {"condition": drawn_for, "sample_rate": rate}
     if "truth" in drawn_for:
         known["truth"] = {**known, **tokenizer.decode(drawn_for.pop("truth"))}
@@ -235,7 +237,7 @@ def _draw_sets(
     return samples, fresh
 
 
-def _judged(
+def judged_splits(
     config: Mapping[str, Any],
     workdir: pathlib.Path,
     card: Card,
@@ -294,7 +296,7 @@ def _write_page(
     page.write_page(path, title, figures, config, sheets, sounds, points)
 
 
-def _drawn_for(
+def conditions_of(
     config: Mapping[str, Any], card: Card, task: Any
 ) -> dict[str, np.ndarray]:
     """Conditions of the samples, and the tokens of their records as 'truth', if any.
