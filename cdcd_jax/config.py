@@ -134,7 +134,8 @@ def _conditional() -> dict[str, Any]:
             # purity, confidence, first_hitting, remasking
             method="strided",
             steps=25,  # network evaluations
-            grid="uniform",  # of times: uniform, cosine, optimised (by --mode=evaluate)
+            # of times: uniform, cosine, geometric, optimised (by --mode=evaluate)
+            grid="uniform",
             guidance_scale=1.0,  # 1 needs no second half of rows
             guidance_schedule="constant",  # constant, rising, falling
             temperature=1.0,

@@ -10,7 +10,8 @@ import numpy as np
 
 from cdcd_jax.diffusion.schedule import Schedule
 
-GRIDS = ("uniform", "cosine", "optimised")
+GRIDS = ("uniform", "cosine", "geometric", "optimised")
+GROWTH = 12.0  # of a geometric grid: tokens of the last step over those of the first
 
 
 def masked_share(schedule: Schedule) -> np.ndarray:
@@ -35,7 +36,25 @@ def cosine_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
         start: the first time.
         steps: S, at most `start`.
     """
-    wanted = share[start] * np.cos(0.5 * np.pi * np.arange(steps + 1) / steps)
+    return _nearest(np.cos(0.5 * np.pi * np.arange(steps + 1) / steps), share, start)
+
+
+def geometric_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
+    """Every step draws more tokens than the one before, the last `GROWTH` times as many.
+
+    The first tokens settle what the whole has in common, and hardly anything is known
+    yet: there a token at once costs few steps. Times are rounded to distinct ones.
+
+    Args:
+        share, start, steps: see `cosine_grid`.
+    """
+    drawn = np.cumsum(GROWTH ** (np.arange(steps) / max(steps - 1, 1)))
+    return _nearest(1.0 - np.append(0.0, drawn / drawn[-1]), share, start)
+
+
+def _nearest(left: np.ndarray, share: np.ndarray, start: int) -> np.ndarray:
+    """The times nearest to masked shares that fall from 1 to 0 times the start's."""
+    steps, wanted = len(left) - 1, share[start] * left
     near = np.argmin(np.abs(share[: start + 1] - wanted[:, None]), axis=1)
     times = [start]
     for i in range(1, steps + 1):

@@ -214,7 +214,7 @@ def test_time_grids_fall_strictly_from_the_start_to_0() -> None:
         for start in (None, 1, timesteps // 2 + 1):
             first = timesteps if start is None else start
             for steps in range(1, first + 1):
-                for kind in ("uniform", "cosine"):
+                for kind in ("uniform", "cosine", "geometric"):
                     options = SamplingOptions(steps=steps, grid=kind)
                     grid = time_grid(options, schedule, start)
                     assert len(grid) == steps + 1 and (grid[0], grid[-1]) == (first, 0)
@@ -233,6 +233,16 @@ def test_cosine_grid_follows_the_masked_share() -> None:
     times = time_grid(SamplingOptions(steps=8, grid="cosine"), schedule)
     # this schedule is the curve itself
     np.testing.assert_allclose(times, 100 * (1 - np.arange(9) / 8), atol=0.51)
+
+
+def test_geometric_grid_grows_by_a_ratio() -> None:
+    schedule = make_schedule("absorbing_linear", 3, 10_000)
+    times = time_grid(SamplingOptions(steps=5, grid="geometric"), schedule)
+    drawn = -np.diff(times)
+    np.testing.assert_allclose(drawn[-1] / drawn[0], 12, rtol=0.01)
+    np.testing.assert_allclose(drawn[1:] / drawn[:-1], 12**0.25, rtol=0.01)
+    once = time_grid(SamplingOptions(steps=1, grid="geometric"), schedule)
+    np.testing.assert_array_equal(once, [10_000, 0])
 
 
 @pytest.mark.parametrize(
