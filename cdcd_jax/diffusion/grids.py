@@ -11,7 +11,9 @@ import numpy as np
 from cdcd_jax.diffusion.schedule import Schedule
 
 GRIDS = ("uniform", "cosine", "geometric", "optimised")
-GROWTH = 12.0  # of a geometric grid: tokens of the last step over those of the first
+# Of a geometric grid: tokens of a step over those of the one before, and of the last
+# over those of the first, at most.
+GROWTH, MOST_GROWTH = 4 / 3, 12.0
 
 
 def masked_share(schedule: Schedule) -> np.ndarray:
@@ -40,15 +42,17 @@ def cosine_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
 
 
 def geometric_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
-    """Every step draws more tokens than the one before, the last `GROWTH` times as many.
+    """Every step draws a third more tokens than the one before; ours.
 
-    The first tokens settle what the whole has in common, and hardly anything is known
-    yet: there a token at once costs few steps. Times are rounded to distinct ones.
+    The first tokens settle what the whole has in common, which is lost where many are
+    drawn at once. The last step draws 12 times as many as the first at most. Times are
+    rounded to distinct ones.
 
     Args:
         share, start, steps: see `cosine_grid`.
     """
-    drawn = np.cumsum(GROWTH ** (np.arange(steps) / max(steps - 1, 1)))
+    ratio = min(GROWTH, MOST_GROWTH ** (1 / max(steps - 1, 1)))
+    drawn = np.cumsum(ratio ** np.arange(steps))
     return _nearest(1.0 - np.append(0.0, drawn / drawn[-1]), share, start)
 
 
