@@ -349,8 +349,8 @@ def test_a_worker_runs_joins_and_makes_way(repo: Path) -> None:
     done = subprocess.run(setup, env=env, cwd=home, timeout=60)
     assert done.returncode == 0
     out = "hosts auto\n-m\ncdcd_jax.main\n--config=a b\nsaved\n"
-    assert (process.communicate(timeout=30)[0], process.returncode) == (out, 143)
-    assert (again.communicate(timeout=30)[0], again.returncode) == (out, 143)
+    assert (process.communicate(timeout=120)[0], process.returncode) == (out, 143)
+    assert (again.communicate(timeout=120)[0], again.returncode) == (out, 143)
     assert not (home / "first").exists()  # stopped, then removed
     waits.unlink()
     worker[0] = setup[0]
@@ -476,7 +476,7 @@ def test_slurm_requeues_a_run_that_is_out_of_time(
     process.send_signal(number)
     if number == signal.SIGTERM:  # SLURM tells the tasks by itself
         os.kill(int(pid.read_text()), signal.SIGTERM)
-    out = process.communicate(timeout=30)[0]
+    out = process.communicate(timeout=120)[0]
     assert "saved" in out
     assert process.returncode == code
     assert ("scontrol requeue 7" in out) == requeued

@@ -1,5 +1,6 @@
 """The program from its command line: the whole job, and what it says to bad input."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from PIL import Image
 
 from cdcd_jax import flags, main
 from cdcd_jax.config import defaults, merge
+from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
 
 
@@ -381,8 +383,8 @@ def test_every_key_of_the_config_is_read():
     # the tokenizer's settings go to its constructor by name
     unread = [k for k in leaves(defaults()) if f'"{k}"' not in code]
     names = "form num_codes grid width depth heads mlp mlp_ratio activation scan_layers"
-    fields = "method steps guidance_scale temperature top_p top_k"
-    by_name = [*names.split(), "remat", "embedding_scale", *fields.split()]
+    fields = [field.name for field in dataclasses.fields(SamplingOptions)]
+    by_name = [*names.split(), "remat", "embedding_scale", *fields]
     assert [k for k in unread if k not in by_name] == []
 
 

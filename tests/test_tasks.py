@@ -162,7 +162,8 @@ def test_the_bound_of_a_uniform_model_is_that_of_ignorance():
     params = jax.tree.map(jnp.zeros_like, task.init(jax.random.key(0))[0])
     config = merge(task.settings, dict(eval=dict(bound_samples=10)))
     task = make_task(config)
-    figures = task._bits_per_token(params, [tiny.batch(500)], jax.random.key(0))
+    given = {"test": [tiny.batch(500)]}
+    figures = task.evaluate(params, {}, given, jax.random.key(0))
     error = figures["bits_per_token/standard_error"]
     assert abs(figures["bits_per_token"] - np.log2(17)) < 4 * error
     assert figures["bits_per_token/n"] == 500
