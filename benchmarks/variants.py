@@ -24,6 +24,22 @@ VARIANTS = {
     "sample_intra": _contrast(level="sample", negatives="intra", **_PAPER),
     "sample_inter": _contrast(level="sample", negatives="inter", **_PAPER),
     "infonce": _contrast(form="infonce", level="step", negatives="inter", weight=0.1),
+    # stronger ones, and InfoNCE of the sample-wise divergence
+    "step_inter_strong": _contrast(
+        level="step", negatives="inter", form="difference", weight=5e-3
+    ),
+    "sample_intra_strong": _contrast(
+        level="sample", negatives="intra", form="difference", weight=1e-3
+    ),
+    "sample_inter_strong": _contrast(
+        level="sample", negatives="inter", form="difference", weight=1e-3
+    ),
+    "infonce_strong": _contrast(
+        form="infonce", level="step", negatives="inter", weight=0.5
+    ),
+    "infonce_sample": _contrast(
+        form="infonce", level="sample", negatives="inter", weight=0.1
+    ),
 }
 
 
