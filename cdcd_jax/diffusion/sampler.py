@@ -25,9 +25,8 @@ from cdcd_jax.diffusion.transition import (
 # x_t int32 [B, L], t int32 [B] -> logits float [B, L, K]
 TokensToLogits = Callable[[jax.Array, jax.Array], jax.Array]
 
-# By the posterior: each position by itself.
 POSTERIOR = ("ancestral", "strided", "skip")
-# By masks, whose steps know nothing of codes that were replaced by others.
+# by masks, whose steps know nothing of codes that were replaced by others
 MASKING = ("random", "spread", "purity", "confidence", "first_hitting", "remasking")
 METHODS = POSTERIOR + MASKING
 GUIDANCE = ("constant", "rising", "falling")
@@ -382,8 +381,7 @@ def sample(
 
 def _steps(options: SamplingOptions, schedule: Schedule, times: np.ndarray) -> _Step:
     """The inputs of the scan."""
-    number, start = len(times) - 1, times[0]
-    share = progress(schedule)
+    number, start, share = len(times) - 1, times[0], progress(schedule)
     source, target = times[:-1], times[1:]
     left = share[target] / share[start]
     if options.method == "skip":
