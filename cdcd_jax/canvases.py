@@ -205,10 +205,8 @@ def draw_samples(
     Raises:
         UsageError: conditions that differ in length.
     """
-    conditions, options = (
-        task.describe()["conditions"],
-        SamplingOptions.of(config["sampling"]),
-    )
+    conditions = task.describe()["conditions"]
+    options = SamplingOptions.of(config["sampling"])
     if canvas is None and not windows.timed(conditions):
         outputs = task.sample(*parts, condition, key, options, number)
         return outputs | tokenizer.decode(outputs["tokens"]), 1

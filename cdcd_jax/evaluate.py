@@ -115,9 +115,10 @@ def open_data(config: Mapping[str, Any], task: Any) -> Any:
         known_split(config["eval"]["split"], source.card()["splits"], "data.raw")
         return source
     card = open_dataset(config["data"]["path"], task.describe())
-    check_made_with(card, open_tokenizer(config["tokenizer"], config["model"]["grid"]))
+    tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
+    check_made_with(card, tokenizer)
     drawn.check_sweep(config, task)
-    open_judge(config, task, None)
+    open_judge(config, task, tokenizer, None)
     return card
 
 
@@ -131,8 +132,8 @@ def _sampled(
 ) -> tuple[dict[str, float], str]:
     """The figures of a model of tokens, and what they took."""
     settings, began = config["eval"], time.perf_counter()
-    judge = open_judge(config, task, workdir)
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
+    judge = open_judge(config, task, tokenizer, workdir)
     test = list(one_pass(card, settings["split"], config["data"]["batch_size"]))
     bound = task.bound(parts[0], test, draw_key(config, "evaluate"))
     if hosts.is_main():
@@ -141,7 +142,9 @@ def _sampled(
     hosts.wait_for_all("time profile")
     batches: dict[str, Any] = {"test": test, "bound": bound}
     sets = drawn.sets_of(config, task, workdir)
-    samples, fresh = _draw_sets(config, workdir, card, task, step, parts, sets)
+    samples, fresh = _draw_sets(
+        config, workdir, card, task, tokenizer, step, parts, sets
+    )
     sampled = time.perf_counter()
     if sets:
         batches["samples"] = samples
@@ -163,7 +166,7 @@ def _sampled(
 
 
 def open_judge(
-    config: Mapping[str, Any], task: Any, workdir: pathlib.Path | None
+    config: Mapping[str, Any], task: Any, tokenizer: Any, workdir: pathlib.Path | None
 ) -> FeatureJudge:
     """What compares features, opened; of a config that asks for none, it has none.
 
@@ -179,7 +182,6 @@ def open_judge(
     if judge.needs():
         conditions = task.describe()["conditions"].values()
         has_text = any(spec["kind"] in TEXTS for spec in conditions)
-        tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
         media = {"images": "image", "audio": "audio"}
         given = [media[name] for name in tokenizer.outputs if name in media]
         check_media(judge.needs(), given[0] if given else "tokens alone", has_text)
@@ -191,6 +193,7 @@ def _draw_sets(
     workdir: pathlib.Path,
     card: Card,
     task: Any,
+    tokenizer: Any,
     step: int,
     parts: tuple[Any, Any],
     sets: Sequence[drawn.DrawnSet],
@@ -201,7 +204,6 @@ def _draw_sets(
     settings = config["eval"]
     for name in ("unguided", "guided"):
         check_place(workdir / "samples" / name)
-    tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
     rate, number = tokenizer.sample_rate, settings["num_samples"]
     drawn_for = conditions_of(config, card, task)
     known: dict[str, Any] = {"condition": drawn_for, "sample_rate": rate}
@@ -290,9 +292,9 @@ def _write_page(
             sheets[part.name] = picture_sheet(shown["images"])
         for i, wave in enumerate(shown.get("audio", ())[:2]):
             sounds[f"{part.name}, {i}"] = wave, shown["sample_rate"]
-    points = [{"name": p.name, "options": dict(p.swept), **p.cost} for p in sets]
+    swept = [part for part in sets if part.swept]
+    points = [{"name": p.name, "options": dict(p.swept), **p.cost} for p in swept]
     path, title = workdir / "evaluation.html", f"{workdir.name}: evaluation"
-    points = [point for point in points if point["options"]]
     page.write_page(path, title, figures, config, sheets, sounds, points)
 
 

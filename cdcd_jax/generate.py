@@ -19,7 +19,7 @@ from cdcd_jax import (
     time_profile,
     windows,
 )
-from cdcd_jax.canvases import Canvas, Wish, draw_samples, lay_out
+from cdcd_jax.canvases import NO_WISH, Canvas, Wish, draw_samples, lay_out
 from cdcd_jax.config import merge
 from cdcd_jax.data.card import CARD_NAME, Card, read_card
 from cdcd_jax.diffusion.sampler import SamplingOptions, mask_note
@@ -326,7 +326,7 @@ def _prepared(
     tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
     if card := _card(config):
         check_made_with(card, tokenizer)
-    if wish == Wish():
+    if wish == NO_WISH:
         return rows, None, tokenizer
     source, toward = editing.open_input(wish, tokenizer, conditions), None
     if rows is None:

@@ -4,8 +4,8 @@ A share of the masked tokens is drawn at once from p_theta(x_0 | x_t) and then s
 The rules say which: at random, far from each other (Besnier et al. 2025, Halton
 scheduler), by purity (Tang et al. 2022, Improved VQ-Diffusion), by confidence (Chang et
 al. 2022, MaskGIT), or in the order in which a chain in continuous time hits them (Zheng
-et al. 2024, first-hitting). `remasking_law` (Wang et al. 2025,
-ReMDM) masks some again. All are functions of arrays: noise comes from outside.
+et al. 2024, first-hitting). `remasking_law` (Wang et al. 2025, ReMDM) masks some again.
+All are functions of arrays: noise comes from outside.
 """
 
 import jax
@@ -157,8 +157,9 @@ def remasking_law(
     sigma = strength * jnp.minimum(1.0, most)
     shown = (kept_s - (1.0 - sigma) * kept_t) / share_t
     hidden = (share_s - sigma * kept_t) / share_t
-    stays = jax.nn.one_hot(x_t, num_codes + 1) * (1.0 - sigma)
-    stays = jnp.log(stays.at[..., -1].set(sigma))
+    is_x_t = jnp.arange(num_codes + 1) == x_t[..., None]
+    stays = jnp.where(is_x_t, jnp.log(1.0 - sigma), -jnp.inf)
+    stays = stays.at[..., -1].set(jnp.log(sigma))
     log_p = jax.nn.log_softmax(log_p)
     hidden = jnp.broadcast_to(jnp.log(jnp.maximum(hidden, 0.0)), x_t.shape)
     drawn = jnp.concatenate([jnp.log(shown) + log_p, hidden[..., None]], axis=-1)

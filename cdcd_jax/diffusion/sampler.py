@@ -145,9 +145,9 @@ def time_grid(
         return np.append(grids.skip_jumps(start, steps)[0], 0)
     if options.method == "first_hitting":  # times are drawn
         return np.append(np.full(steps, start), 0)
-    if options.grid in ("cosine", "geometric"):
-        make = getattr(grids, f"{options.grid}_grid")
-        return make(progress(schedule), start, steps)
+    by_share = dict(cosine=grids.cosine_grid, geometric=grids.geometric_grid)
+    if options.grid in by_share:
+        return by_share[options.grid](progress(schedule), start, steps)
     if options.grid == "optimised":
         return _given_times(options, start)
     return grids.uniform_grid(start, steps)
