@@ -37,6 +37,10 @@ VARIANTS = {
     "infonce_strong": _contrast(
         form="infonce", level="step", negatives="inter", weight=0.5
     ),
+    "infonce_stronger": _contrast(
+        form="infonce", level="step", negatives="inter", weight=2.0
+    ),
+    "contrast_strong": _contrast(weight=0.5),
     "infonce_sample": _contrast(
         form="infonce", level="sample", negatives="inter", weight=0.1
     ),
