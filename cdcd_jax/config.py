@@ -119,7 +119,8 @@ def _conditional() -> dict[str, Any]:
             path="shared",  # shared, parallel
             form="infonce",  # difference, difference_paper, infonce
             critic="conditional",  # conditional, ratio (infonce only)
-            weight=0.0,  # lambda
+            # lambda; of infonce 0.1 with guidance, 0.5 without (docs/results.md)
+            weight=0.0,
             num_negatives=10,  # N; 0 makes none
             temperature=1.0,  # of infonce, nats a token
             cap=70.0,  # nats a token, bounds what the differences subtract
