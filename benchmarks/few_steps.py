@@ -15,6 +15,7 @@ drawn anew. A sampler without enough times for a number of steps has a dash.
 
 import argparse
 import ast
+import dataclasses
 import json
 import pathlib
 import sys
@@ -29,6 +30,7 @@ import numpy as np
 from cdcd_jax import drawn, sharding
 from cdcd_jax.config import resolve_stages, with_defaults
 from cdcd_jax.data.pipeline import one_pass
+from cdcd_jax.diffusion.sampler import METHODS
 from cdcd_jax.evaluate import conditions_of, judged_splits, open_data
 from cdcd_jax.generate import draw_key
 from cdcd_jax.metrics.captions import CaptionJudge
@@ -84,11 +86,16 @@ def judge_of(figures: str, train: Mapping[str, Any]) -> Callable[..., Judged]:
 
 
 def sampler_of(text: str) -> dict[str, Any]:
-    """The options of 'method,option=value,...'."""
+    """The options of 'method,option=value,...'; exits where one is unknown."""
     method, *rest = text.split(",")
+    if method not in METHODS:
+        sys.exit(f"error: unknown sampler {method!r}: choose of {', '.join(METHODS)}")
+    known = [field.name for field in dataclasses.fields(drawn.SamplingOptions)]
     options: dict[str, Any] = {"method": method}
     for part in rest:
         name, _, value = part.partition("=")
+        if name not in known:
+            sys.exit(f"error: unknown option {name!r}: choose of {', '.join(known)}")
         try:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):  # a name, such as that of a grid
@@ -194,6 +201,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--seed", type=int, default=0)
     add("--json", type=pathlib.Path, help="also write the figures here")
     options = parser.parse_args(argv)
+    for sampler in options.samplers.split(";"):
+        sampler_of(sampler)  # before minutes are spent on the others
     machine = measure.machine()
     print(", ".join(f"{k} {v}" for k, v in machine.items()), flush=True)
     given = (options.samples, options.guidance, options.seed)

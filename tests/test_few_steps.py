@@ -23,6 +23,13 @@ def test_samplers_are_read() -> None:
     }
 
 
+@pytest.mark.parametrize("text", ["spreed", "strided,temprature=1.1"])
+def test_unknown_samplers_and_options_end_it_at_once(text, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        few_steps.main([f"--workdir={tmp_path}", f"--samplers=strided;{text}"])
+    assert "unknown" in str(stop.value)
+
+
 def test_intervals_hold_the_value() -> None:
     rng = np.random.default_rng(0)
     test, pixels = rng.normal(size=(2, 400, 3))
