@@ -90,12 +90,16 @@ def sampler_of(text: str) -> dict[str, Any]:
     method, *rest = text.split(",")
     if method not in METHODS:
         sys.exit(f"error: unknown sampler {method!r}: choose of {', '.join(METHODS)}")
-    known = [field.name for field in dataclasses.fields(drawn.SamplingOptions)]
+    known = {field.name for field in dataclasses.fields(drawn.SamplingOptions)}
+    known -= {"method", "steps", "times"}  # which others say
     options: dict[str, Any] = {"method": method}
     for part in rest:
-        name, _, value = part.partition("=")
-        if name not in known:
-            sys.exit(f"error: unknown option {name!r}: choose of {', '.join(known)}")
+        name, equals, value = part.partition("=")
+        if name not in known or not equals:
+            sys.exit(
+                f"error: unknown option {part!r} of {method}: expected NAME=VALUE, "
+                f"a name of {', '.join(sorted(known))}"
+            )
         try:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):  # a name, such as that of a grid

@@ -16,6 +16,7 @@ def _contrast(**settings: str | float) -> list[str]:
 # What a variant changes. The four of the paper have the form of its code, and the
 # largest weight that its authors advise.
 _PAPER = dict(form="difference", weight=5e-5)
+_INFONCE = dict(form="infonce", level="step", negatives="inter")
 VARIANTS = {
     "vanilla": _contrast(weight=0.0),
     "contrast": [],  # as the config has it
@@ -23,7 +24,7 @@ VARIANTS = {
     "step_inter": _contrast(level="step", negatives="inter", **_PAPER),
     "sample_intra": _contrast(level="sample", negatives="intra", **_PAPER),
     "sample_inter": _contrast(level="sample", negatives="inter", **_PAPER),
-    "infonce": _contrast(form="infonce", level="step", negatives="inter", weight=0.1),
+    "infonce": _contrast(**_INFONCE, weight=0.1),
     # stronger ones, and InfoNCE of the sample-wise divergence
     "step_inter_strong": _contrast(
         level="step", negatives="inter", form="difference", weight=5e-3
@@ -34,12 +35,8 @@ VARIANTS = {
     "sample_inter_strong": _contrast(
         level="sample", negatives="inter", form="difference", weight=1e-3
     ),
-    "infonce_strong": _contrast(
-        form="infonce", level="step", negatives="inter", weight=0.5
-    ),
-    "infonce_stronger": _contrast(
-        form="infonce", level="step", negatives="inter", weight=2.0
-    ),
+    "infonce_strong": _contrast(**_INFONCE, weight=0.5),
+    "infonce_stronger": _contrast(**_INFONCE, weight=2.0),
     "contrast_strong": _contrast(weight=0.5),
     "infonce_sample": _contrast(
         form="infonce", level="sample", negatives="inter", weight=0.1

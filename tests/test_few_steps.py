@@ -23,7 +23,9 @@ def test_samplers_are_read() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["spreed", "strided,temprature=1.1"])
+@pytest.mark.parametrize(
+    "text", ["spreed", "strided,temprature=1.1", "spread,grid", "strided,steps=3"]
+)
 def test_unknown_samplers_and_options_end_it_at_once(text, tmp_path):
     with pytest.raises(SystemExit) as stop:
         few_steps.main([f"--workdir={tmp_path}", f"--samplers=strided;{text}"])
