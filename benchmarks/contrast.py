@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from variants import VARIANTS, chosen, evaluation, link_stages
 
-from cdcd_jax import flags
+from cdcd_jax.modes import flags
 
 
 def table(results: dict[str, list[dict[str, float]]]) -> str:

@@ -20,13 +20,16 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import jax
 import numpy as np
 
-from cdcd_jax import editing, flags, report, train
-from cdcd_jax.canvases import Wish, draw_samples, lay_out
 from cdcd_jax.data.digits import DigitsSource
-from cdcd_jax.edit_files import Source
+from cdcd_jax.generation import editing
+from cdcd_jax.generation.canvases import Wish, draw_samples, lay_out
+from cdcd_jax.generation.edit_files import Source
+from cdcd_jax.generation.prompts import Rows
 from cdcd_jax.metrics.classifier import PixelClassifier
-from cdcd_jax.prompts import Rows
-from cdcd_jax.tokenizers import open_tokenizer
+from cdcd_jax.models.tokenizers import open_tokenizer
+from cdcd_jax.modes import flags
+from cdcd_jax.reporting import report
+from cdcd_jax.training import loop
 
 HALVES = ("left", "right", "top", "bottom")
 PARTS = {"corner": "0.5,0.5,1,1", "center": "center", "all": "0,0,1,1"}
@@ -55,9 +58,9 @@ class Editor:
 
     def __init__(self, workdir: pathlib.Path, images: np.ndarray, seed: int):
         self.config = flags.load_config(f"{workdir}/config.json").to_dict()
-        self.task, optimizer = train.build(self.config)
-        abstract = train.abstract_state(self.task, optimizer)
-        self.parts = train.load_params(workdir, abstract)[1:]
+        self.task, optimizer = loop.build(self.config)
+        abstract = loop.abstract_state(self.task, optimizer)
+        self.parts = loop.load_params(workdir, abstract)[1:]
         grid = tuple(self.config["model"]["grid"])
         self.tokenizer = open_tokenizer(self.config["tokenizer"], grid)
         tokens = self.tokenizer.encode(images).reshape(-1, *grid)

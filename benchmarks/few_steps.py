@@ -27,19 +27,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import measure
 import numpy as np
 
-from cdcd_jax import drawn, sharding
 from cdcd_jax.config import resolve_stages, with_defaults
 from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.diffusion.sampler import METHODS
-from cdcd_jax.evaluate import conditions_of, judged_splits, open_data
-from cdcd_jax.generate import draw_key
+from cdcd_jax.generation import drawn
+from cdcd_jax.generation.time_profile import resolved
 from cdcd_jax.metrics.captions import CaptionJudge
 from cdcd_jax.metrics.classifier import PixelClassifier
 from cdcd_jax.metrics.frechet import frechet_distance
+from cdcd_jax.models.tokenizers import open_tokenizer
+from cdcd_jax.modes.evaluate import conditions_of, judged_splits, open_data
+from cdcd_jax.modes.generate import draw_key
+from cdcd_jax.runtime import sharding
 from cdcd_jax.tasks.drawing import rows_of_an_example
-from cdcd_jax.time_profile import resolved
-from cdcd_jax.tokenizers import open_tokenizer
-from cdcd_jax.train import abstract_state, build, load_params, place
+from cdcd_jax.training.loop import abstract_state, build, load_params, place
 
 DRAWS = 200  # bootstraps
 STEPS = "2,4,6,8,10,16,25,50,100"

@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import measure
 import numpy as np
 
-from cdcd_jax import train
 from cdcd_jax.config import experiment
 from cdcd_jax.diffusion import objective, schedule, transition
+from cdcd_jax.training import loop
 
 WEIGHT = 0.1  # of the negatives against the bound
 FLOOR = 70.0  # nats, of what is subtracted
@@ -230,9 +230,9 @@ def measure_step(args: argparse.Namespace) -> dict[str, float]:
 
     def stepper(number: int) -> Callable[[], Any]:
         config = step_config(args, number)
-        task, optimizer = train.build(config)
-        step = jax.jit(train.make_train_step(task, optimizer, config), donate_argnums=0)
-        state = jax.jit(lambda: train.init_state(task, optimizer, seed=0))()
+        task, optimizer = loop.build(config)
+        step = jax.jit(loop.make_train_step(task, optimizer, config), donate_argnums=0)
+        state = jax.jit(lambda: loop.init_state(task, optimizer, seed=0))()
 
         def call() -> Any:
             nonlocal state

@@ -22,13 +22,15 @@ import jax.numpy as jnp
 import measure
 import numpy as np
 
-from cdcd_jax import flags, sharding, train
 from cdcd_jax.config import merge
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.diffusion import sampler
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.transition import log_posterior, sample_prior, transitions
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.modes import flags
+from cdcd_jax.runtime import sharding
+from cdcd_jax.training import loop
 
 
 def make_loop(task: Any, options: SamplingOptions, batch: int) -> Callable:
@@ -74,14 +76,14 @@ def make_loop(task: Any, options: SamplingOptions, batch: int) -> Callable:
         )
     ]
 
-    def loop(params: Any, condition: Any, key: jax.Array) -> jax.Array:
+    def one_by_one(params: Any, condition: Any, key: jax.Array) -> jax.Array:
         x, keys = begin(key)
         encoded = encode(params, condition)
         for (t, jump), step_key in zip(inputs, list(keys), strict=True):
             x = step(params, encoded, x, t, jump, step_key)
         return x
 
-    return loop
+    return one_by_one
 
 
 def network_of(task: Any) -> Callable:
@@ -131,21 +133,21 @@ def measure_batch(config: Mapping[str, Any], batch: int, runs: int) -> dict[str,
             contrastive=dict(num_negatives=0, weight=0.0),
         ),
     )
-    task, optimizer = train.build(config)
+    task, optimizer = loop.build(config)
     options = SamplingOptions.of(config["sampling"])
-    mesh = train.place(config, task)
+    mesh = loop.place(config, task)
     with sharding.use(mesh):
-        params = train.new_state(task, optimizer, config["seed"], mesh).params
+        params = loop.new_state(task, optimizer, config["seed"], mesh).params
         drawn = next(synthetic_batches(task.describe(), np.arange(batch)))
         condition = jax.device_put(drawn["condition"])
-        key, loop = jax.random.key(0), make_loop(task, options, batch)
+        key, one_by_one = jax.random.key(0), make_loop(task, options, batch)
         scan = lambda: (
             task.draw_batch(params, condition, key, batch=batch, options=options).tokens
         )
         forgetful = make_forgetful(task, options, batch)
         calls = {
             "scan": scan,
-            "loop": lambda: loop(params, condition, key),
+            "loop": lambda: one_by_one(params, condition, key),
             "forgetful": lambda: forgetful(params, condition, key),
         }
         equal = float(jnp.mean(calls["scan"]() == calls["loop"]()))

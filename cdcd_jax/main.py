@@ -14,9 +14,11 @@ enough.
 import sys
 from collections.abc import Sequence
 
-from cdcd_jax import flags, hosts, stages, train
 from cdcd_jax.errors import InputError, Stopped
-from cdcd_jax.modes import MODES
+from cdcd_jax.modes import flags, stages
+from cdcd_jax.modes.table import MODES
+from cdcd_jax.runtime import hosts
+from cdcd_jax.training import loop
 
 
 def run(options: flags.Options) -> None:
@@ -28,7 +30,7 @@ def run(options: flags.Options) -> None:
         own = () if mode == "pretokenize" else (config,)
         for settings in (*own, *todo.values()):
             if "task" in settings:  # bad settings are refused at the door
-                train.place(settings, train.build(settings)[0])
+                loop.place(settings, loop.build(settings)[0])
             if settings.get("tokenizer"):
                 stages.check_tokenizer(settings)
     if mode in ("generate", "evaluate"):

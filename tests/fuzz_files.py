@@ -209,7 +209,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         from absl import logging
 
-        from cdcd_jax.checkpoint import Checkpoints as Real
+        from cdcd_jax.runtime.checkpoint import Checkpoints as Real
 
         logging.set_verbosity(logging.ERROR)
         self.real = Real

@@ -50,10 +50,10 @@ def get_config(variant=""):
 
 def write_tokenizer(folder: Path) -> None:
     """An untrained tokenizer of 16 x 16 grey pictures."""
-    from cdcd_jax import train
-    from cdcd_jax.checkpoint import Checkpoints
     from cdcd_jax.config import experiment
-    from cdcd_jax.report import write_json
+    from cdcd_jax.reporting.report import write_json
+    from cdcd_jax.runtime.checkpoint import Checkpoints
+    from cdcd_jax.training import loop
 
     config = experiment(
         task="tokenizer",
@@ -68,10 +68,10 @@ def write_tokenizer(folder: Path) -> None:
         ),
         quantizer=dict(num_codes=64, dim=4),
     )
-    task, optimizer = train.build(config)
+    task, optimizer = loop.build(config)
     write_json(folder / "config.json", config)
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(0, train.init_state(task, optimizer, 0))
+        checkpoints.save(0, loop.init_state(task, optimizer, 0))
 
 
 def start(config: Path, workdir: Path, **env: str) -> subprocess.Popen:

@@ -18,8 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 import tiny
 
-from cdcd_jax import flags, sharding, train
-from cdcd_jax.checkpoint import Checkpoints
+from cdcd_jax.modes import flags
+from cdcd_jax.runtime import sharding
+from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.training import loop
 
 jax.config.update("jax_num_cpu_devices", 8)
 
@@ -43,20 +45,20 @@ def losses(records, steps, start, *meshes):
     for mesh in meshes:
         config = settings(mesh, steps)
         config["data"]["path"] = records
-        task, optimizer = train.build(config)
-        placed = train.place(config, task)
+        task, optimizer = loop.build(config)
+        placed = loop.place(config, task)
         size = config["data"]["batch_size"]
         with sharding.use(placed):
             if start == "scratch":
-                state = train.new_state(task, optimizer, config["seed"], placed)
+                state = loop.new_state(task, optimizer, config["seed"], placed)
             else:
                 workdir, _, step = start.rpartition("@")
                 with Checkpoints(f"{workdir}/checkpoints") as checkpoints:
-                    abstract = train.abstract_state(task, optimizer, placed)
+                    abstract = loop.abstract_state(task, optimizer, placed)
                     state = checkpoints.restore(abstract, int(step))[1]
-            step = train.jit_step(task, optimizer, config, placed)
+            step = loop.jit_step(task, optimizer, config, placed)
             rows = sharding.process_rows(placed, size)
-            stream = train.input_stream(config)(int(state.step), rows)
+            stream = loop.input_stream(config)(int(state.step), rows)
             found = {}
             while int(state.step) < int(steps):
                 batch = sharding.put_batch(next(stream), placed, size)
@@ -72,12 +74,12 @@ def hlo(mesh, *changes):
         name, value = change.split("=")
         section, key = name.split(".")
         config[section][key] = ast.literal_eval(value)
-    task, optimizer = train.build(config)
-    placed = train.place(config, task)
+    task, optimizer = loop.build(config)
+    placed = loop.place(config, task)
     with sharding.use(placed):
-        step = train.jit_step(task, optimizer, config, placed)
-        state = train.abstract_state(task, optimizer, placed)
-        batch = train.abstract_batch(config, task, placed)
+        step = loop.jit_step(task, optimizer, config, placed)
+        state = loop.abstract_state(task, optimizer, placed)
+        batch = loop.abstract_batch(config, task, placed)
         print(step.lower(state, batch).compile().as_text())
 
 

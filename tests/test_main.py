@@ -8,9 +8,10 @@ import pytest
 import tiny
 from PIL import Image
 
-from cdcd_jax import flags, main
+from cdcd_jax import main
 from cdcd_jax.config import merge
 from cdcd_jax.errors import UsageError
+from cdcd_jax.modes import flags
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from cdcd_jax import main, observe
+from cdcd_jax import main
 from cdcd_jax.config import experiment, merge
+from cdcd_jax.training import observe
 
 SETTINGS = dict(
     data=dict(batch_size=16),

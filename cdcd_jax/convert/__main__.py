@@ -21,11 +21,11 @@ import jax
 import jax.numpy as jnp
 
 from cdcd_jax import config
-from cdcd_jax.checkpoint import Checkpoints
 from cdcd_jax.convert.files import Converted, check_tensors
 from cdcd_jax.convert.remap import read_remap
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.report import write_json
+from cdcd_jax.reporting.report import write_json
+from cdcd_jax.runtime.checkpoint import Checkpoints
 
 # A module of this package for each; it has `convert(path, options) -> Converted` and
 # the options that it takes, `OPTIONS`, with their defaults.

@@ -1,8 +1,8 @@
 """Where an activation lies on the mesh, said from inside a network.
 
 A network names the axes of an array; which mesh axes they are split over is decided by
-the rules and the mesh that the caller has set (`cdcd_jax.sharding.use`). Without them,
-on a single device, nothing happens.
+the rules and the mesh that the caller has set (`cdcd_jax.runtime.sharding.use`).
+Without them, on a single device, nothing happens.
 """
 
 import math

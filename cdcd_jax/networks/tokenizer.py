@@ -1,4 +1,4 @@
-"""Tokenizers without parameters; `cdcd_jax.tokenizers` says what each one offers."""
+"""Tokenizers without parameters; see `models.tokenizers` for what each one offers."""
 
 import hashlib
 import json

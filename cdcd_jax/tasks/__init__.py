@@ -13,8 +13,8 @@ A task is an object of pure functions:
 from collections.abc import Mapping
 from typing import Any
 
+from cdcd_jax.config.ranges import check_ranges
 from cdcd_jax.errors import UsageError
-from cdcd_jax.ranges import check_ranges
 from cdcd_jax.tasks.conditional import ConditionalTask
 from cdcd_jax.tasks.tokenizer import TokenizerTask
 

@@ -14,10 +14,10 @@ from cdcd_jax.config import resolve_stages
 from cdcd_jax.convert import cdcd, jukebox, transformer
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.convert.vqdiffusion import under
+from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.networks.conditioners import Encoded
 from cdcd_jax.networks.denoiser import Denoiser
 from cdcd_jax.networks.reference_motion import ReferenceEncoder
-from cdcd_jax.tokenizers import open_tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOTES = ROOT.parent / "shared" / "notes" / "checkpoint_keys.txt"

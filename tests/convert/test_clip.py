@@ -10,12 +10,12 @@ import pytest
 import tiny
 from safetensors.numpy import save_file
 
-from cdcd_jax import train
-from cdcd_jax.checkpoint import Checkpoints
 from cdcd_jax.convert import clip
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.networks.clip_text import ClipText
+from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.training import loop
 
 Shapes = dict[str, tuple[int, ...]]
 SIZES = dict(vocabulary=50, length=7, width=128, layers=2, projection=16)
@@ -233,10 +233,10 @@ def test_the_tower_of_a_model_that_trains(tmp_path: pathlib.Path) -> None:
 
     def start(**changes: object) -> tuple:
         settings = {**config, **changes}
-        task, optimizer = train.build(settings)
+        task, optimizer = loop.build(settings)
         with Checkpoints(tmp_path / "empty") as empty:
-            place = train.place(settings, task)
-            return task, train.start(settings, task, optimizer, empty, place)
+            place = loop.place(settings, task)
+            return task, loop.start(settings, task, optimizer, empty, place)
 
     task, state = start(init_parts={"text/tower": str(tmp_path / "clip")})
     expected = clip.convert(path, {}).params

@@ -9,12 +9,12 @@ import layouts
 import numpy as np
 import pytest
 
-from cdcd_jax.checkpoint import load_parts
 from cdcd_jax.convert import taming
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.networks import quantizer as vq
 from cdcd_jax.networks.perceptual import Perceptual
 from cdcd_jax.networks.vqgan import ImageAutoencoder
+from cdcd_jax.runtime.checkpoint import load_parts
 from cdcd_jax.tasks import make_task
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -11,17 +11,17 @@ import layouts
 import numpy as np
 import pytest
 
-from cdcd_jax import train
-from cdcd_jax.checkpoint import load_parts
 from cdcd_jax.config import merge, resolve_stages
 from cdcd_jax.convert import clip, transformer, vqdiffusion
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.data.synthetic import synthetic_batches
+from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.networks.clip_text import ClipText
 from cdcd_jax.networks.conditioners import Encoded
 from cdcd_jax.networks.denoiser import Denoiser
+from cdcd_jax.runtime.checkpoint import load_parts
 from cdcd_jax.tasks import make_task
-from cdcd_jax.tokenizers import open_tokenizer
+from cdcd_jax.training import loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOTES = ROOT.parent / "shared" / "notes" / "checkpoint_keys.txt"
@@ -181,7 +181,7 @@ def test_going_on_with_contrast(tmp_path: pathlib.Path) -> None:
     )
     describe = make_task(config).describe()
     batches = lambda step, rows: synthetic_batches(describe, rows, 0, step)
-    train.train(config, tmp_path / "run", batches, lambda *args: {})
+    loop.train(config, tmp_path / "run", batches, lambda *args: {})
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert "contrastive" in json.loads(lines[-1])
     before, after = (

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cdcd_jax import inspect_data as module
+from cdcd_jax.config.records import default_config
 from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card, read_card, write_card
 from cdcd_jax.data.shards import Layout, join, shard_path, write_shard
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.inspect_data import inspect
-from cdcd_jax.pretokenize import pretokenize
-from cdcd_jax.records_config import default_config
-from cdcd_jax.tokenizers import open_tokenizer
+from cdcd_jax.models.tokenizers import open_tokenizer
+from cdcd_jax.modes import inspect_data as module
+from cdcd_jax.modes.inspect_data import inspect
+from cdcd_jax.modes.pretokenize import pretokenize
 
 CONDITIONS = {
     "label": {
@@ -157,7 +157,7 @@ def test_page_without_decoded_samples(records: Path, tmp_path: Path) -> None:
 
 
 def test_page_of_sounds(records: Path, tmp_path: Path) -> None:
-    pytest.importorskip("cdcd_jax.sound")
+    pytest.importorskip("cdcd_jax.reporting.sound")
     path = inspect(records, tmp_path / "out", Singer(), number=2)
     page = path.read_text()
     sounds, pictures = data_uris(page, "audio/wav"), data_uris(page, "image/png")

@@ -6,12 +6,12 @@ from pathlib import Path
 import ml_collections
 import pytest
 
-from cdcd_jax import pretokenize as module
+from cdcd_jax.config.records import default_config
 from cdcd_jax.data.card import read_card
 from cdcd_jax.data.records import check_shards
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.pretokenize import pretokenize
-from cdcd_jax.records_config import default_config
+from cdcd_jax.modes import pretokenize as module
+from cdcd_jax.modes.pretokenize import pretokenize
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cdcd_jax import pretokenize as module
 from cdcd_jax.data import bpe
 from cdcd_jax.data.captioned_digits import CaptionedDigits
 from cdcd_jax.data.card import read_card
@@ -21,7 +20,8 @@ from cdcd_jax.data.vocabulary import (
     train,
 )
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.pretokenize import pretokenize
+from cdcd_jax.modes import pretokenize as module
+from cdcd_jax.modes.pretokenize import pretokenize
 
 TEXTS = ["a three above a seven", "An eight to the left of a ZERO", "a seven"]
 

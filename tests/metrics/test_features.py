@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from cdcd_jax import feature_judge
 from cdcd_jax.convert import clip_score, inception
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.feature_judge import FeatureJudge, check_media
 from cdcd_jax.metrics import features
 from cdcd_jax.metrics.clip_score import Clip
 from cdcd_jax.metrics.features import InceptionReader, Readers, feature_figures
 from cdcd_jax.metrics.frechet import frechet_distance
 from cdcd_jax.metrics.inception_score import inception_score
 from cdcd_jax.metrics.manifold import overlap
+from cdcd_jax.models import feature_judge
+from cdcd_jax.models.feature_judge import FeatureJudge, check_media
 
 EXTRACT = pathlib.Path(__file__).resolve().parents[1] / "golden" / "features.npz"
 RNG = np.random.default_rng(0)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from cdcd_jax.checkpoint import load_parts
 from cdcd_jax.convert import inception
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.errors import InputError
 from cdcd_jax.networks.inception import SIDE, Inception, parameter_shapes, resize
+from cdcd_jax.runtime.checkpoint import load_parts
 
 EXTRACT = pathlib.Path(__file__).resolve().parents[1] / "golden" / "features.npz"
 

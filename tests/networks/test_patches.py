@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from cdcd_jax import train
 from cdcd_jax.config import experiment
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.patches import PatchAutoencoder
 from cdcd_jax.networks.quantizer import nearest_codes
 from cdcd_jax.tasks import make_task
+from cdcd_jax.training import loop
 
 
 def test_equal_patches_have_equal_codes_wherever_they_lie() -> None:
@@ -63,12 +63,12 @@ def settings(resolution: int = 8) -> dict[str, Any]:
 @pytest.mark.slow
 def test_training_through_a_task() -> None:
     config = settings()
-    task, optimizer = train.build(config)
+    task, optimizer = loop.build(config)
     assert task.describe()["media"]["shape"] == [8, 8, 1] and task.grid() == (4, 4)
     split = open_source("digits").split("train")
     images = np.stack([split.example(i)["image"] for i in range(32)])
-    state, losses = train.init_state(task, optimizer, 0), []
-    step = jax.jit(train.make_train_step(task, optimizer, config))
+    state, losses = loop.init_state(task, optimizer, 0), []
+    step = jax.jit(loop.make_train_step(task, optimizer, config))
     for _ in range(30):
         state, metrics = step(state, {"image": images})
         losses.append(float(metrics["loss"]))

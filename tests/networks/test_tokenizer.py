@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.networks.tokenizer import PaletteTokenizer
-from cdcd_jax.tokenizers import open_tokenizer
 
 
 @pytest.mark.parametrize("levels", [2, 3, 17, 100, 255, 256])

@@ -1,0 +1,382 @@
+"""`--mode=plan`: what a config takes on TPUs that are not there.
+
+Compiles the real train step and the real sampler for a topology with libtpu, on a
+machine without a TPU, and reads memory, FLOPs, collectives and memory traffic from the
+compiled programs. The bounds divide them by data-sheet figures (`chips`): no step can
+be faster than the largest of them, and real ones are slower.
+"""
+
+import dataclasses
+import importlib.util
+import math
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from cdcd_jax.config import merge
+from cdcd_jax.diffusion.sampler import SamplingOptions
+from cdcd_jax.errors import UsageError
+from cdcd_jax.networks.attention import resolve
+from cdcd_jax.planning import chips, flops, hlo, plan_report
+from cdcd_jax.reporting import report
+from cdcd_jax.runtime import sharding
+from cdcd_jax.tasks import make_task
+from cdcd_jax.training import loop
+
+DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2}
+
+
+def plan(
+    config: Mapping[str, Any],
+    topology: str,
+    price: float | None = None,
+    workdir: pathlib.Path | None = None,
+    programs: Sequence[str] = ("train", "sample"),
+) -> dict[str, Any]:
+    """Prints the report. Call it before anything else uses JAX: see `use_cpu`.
+
+    Args:
+        config: a whole experiment; its mesh is laid over the topology's chips.
+        topology: '<family>:<shape>', such as 'v5e:4x4' or 'v5p:2x2x2'.
+        price: of a chip for an hour, in any currency; None leaves costs away.
+        workdir: where `plan-<topology>.json` goes; None for nowhere.
+        programs: which to compile.
+
+    Returns:
+        the figures: of the mesh, and under each program's name those of `measure`.
+
+    Raises:
+        UsageError: unknown topology, libtpu missing, or a mesh that does not fit.
+    """
+    if "attention" not in config["model"]:
+        raise UsageError(
+            f"--mode=plan plans models of tokens, not task = {config['task']!r}: give "
+            "the config of a model, such as configs/imagenet.py"
+        )
+    use_cpu()
+    chip, devices = open_topology(topology)
+    attention = resolve(config["model"]["attention"], "tpu")
+    config = merge(config, {"model": {"attention": attention}})
+    task, optimizer = loop.build(config)
+    rows = config["data"]["batch_size"] // config["optim"]["accumulate"]
+    mesh = sharding.make_mesh(config["mesh"], rows, devices)
+    loop.check_groups(config, task, mesh)
+    params = jax.eval_shape(task.init, jax.random.key(0))[0]
+    figures: dict[str, Any] = dict(
+        topology=topology,
+        chip=chip.name,
+        chips=mesh.size,
+        chips_idle=len(devices) - mesh.size,
+        mesh=dict(mesh.shape),
+        parameters=sum(a.size for a in jax.tree.leaves(params)),
+        settings=_settings(config, mesh),
+        versions=dict(jax=jax.__version__, libtpu=_version("libtpu")),
+    )
+    jobs = dict(
+        train=lambda: _train_job(config, task, optimizer, mesh),
+        sample=lambda: _sample_job(config, task, mesh),
+    )
+    for name in programs:
+        print(f"compiling {name} for {topology}: minutes", file=sys.stderr)
+        figures[name] = measure(jobs[name](), mesh, chip, price)
+    figures["advice"] = advise(figures, chip.memory)
+    print(plan_report.render(figures))
+    if workdir is not None:
+        workdir.mkdir(parents=True, exist_ok=True)
+        name = topology.replace(":", "-")
+        report.write_json(workdir / f"plan-{name}.json", figures)
+    return figures
+
+
+def use_cpu() -> None:
+    """Keeps JAX on the CPU, where libtpu would make it look for a TPU.
+
+    Takes effect only before JAX is first used.
+    """
+    jax.config.update("jax_platforms", "cpu")
+    for name, value in dict(
+        ALLOW_MULTIPLE_LIBTPU_LOAD="1",  # there is no TPU to fight over
+        TPU_STDERR_LOG_LEVEL="3",
+        TPU_MIN_LOG_LEVEL="3",
+        # what libtpu would otherwise ask a cloud machine, and complain
+        TPU_SKIP_MDS_QUERY="1",
+        TPU_WORKER_HOSTNAMES="localhost",
+        TPU_ACCELERATOR_TYPE="v5litepod-4",
+    ).items():
+        os.environ.setdefault(name, value)
+
+
+def parse_topology(text: str) -> tuple[chips.Chip, tuple[int, ...]]:
+    """'v5e:4x4' -> the chip and (4, 4).
+
+    Raises:
+        UsageError: an unknown family, or a shape that is none of its.
+    """
+    family, _, shape = text.partition(":")
+    sizes = tuple(int(n) for n in shape.split("x") if n.isdigit())
+    well_formed = shape == "x".join(map(str, sizes)) and all(sizes)
+    if family not in DIMENSIONS or len(sizes) != DIMENSIONS[family] or not well_formed:
+        raise UsageError(
+            f"--plan.topology={text!r}: expected <family>:<shape>, two numbers for v5e "
+            "and v6e, three for v4 and v5p: such as v5e:4x4, v6e:16x16 or v5p:2x2x2"
+        )
+    return chips.FAMILIES[family], sizes
+
+
+def open_topology(text: str) -> tuple[chips.Chip, Sequence[Any]]:
+    """The chip, and one JAX device a chip to compile for.
+
+    Raises:
+        UsageError: see `parse_topology`; libtpu missing; a shape that it does not know.
+    """
+    chip, sizes = parse_topology(text)
+    if importlib.util.find_spec("libtpu") is None:
+        raise UsageError(
+            "--mode=plan compiles with libtpu, which is not installed: "
+            "pip install 'cdcd_jax[tpu-plan]' (no TPU is needed)"
+        )
+    from jax.experimental import topologies
+
+    # else the two cores of a v4 chip are two devices
+    options = {"chip_config_name": "megacore"} if chip is chips.V4 else {}
+    try:
+        devices = topologies.get_topology_desc(
+            platform="tpu", topology_name=text, **options
+        ).devices
+    except jax.errors.JaxRuntimeError as error:
+        if "INVALID_ARGUMENT" not in str(error):
+            raise
+        raise UsageError(
+            f"--plan.topology={text}: libtpu does not know this shape ({error}); "
+            "choose one that is sold, such as v5e:4x4, v6e:16x16 or v5p:2x2x2"
+        ) from None
+    if len(devices) != math.prod(sizes):
+        raise UsageError(
+            f"--plan.topology={text}: libtpu made {len(devices)} devices of "
+            f"{math.prod(sizes)} chips: choose another topology"
+        )
+    return chip, devices
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A program to compile, and what one call of it does."""
+
+    lower: Callable[[], jax.stages.Lowered]
+    arguments: Any  # tree of jax.ShapeDtypeStruct with shardings
+    model_flops: float  # by the convention of `flops`, all chips together
+    tokens: int  # all chips together
+
+
+def _train_job(config: Mapping[str, Any], task: Any, optimizer: Any, mesh: Mesh) -> Job:
+    state = loop.abstract_state(task, optimizer, mesh)
+    batch = loop.abstract_batch(config, task, mesh)
+    step = loop.jit_step(task, optimizer, config, mesh)
+    rows = config["data"]["batch_size"]
+    return Job(
+        lambda: step.lower(state, batch),
+        (state, batch),
+        loop.model_flops(config) * rows,
+        math.prod(batch["tokens"].shape),
+    )
+
+
+def _sample_job(config: Mapping[str, Any], task: Any, mesh: Mesh) -> Job:
+    """One batch of samples, all its steps."""
+    rows = config["sampling"]["batch_size"]
+    options = SamplingOptions.of(config["sampling"], grid="uniform")
+    abstract = jax.eval_shape(
+        lambda: (
+            task.init(jax.random.key(0))[0],
+            task.empty_condition(rows),
+            jax.random.key(0),
+        )
+    )
+    params, condition, key = abstract
+    places = (
+        sharding.state_shardings(params, mesh),
+        sharding.batch_shardings(condition, mesh),
+        sharding.replicated(mesh),
+    )
+    arguments = jax.tree.map(
+        lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s),
+        abstract,
+        places,
+    )
+    plain = make_task(merge(config, {"model": {"attention": "xla"}}))
+    draw = lambda *args: plain.draw_batch(*args, batch=rows, options=options)
+    (length,) = task.describe()["outputs"]["tokens"]
+    return Job(
+        lambda: task.draw_batch.lower(*arguments, batch=rows, options=options),
+        arguments,
+        flops.matmul_flops(draw, params, condition, key),
+        rows * length,
+    )
+
+
+def measure(
+    job: Job, mesh: Mesh, chip: chips.Chip, price: float | None
+) -> dict[str, Any]:
+    """Compiles a job and reads its figures; bytes and FLOPs are those of one chip."""
+    figures: dict[str, Any] = dict(
+        memory=dict(arguments=_bytes_of_a_chip(job.arguments)),
+        memory_available=chip.memory,
+    )
+    with sharding.use(mesh):
+        lowered = job.lower()
+        try:
+            compiled = lowered.compile()
+        except jax.errors.JaxRuntimeError as error:
+            needed = out_of_memory(str(error))
+            if needed is None:
+                raise
+            figures["memory"]["total"] = needed
+            return {**figures, "fits": False}
+    found = compiled.memory_analysis()
+    memory = dict(
+        arguments=found.argument_size_in_bytes,
+        outputs=found.output_size_in_bytes,
+        aliased=found.alias_size_in_bytes,
+        temporaries=found.temp_size_in_bytes,
+        code=found.generated_code_size_in_bytes,
+    )
+    memory["total"] = sum(memory.values()) - 2 * memory["aliased"]
+    program = hlo.analyse(compiled.as_text())
+    return {
+        **figures,
+        "memory": memory,
+        "fits": memory["total"] <= chip.memory,
+        "model_flops": job.model_flops / mesh.size,
+        "flops": program.flops,
+        "kernels": dict(program.kernels),
+        "bytes": program.bytes,
+        "collectives": program.by_kind(),
+        "network_bytes": program.network_bytes,
+        "host_transfers": program.host_transfers,
+        "unknown_loops": program.unknown_loops,
+        "xla_flops": (compiled.cost_analysis() or {}).get("flops"),
+        **bounds(program, job, mesh.size, chip, price),
+    }
+
+
+def bounds(
+    program: hlo.Program, job: Job, number: int, chip: chips.Chip, price: float | None
+) -> dict[str, Any]:
+    """The least time by compute, memory and network, and what follows from it."""
+    # a fused kernel's FLOPs are not in the text; the model's are a lower bound
+    executed = max(program.flops, job.model_flops / number)
+    seconds = dict(
+        compute=executed / chip.peak_flops,
+        memory=program.bytes / chip.memory_bytes,
+        network=program.network_bytes / chip.network_bytes,
+    )
+    bound = max(seconds, key=seconds.__getitem__)
+    least = seconds[bound]
+    out = dict(
+        seconds=seconds,
+        bound=bound,
+        step_seconds=least,
+        tokens_per_second=job.tokens / least,
+        mfu=job.model_flops / number / least / chip.peak_flops,
+        intensity=program.flops / max(program.bytes, 1.0),
+        intensity_of_chip=chip.peak_flops / chip.memory_bytes,
+    )
+    if price is not None:
+        cost = price * number * least / 3600
+        out["cost_per_1000_steps"] = 1000 * cost
+        out["cost_per_million_tokens"] = 1e6 * cost / job.tokens
+    return out
+
+
+def out_of_memory(message: str) -> int | None:
+    """The bytes that XLA wanted of a chip's memory; None for any other error."""
+    units = dict(K=2**10, M=2**20, G=2**30, T=2**40)
+    amount = r"([\d.]+)([KMGT]?)"
+    forms = (rf"\({amount}\) exceeds available HBM", rf"Used {amount} of \S+ hbm")
+    found = next(filter(None, (re.search(f, message) for f in forms)), None)
+    if found is None:
+        return None
+    return int(float(found.group(1)) * units.get(found.group(2), 1))
+
+
+def _bytes_of_a_chip(tree: Any) -> int:
+    return sum(
+        math.prod(a.sharding.shard_shape(a.shape)) * a.dtype.itemsize
+        for a in jax.tree.leaves(tree)
+    )
+
+
+def _settings(config: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:
+    """What the advice may change."""
+    model, shards = config["model"], sharding.batch_shards(mesh)
+    size, accumulate = config["data"]["batch_size"], config["optim"]["accumulate"]
+    return dict(
+        batch_size=size,
+        accumulate=accumulate,
+        rows_per_chip=size // accumulate // shards,
+        remat=model["remat"],
+        head_chunk=model["head_chunk"],
+        attention=model["attention"],
+        length=math.prod(model["grid"]),
+        sample_rows=config["sampling"]["batch_size"],
+        batch_shards=shards,
+    )
+
+
+def advise(figures: Mapping[str, Any], capacity: int) -> list[str]:
+    """What to change where a program does not fit, the most useful first."""
+    out = []
+    settings, fsdp = figures["settings"], figures["mesh"]["fsdp"]
+    fits = lambda name: figures.get(name, {}).get("fits", True)
+    if not fits("train"):
+        memory = figures["train"]["memory"]
+        rest = memory["total"] - memory["arguments"]
+        state = f"mesh.fsdp={_next_fsdp(fsdp, memory['arguments'], capacity)}"
+        activations = _against_activations(settings)
+        # fsdp also shards the gradients, which are temporaries
+        first = memory["arguments"] > min(rest, capacity / 3)
+        out += [state, *activations] if first else [*activations, state]
+        out.append("more chips")
+    if not fits("sample"):
+        out.append(f"sampling.batch_size={max(settings['sample_rows'] // 2, 1)}")
+    if settings["sample_rows"] % settings["batch_shards"]:
+        out.append(
+            f"sampling.batch_size a multiple of {settings['batch_shards']}, or chips "
+            "draw the same rows"
+        )
+    return out
+
+
+def _next_fsdp(fsdp: int, arguments: int, capacity: int) -> int:
+    """The least power of two times fsdp that leaves two thirds to the rest."""
+    factor = 2
+    while arguments / factor > capacity / 3:
+        factor *= 2
+    return fsdp * factor
+
+
+def _against_activations(settings: Mapping[str, Any]) -> list[str]:
+    out = []
+    if settings["remat"] != "full":
+        out.append("model.remat=full")
+    chunk, length = settings["head_chunk"], settings["length"]
+    if not chunk or chunk > 64:
+        out.append(f"model.head_chunk={min(64, length)}")
+    if settings["rows_per_chip"] > 1:
+        out.append(f"optim.accumulate={2 * settings['accumulate']}")
+        out.append(f"data.batch_size={settings['batch_size'] // 2}")
+    else:
+        out.append("mesh.tensor=2")
+    return out
+
+
+def _version(package: str) -> str:
+    from importlib import metadata
+
+    return metadata.version(package)

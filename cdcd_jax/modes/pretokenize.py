@@ -1,0 +1,364 @@
+"""The mode that makes token records: raw source -> tokenizer -> records, once.
+
+Shards are shared out among processes and written one by one; a killed job goes on with
+the shards that are missing. What a shard holds depends on the config alone, not on the
+number of processes or devices: every device encodes batches of one size.
+"""
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+
+from cdcd_jax.config.records import check_config, check_same
+from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
+from cdcd_jax.data.shards import (
+    Layout,
+    join,
+    read_note,
+    shard_path,
+    write_shard,
+)
+from cdcd_jax.data.sources import RawSplit, Unreadable, UnreadableFiles, open_source
+from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
+from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.models.texts import TextEncoder, text_conditions
+from cdcd_jax.models.tokenizers import open_tokenizer
+from cdcd_jax.reporting.report import Progress, is_url, write_json
+from cdcd_jax.runtime import hosts
+
+JOB_NAME = "pretokenize.json"  # while the records are being made
+
+
+def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
+    """Makes the records of `config` in `workdir`, unless they are there; returns it.
+
+    Same config, same bytes. Every process of a run calls it; they must share a disk.
+
+    Raises:
+      UsageError: a missing, unknown or bad key of the config.
+      InputError: `workdir` holds records of another config, or cannot be made; more
+        than one in a hundred raw examples are unreadable.
+    """
+    started = time.monotonic()
+    if is_url(workdir):
+        raise UsageError(
+            f"Found {workdir} as the place of records; expected a local directory; "
+            "make them in one with --mode=pretokenize --workdir=DIR and name its "
+            "records in data.path."
+        )
+    workdir = Path(workdir)
+    config = check_config(config)
+    data = config["data"]
+    source = open_source(data["raw"], data["path"], data["options"], config["seed"])
+    tokenizer = open_tokenizer(config["tokenizer"], tuple(config["grid"]))
+    raw = source.card()
+    _check_media(raw["media"], tokenizer)
+    job = {"config": config, "fingerprint": tokenizer.fingerprint}
+    if (workdir / CARD_NAME).exists():
+        card = read_card(workdir)
+        found = card.tokenizer.get("fingerprint")
+        check_same({"config": card.config, "fingerprint": found}, job, workdir)
+        if hosts.is_main():
+            _tidy(workdir)
+            print(f"Token records of {card.name} are in {workdir}")
+        return workdir
+
+    sizes = {name: _Shards(config, source.split(name), name) for name in raw["splits"]}
+    trained = _vocabulary(sizes["train"], text_conditions(raw["conditions"]))
+    texts = TextEncoder(config["text"], raw["conditions"], trained)
+    layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
+    job["examples"] = {name: len(part.split) for name, part in sizes.items()}
+    job["texts"] = texts.fingerprint
+    _claim(workdir, job)
+    if hosts.is_main():
+        texts.save(workdir)
+    for shards in sizes.values():
+        _make_shards(workdir, shards, layout, tokenizer, texts)
+    hosts.wait_for_all("shards")
+    if hosts.is_main():
+        _finish(workdir, raw["name"], config, sizes, layout, tokenizer, started)
+    hosts.wait_for_all("card")
+    return workdir
+
+
+class _Shards:
+    """The shards of a split: which example, in which view, goes where."""
+
+    def __init__(self, config: Mapping[str, Any], split: RawSplit, name: str) -> None:
+        self.config, self.split, self.name = config, split, name
+        self.views = config["data"]["views"] if name == "train" else 1
+        self.size = config["data"]["shard_records"]
+        self.rows = len(split) * self.views
+        self.total = max(-(-self.rows // self.size), 1)
+
+    def paths(self, workdir: Path) -> list[Path]:
+        return [
+            shard_path(workdir, self.name, i, self.total) for i in range(self.total)
+        ]
+
+    def range(self, shard: int) -> range:
+        """The rows of a shard; row r is view r % views of example r // views."""
+        return range(shard * self.size, min((shard + 1) * self.size, self.rows))
+
+    def load(self, row: int) -> dict[str, Any]:
+        """The example of a row; {"unreadable": (name, reason)} for a bad file."""
+        index, view = divmod(row, self.views)
+        rng = None
+        if view:
+            split = list(self.name.encode())
+            rng = np.random.default_rng([self.config["seed"], *split, index, view])
+        try:
+            example = dict(self.split.example(index, rng))
+        except Unreadable as error:
+            return {"unreadable": (error.name, error.reason)}
+        if view:
+            example["key"] += f"#{view}"
+        negatives = self.config["negatives"]
+        if negatives["number"]:
+            example["group"] = _group(example, negatives["rule"])
+        return example
+
+
+def _group(example: Mapping[str, Any], rule: str) -> str:
+    if rule in example["groups"]:
+        return str(example["groups"][rule])
+    if rule in example["condition"]:
+        return str(np.asarray(example["condition"][rule]).tolist())
+    raise UsageError(
+        f"Found negatives.rule = {rule!r}; expected one of "
+        f"{', '.join(sorted({*example['groups'], *example['condition']}))}, which this "
+        "source tells of its examples; correct it."
+    )
+
+
+def _vocabulary(shards: _Shards, names: list[str]) -> Vocabulary | None:
+    """Trained on the texts of a split, if the config asks for one.
+
+    A split may have `texts()`, all of its texts, where these cost less than its
+    examples; its views must say nothing else.
+    """
+    settings = shards.config["text"]
+    if settings["vocabulary"] != "trained" or not names:
+        return None
+    started = time.monotonic()
+    if hasattr(shards.split, "texts"):
+        texts = list(shards.split.texts())
+    else:
+        read = _read_ahead(shards, list(range(shards.rows)))
+        sound = (example for example in read if "unreadable" not in example)
+        texts = [example["condition"][name] for example in sound for name in names]
+    vocabulary = train(texts, settings["size"])
+    if hosts.is_main():
+        what = {"words": "words", "pairs": "pieces of words"}[vocabulary.kind]
+        print(
+            f"Trained a vocabulary of {vocabulary.num_tokens} tokens ({what}) on "
+            f"{len(texts)} texts; {time.monotonic() - started:.1f} s"
+        )
+    return vocabulary
+
+
+def _make_shards(
+    workdir: Path, shards: _Shards, layout: Layout, tokenizer: Any, texts: TextEncoder
+) -> None:
+    """Writes this process's missing shards of a split."""
+    import jax
+
+    mine = list(enumerate(shards.paths(workdir)))
+    mine = mine[jax.process_index() :: jax.process_count()]
+    todo, unreadable = [], UnreadableFiles(len(shards.split))
+    for number, path in mine:
+        note = read_note(path, layout.num_codes)
+        if note is None:
+            todo.append((number, path))
+        for name, reason in (note.unreadable if note else {}).items():
+            unreadable.add(name, reason)
+    if not todo:
+        return
+    rows = [row for number, _ in todo for row in shards.range(number)]
+    stream = iter(_read_ahead(shards, rows))
+    progress = Progress(len(rows), unit="record")
+    done, shown = 0, -np.inf
+    for number, path in todo:
+        part = itertools.islice(stream, len(shards.range(number)))
+        encoded = _encoded(part, shards.range(number).start, tokenizer, texts)
+        note = write_shard(path, _noted(encoded, unreadable), layout)
+        done += len(shards.range(number))
+        used = np.count_nonzero(note.counts) / layout.num_codes
+        if done == len(rows) or time.monotonic() > shown + 5.0:
+            shown = time.monotonic()
+            told = {"split": shards.name, "codes used": used}
+            progress.update(done, {**told, "left out": len(unreadable)})
+    progress.close()
+
+
+def _read_ahead(shards: _Shards, rows: list[int]) -> Iterator[dict[str, Any]]:
+    """The examples of `rows` in order, read by several threads."""
+    config = shards.config
+    threads = config["data"]["threads"]
+    stream = grain.MapDataset.source(rows).map(shards.load)
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=16 * threads)
+    return iter(stream.to_iter_dataset(ahead))
+
+
+def _encoded(
+    examples: Iterator[dict[str, Any]], first: int, tokenizer: Any, texts: TextEncoder
+) -> Iterator[dict[str, Any]]:
+    """What `write_shard` takes, in order; two batches are under way at a time."""
+    kind, size = tokenizer.media["kind"], tokenizer.media["shape"][0]
+
+    def finish(batch: list[dict], sound: list[dict], pending: Callable) -> Iterator:
+        tokens = iter(pending())
+        conditions = iter(texts.encode([e["condition"] for e in sound]))
+        for example in batch:
+            if "unreadable" not in example:
+                example = {**example, "condition": next(conditions)}
+                example["tokens"] = next(tokens)
+            yield example
+
+    waiting = None
+    for batch in _batches(examples, tokenizer.rows_at_once):
+        sound = [e for e in batch if "unreadable" not in e]
+        pending = lambda: ()
+        if sound:
+            media = np.stack([e[kind][:size] for e in sound])
+            numbers = [first + i for i, e in enumerate(batch) if "unreadable" not in e]
+            pending = tokenizer.start_encoding(media, np.array(numbers))
+        first += len(batch)
+        if waiting is not None:
+            yield from finish(*waiting)
+        waiting = batch, sound, pending
+    if waiting is not None:
+        yield from finish(*waiting)
+
+
+def _batches(examples: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while batch := list(itertools.islice(examples, size)):
+        yield batch
+
+
+def _noted(examples: Iterator[dict], unreadable: UnreadableFiles) -> Iterator[dict]:
+    """Passes examples on and counts the unreadable ones among them."""
+    for example in examples:
+        if "unreadable" in example:
+            unreadable.add(*example["unreadable"])
+        yield example
+
+
+def _finish(
+    workdir: Path,
+    name: str,
+    config: Mapping[str, Any],
+    sizes: Mapping[str, _Shards],
+    layout: Layout,
+    tokenizer: Any,
+    started: float,
+) -> None:
+    """Draws the negatives, writes the card and says what was made."""
+    splits, table = {}, config["negatives"]
+    for split, shards in sizes.items():
+        paths = shards.paths(workdir)
+        notes = [read_note(path, layout.num_codes) for path in paths]
+        if None in notes:
+            raise InputError(
+                f"Found no shard {paths[notes.index(None)]}; expected it from another "
+                "process; let all processes write to one shared disk."
+            )
+        unreadable = UnreadableFiles(len(shards.split))
+        for note in notes:
+            for file, reason in note.unreadable.items():
+                unreadable.add(file, reason)
+        number = table["number"] if split == "train" else 0
+        splits[split] = join(
+            workdir, split, notes, number, table["rule"], config["seed"]
+        )
+        unreadable.report()
+    card = Card(
+        directory=workdir,
+        name=name,
+        num_codes=layout.num_codes,
+        grid=layout.grid,
+        conditions=layout.conditions,
+        tokenizer={**tokenizer.settings, "fingerprint": tokenizer.fingerprint},
+        splits=splits,
+        config=config,
+    )
+    write_card(card)
+    _tidy(workdir)
+    counts = ", ".join(f"{n} {s.num_records}" for n, s in splits.items())
+    used = max(s.codes_used for s in splits.values())
+    seconds = time.monotonic() - started
+    print(
+        f"Wrote token records of {name} to {workdir}: {counts}; {used} of "
+        f"{layout.num_codes} codes used; {seconds:.1f} s"
+    )
+
+
+def _check_media(raw: Mapping[str, Any], tokenizer: Any) -> None:
+    """The source gives what the tokenizer takes.
+
+    Sounds of whole seconds are no whole number of tokens; they may be longer than what
+    the tokenizer takes by less than one of its tokens, and lose that end.
+    """
+    wanted = tokenizer.media
+    found = {key: raw.get(key) for key in wanted}
+    if wanted["kind"] == found["kind"] == "audio":
+        (size,), (given,) = wanted["shape"], found["shape"]
+        if 0 <= given - size < size // math.prod(tokenizer.grid):
+            found["shape"] = wanted["shape"]
+    if json.dumps(found) != json.dumps(dict(wanted)):
+        raise InputError(
+            f"Found {dict(raw)} from the source; expected {dict(wanted)}, as the "
+            "tokenizer and the grid of its tokens take it; set data.options to fit, or "
+            "choose another tokenizer or grid."
+        )
+
+
+def _claim(workdir: Path, job: Mapping[str, Any]) -> None:
+    """Makes the directory, or checks that what was begun there is this job."""
+    path = workdir / JOB_NAME
+    try:
+        begun = json.loads(path.read_text())
+        if not any(workdir.glob("*.arrayrecord.json")):
+            begun = None  # nothing was made yet, so that nothing is lost
+        else:
+            check_same(begun, job, workdir, begun=True)
+    except (OSError, KeyError, TypeError, json.JSONDecodeError):
+        begun = None  # none, or damaged: what lies there is of an unknown job
+    hosts.wait_for_all("job")
+    if hosts.is_main():
+        _prepare(workdir, job, fresh=begun is None)
+    hosts.wait_for_all("place")
+
+
+def _prepare(workdir: Path, job: Mapping[str, Any], fresh: bool) -> None:
+    """The directory with the job's description, and no shards of an unknown job."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"Found {workdir}, which cannot be made a directory ({error}); expected a "
+            "place to write records to; choose another work directory."
+        ) from error
+    for old in _leftovers(workdir) if fresh else ():
+        old.unlink()
+    write_json(workdir / JOB_NAME, job)
+
+
+def _leftovers(workdir: Path) -> list[Path]:
+    """Files that an unfinished job may leave."""
+    patterns = ("*.arrayrecord", "*.arrayrecord.json", "*.arrayrecord.tmp", "*.npy.tmp")
+    patterns += (FILE_NAME, f"{FILE_NAME}.tmp")
+    return [path for pattern in patterns for path in workdir.glob(pattern)]
+
+
+def _tidy(workdir: Path) -> None:
+    """Removes what only unfinished records need."""
+    for path in (*workdir.glob("*.arrayrecord.json"), workdir / JOB_NAME):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,392 @@
+"""Checkpoints of a run: orbax in one place.
+
+Beside the state, each checkpoint holds a table of its leaves: name, shape, dtype and
+a checksum of the bits. Orbax notices a truncated or missing file, but not a flipped
+bit in the data, and cannot tell another model's checkpoint from a broken one: the
+table settles both, is committed with the state in one rename, and does not depend on
+the devices that hold the arrays.
+"""
+
+import contextlib
+import math
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging as absl_logging
+from etils import epath
+from jax.experimental import multihost_utils
+
+from cdcd_jax.errors import InputError
+from cdcd_jax.runtime.leaf_table import (
+    check_same_leaves,
+    checksums,
+    describe,
+    sealed,
+    unsealed,
+)
+from cdcd_jax.runtime.orbax_noise import mute_orbax, silence_of_failed_reads
+
+# TensorStore reports its errors as ValueError with one of these in front.
+_STATUS = re.compile(
+    r"\b(RESOURCE_EXHAUSTED|PERMISSION_DENIED|UNAUTHENTICATED|UNAVAILABLE"
+    r"|DEADLINE_EXCEEDED|FAILED_PRECONDITION|ABORTED|UNKNOWN|INTERNAL|DATA_LOSS"
+    r"|NOT_FOUND|OUT_OF_RANGE)\b"
+)
+# Of these, the ones that say nothing about the checkpoint itself.
+_UNREACHABLE = re.compile(
+    r"\b(PERMISSION_DENIED|UNAUTHENTICATED|UNAVAILABLE|DEADLINE_EXCEEDED)\b"
+)
+_SPARE_BYTES = 4 << 20  # for metadata files and the file system's own blocks
+
+
+class _Damage(Exception):
+    """A checkpoint cannot be read back as it was written; the text says why."""
+
+
+class Checkpoints:
+    """The checkpoints of one directory, newest last; saving is asynchronous.
+
+    Nothing is created until the first `save`, so a reader leaves no trace.
+    """
+
+    def __init__(self, directory: str | epath.PathLike, max_to_keep: int = 2) -> None:
+        """Args: a local path or `gs://` URL, and how many checkpoints stay."""
+        self._directory = epath.Path(directory)
+        if "://" not in str(directory):
+            self._directory = epath.Path(self._directory.resolve())
+        self._max_to_keep = max_to_keep
+        self._manager: ocp.CheckpointManager | None = None
+        self._newest_started: int | None = None
+        mute_orbax()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def steps(self) -> list[int]:
+        """Steps of the finished checkpoints, ascending."""
+        if not self._directory.exists():
+            return []
+        # Read from the disk: the manager also counts a save that is still under way.
+        return sorted(ocp.utils.checkpoint_steps(self._directory))
+
+    def latest_step(self) -> int | None:
+        """The newest finished checkpoint, or None."""
+        return max(self.steps(), default=None)
+
+    def save(self, step: int, state: Any) -> bool:
+        """Starts to save a pytree of arrays; returns before it is on the disk.
+
+        The arrays may be donated or overwritten as soon as this returns.
+
+        Returns: False if that step is saved already (nothing is done), else True.
+        Raises: InputError if the disk is too small, if this save or the one before
+          fails on input or output, or if `step` is older than the newest checkpoint.
+        """
+        self.wait()
+        if self._newest_started is None:
+            self._remove_unfinished()
+        newest = self.latest_step()
+        if newest is not None and step < newest:
+            raise InputError(
+                f"Found a checkpoint of step {newest} in {self._directory}; expected "
+                f"none newer than step {step}, which is to be saved. Use another work "
+                "directory, or move the newer checkpoints away."
+            )
+        if step == newest:
+            return False
+        state = jax.tree.map(_as_array, state)
+        self._check_space(state)
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(_without_empty(state)),
+            leaves=ocp.args.JsonSave(sealed(describe(state))),
+        )
+        with self._failures_of_saving():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._open().save(step, args=args, force=True)
+        self._newest_started = step
+        return True
+
+    def wait(self) -> None:
+        """Returns when the last save is on the disk.
+
+        Raises: InputError if it failed on input or output.
+        """
+        if self._manager is not None:
+            with self._failures_of_saving():
+                self._manager.wait_until_finished()
+                self._manager.check_for_errors()
+
+    def close(self) -> None:
+        """Waits for the last save and frees the threads; raises as `wait` does."""
+        try:
+            self.wait()
+        finally:
+            if self._manager is not None:
+                # Its own wait would raise the error that `wait` has raised already.
+                with contextlib.suppress(OSError, ValueError):
+                    self._manager.close()
+                self._manager = None
+
+    def restore(
+        self, abstract_state: Any, step: int | None = None, part: bool = False
+    ) -> tuple[int, Any] | None:
+        """Reads the newest checkpoint that is whole, or the one of `step`.
+
+        A damaged checkpoint is named in a warning and renamed to `<step>.damaged`,
+        and the next older one is tried; a damaged `step` that was asked for by number
+        is an error instead, and stays where it is. So is one of which a part is read:
+        who reads parts does not save that step again.
+
+        Args:
+          abstract_state: pytree of arrays or `jax.ShapeDtypeStruct`. Their shardings
+            say where the arrays go; a leaf without one goes to the first device.
+          step: which checkpoint; the newest if None.
+          part: the checkpoint may hold more than `abstract_state`, which is left.
+
+        Returns: (step, state), or None if there is no checkpoint.
+        Raises: InputError if `step` is not there, if a checkpoint holds another
+          structure, shape or dtype, or if all checkpoints are damaged.
+        """
+        self.wait()
+        target = jax.tree.map(_as_target, abstract_state)
+        steps = self.steps()
+        if step is not None:
+            return step, self._restore_exactly(step, target, steps, part)
+        damaged = []
+        for candidate in reversed(steps):
+            try:
+                return candidate, self._read(candidate, target, part)
+            except _Damage as damage:
+                if not (self._directory / str(candidate)).exists():
+                    continue  # the run that writes here has just deleted it
+                if part:
+                    raise self._is_damaged(candidate, damage, steps) from damage
+                moved = self._move_aside(candidate)
+                damaged.append(f"{candidate} ({damage})")
+                absl_logging.warning(
+                    "Checkpoint %s is damaged: %s. It is now %s; trying an older one.",
+                    self._directory / str(candidate),
+                    damage,
+                    moved,
+                )
+        if damaged:
+            raise InputError(
+                f"Found only damaged checkpoints in {self._directory}: steps "
+                f"{', '.join(damaged)}. Expected at least one whole one. They were "
+                "renamed to <step>.damaged: run the same command again to start from "
+                "scratch, or bring back a copy of one."
+            )
+        return None
+
+    def _restore_exactly(
+        self, step: int, target: Any, steps: list[int], part: bool
+    ) -> Any:
+        if step not in steps:
+            raise InputError(
+                f"Found checkpoints of steps {steps} in {self._directory}; expected "
+                f"one of step {step}. Choose one of those steps."
+            )
+        try:
+            return self._read(step, target, part)
+        except _Damage as damage:
+            raise self._is_damaged(step, damage, steps) from damage
+
+    def _is_damaged(self, step: int, damage: _Damage, steps: list[int]) -> InputError:
+        others = [other for other in steps if other != step]
+        advice = f"; or move it away, to use one of the other steps {others}"
+        return InputError(
+            f"Found a damaged checkpoint {self._directory / str(step)}: {damage}. "
+            "Expected a whole one. Bring back a copy of it, or make it anew"
+            f"{advice if others else ''}."
+        )
+
+    def _open(self) -> ocp.CheckpointManager:
+        if self._manager is None:
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=self._max_to_keep, enable_async_checkpointing=True
+            )
+            self._manager = ocp.CheckpointManager(self._directory, options=options)
+        return self._manager
+
+    def _read(self, step: int, target: Any, part: bool) -> Any:
+        """The state of one checkpoint, verified; raises _Damage or InputError."""
+        leaves = self._read_item(step, "leaves", ocp.args.JsonRestore())
+        try:
+            leaves = unsealed(leaves)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _Damage(f"its table of leaves is broken ({error})") from error
+        check_same_leaves(leaves, target, self._directory / str(step), part)
+        wanted = _without_empty(target)
+        args = ocp.args.StandardRestore(wanted)
+        if part:
+            args = ocp.args.PyTreeRestore(
+                wanted,
+                partial_restore=True,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+            )
+        state = _with_empty(self._read_item(step, "state", args), target)
+        for name, checksum in checksums(state).items():
+            if checksum != leaves[name]["checksum"]:
+                raise _Damage(f"the values of leaf '{name}' differ from those saved")
+        return state
+
+    def _read_item(self, step: int, name: str, args: Any) -> Any:
+        item, reason = None, ""
+        try:
+            with silence_of_failed_reads():
+                args = ocp.args.Composite(**{name: args})
+                item = self._open().restore(step, args=args)[name]
+                if item is None:
+                    reason = f"its part '{name}' is missing"
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            if isinstance(error, PermissionError) or _UNREACHABLE.search(text):
+                raise InputError(
+                    f"Found that {self._directory / str(step)} cannot be read: "
+                    f"{text[:300]}. Expected a readable checkpoint. Check access and "
+                    "connection, then run the same command again."
+                ) from error
+            text = text.split(" See full TensorStore")[0].split(" [tensorstore_spec")[0]
+            reason = text if len(text) <= 300 else text[:297] + "..."
+        if not _all_processes(not reason):
+            raise _Damage(reason or "another process cannot read it")
+        return item
+
+    def _move_aside(self, step: int) -> epath.Path:
+        """Renames a checkpoint, so that its step can be saved again."""
+        source = self._directory / str(step)
+        moved = self._directory / f"{step}.damaged"
+        number = 1
+        while moved.exists():
+            number += 1
+            moved = self._directory / f"{step}.damaged-{number}"
+        if jax.process_index() == 0:
+            source.rename(moved)
+        _all_processes(True)
+        self._open().reload()
+        return moved
+
+    def _remove_unfinished(self) -> None:
+        """Deletes what a killed save left: it would never be finished."""
+        if jax.process_index() == 0 and self._directory.exists():
+            for path in self._directory.glob("*.orbax-checkpoint-tmp*"):
+                absl_logging.warning("Removing the unfinished checkpoint %s.", path)
+                path.rmtree()
+        _all_processes(True)
+
+    def _check_space(self, state: Any) -> None:
+        if "://" in str(self._directory):
+            return
+        folder = self._directory
+        while not folder.exists():
+            folder = folder.parent
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + _SPARE_BYTES
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise InputError(
+                f"Found {free} bytes free for checkpoints in {self._directory}; "
+                f"expected at least {needed} bytes. {self._how_to_go_on()}"
+            )
+
+    @contextlib.contextmanager
+    def _failures_of_saving(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            text = " ".join(str(error).split())
+            reason = text if len(text) <= 300 else "..." + text[-297:]
+            if isinstance(error, OSError) or _STATUS.search(text):
+                raise InputError(
+                    f"Found that a checkpoint cannot be written to {self._directory}: "
+                    f"{reason}. Expected room and the right to write there. "
+                    f"{self._how_to_go_on()}"
+                ) from error
+            raise
+
+    def _how_to_go_on(self) -> str:
+        step = self.latest_step()
+        resumes = "" if step is None else f" (it resumes from step {step})"
+        return (
+            f"Make room there and run the same command again{resumes}, or name another "
+            "directory."
+        )
+
+
+def _as_array(leaf: Any) -> jax.Array:
+    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
+
+
+def _as_target(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Shape, dtype and a sharding that is sure to fit; ValueError if it does not."""
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is None:
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    shape = np.shape(leaf)
+    # Raised here, an uneven sharding is not mistaken for a damaged checkpoint.
+    sharding.shard_shape(shape)
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None:
+        dtype = jnp.asarray(leaf).dtype
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+
+def _without_empty(tree: Any) -> Any:
+    """None for arrays without elements, which orbax refuses to save."""
+    return jax.tree.map(lambda leaf: leaf if math.prod(leaf.shape) else None, tree)
+
+
+def _with_empty(state: Any, target: Any) -> Any:
+    """The arrays without elements put back."""
+    leaves, treedef = jax.tree.flatten(target)
+    read = iter(jax.tree.leaves(state))
+    return treedef.unflatten(
+        next(read) if math.prod(leaf.shape) else jnp.zeros(leaf.shape, leaf.dtype)
+        for leaf in leaves
+    )
+
+
+def _all_processes(fine: bool) -> bool:
+    """Whether all processes say so; also a barrier."""
+    if jax.process_count() == 1:
+        return fine
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(fine))))
+
+
+def load_parts(
+    workdir: str | epath.PathLike, params: Any, extra: Any
+) -> tuple[int, Any, Any]:
+    """Step, averaged parameters and extra of a work directory's newest checkpoint.
+
+    Args:
+      workdir: that a training run or a converter wrote.
+      params, extra: pytrees of `jax.ShapeDtypeStruct`, the wanted parts; of dicts,
+        some of the keys may be left out.
+
+    Raises:
+      InputError: no checkpoint, a damaged one, or one without these parts.
+    """
+    directory = epath.Path(workdir) / "checkpoints"
+    with Checkpoints(directory) as checkpoints:
+        wanted = {"ema_params": params, "extra": extra}
+        wanted = {name: tree for name, tree in wanted.items() if jax.tree.leaves(tree)}
+        restored = checkpoints.restore(wanted, part=True)
+    if restored is None:
+        raise InputError(
+            f"no checkpoint in {workdir}: a directory that a training run or a "
+            "converter wrote was expected; train or convert first, or name another one"
+        )
+    step, state = restored
+    return step, state["ema_params"], state.get("extra", extra)

@@ -1,0 +1,78 @@
+"""Numbers out of their range are refused by name, whatever the mode."""
+
+import dataclasses
+import math
+
+import pytest
+
+from cdcd_jax.config import experiment, merge
+from cdcd_jax.config.ranges import _RANGES, check_ranges
+from cdcd_jax.errors import UsageError
+from cdcd_jax.networks.conditioners import KINDS
+from cdcd_jax.tasks import make_task
+from cdcd_jax.training.loop import build
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("seed", 2**64, "0 to 2"),
+        ("data.batch_size", 0, "at least 1"),
+        ("model.heads", 0, "at least 1"),
+        ("model.width", -96, "at least 1"),
+        ("sampling.num_samples", 0, "at least 1"),
+        ("eval.num_samples", -1, "at least 1"),
+        ("sampling.guidance_scale", math.nan, "finite"),
+        ("sampling.guidance_scale", math.inf, "finite"),
+        ("sampling.temperature", 0.0, "above 0"),
+        ("sampling.top_p", 0.0, "above 0 and at most 1"),
+        ("sampling.top_p", 2.0, "above 0 and at most 1"),
+        ("sampling.top_k", -1, "at least 0"),
+        ("sampling.overlap", 1.0, "below 1"),
+        ("model.condition_dropout", 1.5, "from 0 to 1"),
+    ],
+)
+def test_numbers_out_of_range(key: str, value: float, says: str) -> None:
+    section, _, name = key.rpartition(".")
+    changes = {section: {name: value}} if section else {name: value}
+    with pytest.raises(UsageError, match=rf"'{key}' is .*{says}"):
+        make_task(merge(experiment(), changes))
+
+
+@pytest.mark.parametrize("task", ["conditional", "tokenizer"])
+def test_defaults_are_in_range(task: str) -> None:
+    check_ranges(experiment(task=task))
+
+
+def test_every_key_exists() -> None:
+    tasks = [experiment(), experiment(task="tokenizer")]
+    kinds = {f.name for kind in KINDS.values() for f in dataclasses.fields(kind)}
+    for _, _, keys in _RANGES:
+        for key in keys:
+            section, _, name = key.rpartition(".")
+            if section == "model.conditions.*":
+                assert name in kinds
+            else:
+                assert any(name in (t[section] if section else t) for t in tasks)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (dict(depth=-1), r"'model\.conditions\.text\.depth' is -1: .* at least 1"),
+        (dict(heads=0), r"text\.heads' is 0"),
+        (dict(heads=5), r"text\.heads = 5; expected a divisor of its size, 128"),
+        (dict(size=12, heads=3), r"text\.heads = 3; .* of model\.width, 128"),
+    ],
+)
+def test_sizes_of_conditions(change: dict, says: str) -> None:
+    text = dict(kind="text", shape=(5,), vocabulary=9) | change
+    settings = dict(model=dict(conditions=dict(text=text)))
+    with pytest.raises(UsageError, match=says):
+        build(experiment(**settings, contrastive=dict(num_negatives=0)))
+
+
+def test_heads_of_an_odd_size() -> None:
+    none = dict(num_negatives=0)
+    with pytest.raises(UsageError, match=r"heads = 25: .* choose an even one"):
+        make_task(experiment(model=dict(width=100, heads=4), contrastive=none))

@@ -1,0 +1,87 @@
+"""Start-up of several processes from the environment; signals of a single one."""
+
+import os
+import signal
+
+import jax
+import pytest
+
+from cdcd_jax.errors import UsageError
+from cdcd_jax.runtime import hosts
+
+EXPLICIT = dict(
+    JAX_COORDINATOR_ADDRESS="10.0.0.1:1234", JAX_NUM_PROCESSES="4", JAX_PROCESS_ID="3"
+)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Arguments of jax.distributed.initialize, which does nothing."""
+    found = []
+    monkeypatch.setattr(
+        jax.distributed, "initialize", lambda **kwargs: found.append(kwargs)
+    )
+    for name in ("CDCD_JAX_HOSTS", "SLURM_NTASKS", "SLURM_PROCID", *EXPLICIT):
+        monkeypatch.delenv(name, raising=False)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({}, []),
+        (dict(CDCD_JAX_HOSTS="auto"), [{}]),
+        (
+            EXPLICIT,
+            [dict(coordinator_address="10.0.0.1:1234", num_processes=4, process_id=3)],
+        ),
+        (dict(CDCD_JAX_HOSTS="off", **EXPLICIT), []),
+        (dict(SLURM_NTASKS="2", SLURM_PROCID="1"), [{}]),
+        (dict(SLURM_NTASKS="2"), []),  # in the batch script, not under srun
+        (dict(SLURM_NTASKS="1", SLURM_PROCID="0"), []),
+        (dict(SLURM_NTASKS="2", SLURM_PROCID="1", CDCD_JAX_HOSTS="off"), []),
+    ],
+)
+def test_who_joins(calls, monkeypatch, env, expected):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    hosts.start()
+    assert calls == expected
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        (dict(CDCD_JAX_HOSTS="yes"), "auto or off"),
+        (dict(JAX_PROCESS_ID="3"), "set all three"),
+        (dict(EXPLICIT, JAX_NUM_PROCESSES="four"), "whole numbers"),
+        (dict(EXPLICIT, JAX_PROCESS_ID="4"), "not below"),
+    ],
+)
+def test_contradictions_are_named(calls, monkeypatch, env, words):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=words):
+        hosts.start()
+    assert not calls
+
+
+def test_no_cluster_is_a_clear_error(calls, monkeypatch):
+    def fail():
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", fail)
+    monkeypatch.setenv("CDCD_JAX_HOSTS", "auto")
+    with pytest.raises(UsageError, match="no cluster"):
+        hosts.start()
+
+
+def test_a_single_process_collects_signals():
+    before = signal.getsignal(signal.SIGTERM)
+    with hosts.stop_signals() as stop:
+        assert not stop.after(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.after(2) and stop.reason == "SIGTERM"
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert hosts.is_main()
+    hosts.wait_for_all("nobody")
