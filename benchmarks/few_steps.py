@@ -30,14 +30,14 @@ import numpy as np
 from cdcd_jax.config import resolve_stages, with_defaults
 from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.diffusion.sampler import METHODS
-from cdcd_jax.generation import drawn
+from cdcd_jax.evaluation import sets as drawn
+from cdcd_jax.evaluation.evaluate import conditions_of, judged_splits, open_data
+from cdcd_jax.generation.generate import draw_key
 from cdcd_jax.generation.time_profile import resolved
 from cdcd_jax.metrics.captions import CaptionJudge
 from cdcd_jax.metrics.classifier import PixelClassifier
 from cdcd_jax.metrics.frechet import frechet_distance
 from cdcd_jax.models.tokenizers import open_tokenizer
-from cdcd_jax.modes.evaluate import conditions_of, judged_splits, open_data
-from cdcd_jax.modes.generate import draw_key
 from cdcd_jax.runtime import sharding
 from cdcd_jax.tasks.drawing import rows_of_an_example
 from cdcd_jax.training.loop import abstract_state, build, load_params, place

@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 
 from cdcd_jax.errors import InputError, Stopped
-from cdcd_jax.modes import flags, stages
+from cdcd_jax.modes import flags
 from cdcd_jax.modes.table import MODES
 from cdcd_jax.runtime import hosts
+from cdcd_jax.stages import order as stages
 from cdcd_jax.training import loop
 
 

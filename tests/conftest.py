@@ -13,7 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import jax
 from absl import flags
 
-pytest_plugins = ["untrained", "stub_ffmpeg", "stub_bucket"]  # their fixtures
+pytest_plugins = [
+    "untrained",
+    "made_records",
+    "stub_ffmpeg",
+    "stub_bucket",
+]  # their fixtures
 jax.config.update("jax_num_cpu_devices", 1)
 # grain's worker processes read absl flags, which only `app.run` would parse.
 flags.FLAGS.mark_as_parsed()

@@ -9,19 +9,20 @@ import sys
 
 from cdcd_jax.config import Config, resolve_stages
 from cdcd_jax.errors import UsageError
-from cdcd_jax.modes import flags, stages
+from cdcd_jax.modes import flags
 from cdcd_jax.runtime import hosts
+from cdcd_jax.stages import order as stages
 from cdcd_jax.training import loop
 
 
 def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
     from cdcd_jax.generation import prompts
-    from cdcd_jax.modes.generate import draw_step_samples
+    from cdcd_jax.generation.generate import draw_step_samples
 
     resolved = resolve_stages(config, options.workdir)
     batches, data = loop.input_stream(resolved), None
     if not config["data"]["synthetic"]:  # what a later part needs is missed now
-        from cdcd_jax.modes.evaluate import open_data
+        from cdcd_jax.evaluation.evaluate import open_data
 
         data = open_data(resolved, loop.build(resolved)[0])
     draw = draw_step_samples(resolved, workdir)
@@ -36,13 +37,13 @@ def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> 
 
 
 def run_evaluate(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
-    from cdcd_jax.modes.evaluate import evaluate
+    from cdcd_jax.evaluation.evaluate import evaluate
 
     evaluate(resolve_stages(config, options.workdir), workdir)
 
 
 def run_generate(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
-    from cdcd_jax.modes.generate import generate
+    from cdcd_jax.generation.generate import generate
 
     resolved = resolve_stages(config, options.workdir)
     given = options.conditions
@@ -52,7 +53,7 @@ def run_generate(config: Config, workdir: pathlib.Path, options: flags.Options) 
 def run_pretokenize(
     config: Config, workdir: pathlib.Path, options: flags.Options
 ) -> None:
-    from cdcd_jax.modes.pretokenize import pretokenize
+    from cdcd_jax.stages.pretokenize import pretokenize
 
     pretokenize(stages.settings(config, options.workdir, options.views), workdir)
 

@@ -21,7 +21,7 @@ from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.modes import inspect_data as module
 from cdcd_jax.modes.inspect_data import inspect
-from cdcd_jax.modes.pretokenize import pretokenize
+from cdcd_jax.stages.pretokenize import pretokenize
 
 CONDITIONS = {
     "label": {

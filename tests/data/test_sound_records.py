@@ -10,8 +10,8 @@ from cdcd_jax.data.card import read_card
 from cdcd_jax.data.records import RecordSource
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError
-from cdcd_jax.modes import pretokenize as module
-from cdcd_jax.modes.pretokenize import pretokenize
+from cdcd_jax.stages import pretokenize as module
+from cdcd_jax.stages.pretokenize import pretokenize
 
 HOP = 300  # of 32,000 samples, 106 tokens and 200 samples
 DATA = dict(raw="toy_dance", options=dict(train_examples=3, test_examples=2))

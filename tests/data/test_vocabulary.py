@@ -20,8 +20,8 @@ from cdcd_jax.data.vocabulary import (
     train,
 )
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.modes import pretokenize as module
-from cdcd_jax.modes.pretokenize import pretokenize
+from cdcd_jax.stages import pretokenize as module
+from cdcd_jax.stages.pretokenize import pretokenize
 
 TEXTS = ["a three above a seven", "An eight to the left of a ZERO", "a seven"]
 

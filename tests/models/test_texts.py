@@ -12,10 +12,10 @@ from cdcd_jax.data.card import read_card
 from cdcd_jax.data.records import RecordSource
 from cdcd_jax.errors import InputError
 from cdcd_jax.models.texts import ROWS, TextEncoder, TextTower
-from cdcd_jax.modes.pretokenize import pretokenize
 from cdcd_jax.networks.clip_text import ClipText
 from cdcd_jax.reporting.report import write_json
 from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.stages.pretokenize import pretokenize
 
 SIZES = dict(vocabulary=49408, length=24, width=8, layers=1, heads=2, projection=0)
 TEXT = dict(length=24, truncate=False, features="", normalize=True)

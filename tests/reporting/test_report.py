@@ -180,7 +180,7 @@ def test_format_table() -> None:
 
 def test_importing_needs_numpy_only() -> None:
     code = (
-        "import sys, cdcd_jax.report\n"
+        "import sys, cdcd_jax.reporting.report\n"
         "heavy = {'jax', 'PIL', 'tensorboardX', 'flax'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

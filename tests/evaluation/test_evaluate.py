@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from cdcd_jax.generation import drawn
+from cdcd_jax.evaluation import sets as drawn
 from cdcd_jax.generation.time_profile import NAME
 from cdcd_jax.models.feature_judge import FeatureJudge
 from cdcd_jax.reporting import report
@@ -177,7 +177,7 @@ def test_features_of_other_networks(copied, monkeypatch):
                 self.readers = dataclasses.replace(self.readers, inception=read)
                 self._fingerprints["inception"] = name
 
-    monkeypatch.setattr("cdcd_jax.modes.evaluate.FeatureJudge", Judge)
+    monkeypatch.setattr("cdcd_jax.evaluation.evaluate.FeatureJudge", Judge)
     figures, _ = evaluated(copied, "--config.eval.features.inception=mine")
     for name in ("fid", "inception_score", "precision", "coverage"):
         for end in ("", "_guided", "@method=random,steps=3"):

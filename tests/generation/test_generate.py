@@ -16,9 +16,9 @@ from cdcd_jax.config import experiment
 from cdcd_jax.data import vocabulary
 from cdcd_jax.errors import UsageError
 from cdcd_jax.generation import windows
+from cdcd_jax.generation.generate import draw_samples
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.modes import flags
-from cdcd_jax.modes.generate import draw_samples
 from cdcd_jax.reporting import samples
 from cdcd_jax.tasks.drawing import NO_EDIT
 

@@ -4,7 +4,7 @@ import pytest
 
 from cdcd_jax.config import experiment
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.modes import stages
+from cdcd_jax.stages import order as stages
 
 
 def config(**more):

@@ -23,18 +23,19 @@ from cdcd_jax.data.pipeline import (
 from cdcd_jax.data.sources import known_split, open_source
 from cdcd_jax.diffusion import sampler
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.generation import drawn, time_profile
-from cdcd_jax.generation.prompts import TEXTS, rows_told
-from cdcd_jax.metrics.diversity import token_usage
-from cdcd_jax.metrics.names import suffix
-from cdcd_jax.models.feature_judge import FeatureJudge, check_media
-from cdcd_jax.models.tokenizers import check_made_with, open_tokenizer
-from cdcd_jax.modes.generate import (
+from cdcd_jax.evaluation import sets as drawn
+from cdcd_jax.generation import time_profile
+from cdcd_jax.generation.generate import (
     draw_key,
     every_label,
     held_out,
     write_reconstructions,
 )
+from cdcd_jax.generation.prompts import TEXTS, rows_told
+from cdcd_jax.metrics.diversity import token_usage
+from cdcd_jax.metrics.names import suffix
+from cdcd_jax.models.feature_judge import FeatureJudge, check_media
+from cdcd_jax.models.tokenizers import check_made_with, open_tokenizer
 from cdcd_jax.reporting import page, report
 from cdcd_jax.reporting.samples import (
     check_place,

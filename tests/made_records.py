@@ -10,7 +10,7 @@ import pytest
 from cdcd_jax.config.records import default_config
 from cdcd_jax.data.card import Card, read_card, write_card
 from cdcd_jax.data.shards import Layout, write_split
-from cdcd_jax.modes.pretokenize import pretokenize
+from cdcd_jax.stages.pretokenize import pretokenize
 
 LABEL = {"label": {"kind": "label", "shape": [], "dtype": "int32", "num_classes": 10}}
 

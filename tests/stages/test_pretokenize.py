@@ -10,8 +10,8 @@ from cdcd_jax.config.records import default_config
 from cdcd_jax.data.card import read_card
 from cdcd_jax.data.records import check_shards
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.modes import pretokenize as module
-from cdcd_jax.modes.pretokenize import pretokenize
+from cdcd_jax.stages import pretokenize as module
+from cdcd_jax.stages.pretokenize import pretokenize
 
 
 def contents(directory: Path) -> dict[str, bytes]:
