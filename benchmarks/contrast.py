@@ -24,8 +24,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from variants import VARIANTS, chosen, evaluation, link_stages
 
-from cdcd_jax.modes import flags
-
 
 def table(results: dict[str, list[dict[str, float]]]) -> str:
     """Figures by variant: mean and deviation, and the difference to the first one."""
@@ -58,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--jobs", type=int, default=1, help="runs at once")
     options, overrides = parser.parse_known_args(argv)
     variants = chosen(options.variants)
-    stages = list(flags.load_config(options.config).to_dict()["stages"])
+    stages = list(saved.load_config(options.config)["stages"])
     jobs = {}
     for seed in range(options.seeds):
         for variant in variants:

@@ -27,7 +27,6 @@ from cdcd_jax.generation.edit_files import Source
 from cdcd_jax.generation.prompts import Rows
 from cdcd_jax.metrics.classifier import PixelClassifier
 from cdcd_jax.models.tokenizers import open_tokenizer
-from cdcd_jax.modes import flags
 from cdcd_jax.reporting import report
 from cdcd_jax.training import loop
 
@@ -57,7 +56,7 @@ class Editor:
     """
 
     def __init__(self, workdir: pathlib.Path, images: np.ndarray, seed: int):
-        self.config = flags.load_config(f"{workdir}/config.json").to_dict()
+        self.config = saved.load_config(f"{workdir}/config.json")
         self.task, optimizer = loop.build(self.config)
         abstract = loop.abstract_state(self.task, optimizer)
         self.parts = loop.load_params(workdir, abstract)[1:]

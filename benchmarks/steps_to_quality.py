@@ -31,8 +31,6 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from variants import VARIANTS, chosen, link_stages, run
 
-from cdcd_jax.modes import flags
-
 STEPS = (2, 4, 6, 8, 10, 16, 25, 50, 100)
 PAPER = "vanilla,step_intra,step_inter,sample_intra,sample_inter,infonce"
 DRAWS = 2000  # bootstraps
@@ -148,7 +146,7 @@ def commands(
     options: argparse.Namespace, overrides: Sequence[str], schedule: str, timesteps: int
 ) -> dict[str, list[tuple[list[str], list[str], pathlib.Path]]]:
     """variant -> for each seed (training, evaluation, work directory)."""
-    stages = list(flags.load_config(options.config).to_dict()["stages"])
+    stages = list(saved.load_config(options.config)["stages"])
     steps = [s for s in options.steps if s <= timesteps]
     jobs: dict[str, list[tuple[list[str], list[str], pathlib.Path]]] = {}
     for variant in chosen(options.variants):

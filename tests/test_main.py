@@ -11,7 +11,6 @@ from PIL import Image
 from cdcd_jax import main
 from cdcd_jax.config import merge
 from cdcd_jax.errors import UsageError
-from cdcd_jax.modes import flags
 
 
 @pytest.fixture(scope="module")
@@ -185,17 +184,17 @@ def test_a_run_from_before_a_key_existed_goes_on(copied):
 
 
 def test_a_model_is_used_as_it_was_made(copied):
-    config = flags.load_config(str(copied / "config.json")).to_dict()
+    config = saved.load_config(str(copied / "config.json"))
     one = merge(config, dict(model=dict(dtype="bfloat16", condition_dropout=0.5)))
     one["model"]["conditions"]["label"] |= dict(names=(), sequence=0)  # the defaults
-    flags.check_model(one, copied)
+    saved.check_model(one, copied)
     for change in (
         dict(model=dict(heads=4)),
         dict(model=dict(conditions=dict(label=dict(num_classes=11)))),
         dict(diffusion=dict(timesteps=11)),
     ):
         with pytest.raises(UsageError, match="holds a model of other settings"):
-            flags.check_model(merge(config, change), copied)
+            saved.check_model(merge(config, change), copied)
 
 
 def test_a_model_whose_settings_cannot_be_read_needs_its_config(copied, capsys):

@@ -1,32 +1,24 @@
 """Reads the command line into a config and a handful of options."""
 
-import ast
 import dataclasses
 import importlib.util
 import itertools
-import json
 import pathlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from cdcd_jax.config import defaults, differences, merge, unknown_key
+from cdcd_jax.config import defaults, merge, unknown_key
+from cdcd_jax.config.files import default_workdir, list_configs
 from cdcd_jax.errors import UsageError
-from cdcd_jax.networks.conditioners import full_spec
+from cdcd_jax.models.saved import SAVED, load_config
 from cdcd_jax.reporting.report import as_path
 
 MODES = ("train", "evaluate", "generate", "pretokenize", "inspect", "plan")
-SAVED = "config.json"  # in a work directory
-# Keys of a model's sections that neither network nor noise depends on.
-_OF_TRAINING = (
-    *("model.dtype", "model.condition_dropout", "model.embedding_scale"),
-    *("diffusion.time_sampling", "diffusion.mask_weight"),
-    *("diffusion.auxiliary_weight", "diffusion.auxiliary_ramp"),
-)
 EDITS = ("input", "mask", "strength", "expand", "seconds", "toward.<modality>")
 _TAKEN = re.compile("guided|unguided|reconstructions|step_.*")  # names of samples
 
@@ -46,66 +38,6 @@ class Options:
     profile: tuple[int, int] | None  # first and last step of the trace
     plan_topology: str  # such as v5e:4x4
     plan_price: float | None  # of a chip-hour
-
-
-def config_files() -> dict[str, pathlib.Path]:
-    """'configs/X.py' -> where it lies: in the checkout, or installed in the package."""
-    package = pathlib.Path(__file__).parents[1]
-    checkout = package.parent / "configs"
-    root = checkout if checkout.is_dir() else package / "configs"
-    files = sorted(f for f in root.rglob("*.py") if f.name != "__init__.py")
-    return {f"configs/{f.relative_to(root).as_posix()}": f for f in files}
-
-
-def find_config(text: str) -> tuple[str, str]:
-    """The file of `--config` and what follows its colon ("" if nothing).
-
-    Raises:
-        UsageError: no such file.
-    """
-    name, _, variant = text.partition(":")
-    if pathlib.Path(name).is_file():
-        return name, variant
-    known = config_files()
-    if name in known:
-        return str(known[name]), variant
-    raise UsageError(
-        f"no config file {name!r}: give a file that exists, or one of "
-        f"{', '.join(known)}"
-    )
-
-
-def default_workdir(config: str) -> pathlib.Path:
-    """runs/<path below configs>[-<variant>]: configs/a/b.py:c -> runs/a/b-c."""
-    name, _, variant = config.partition(":")
-    path = pathlib.PurePath(name).with_suffix("")
-    if "configs" in path.parts:
-        start = path.parts.index("configs") + 1
-        path = pathlib.PurePath(*path.parts[start:])
-    else:
-        path = pathlib.PurePath(path.name)
-    return pathlib.Path("runs") / (f"{path}-{variant}" if variant else path)
-
-
-def config_of(workdir: str) -> str | None:
-    """The config whose runs lie in `workdir` by default; None if there is none."""
-    parts = pathlib.PurePath(workdir).parts
-    if len(parts) < 2 or parts[0] != "runs":
-        return None
-    name, _, variant = "/".join(parts[1:]).partition("-")
-    file = f"configs/{name}.py"
-    return (
-        None if file not in config_files() else file + (f":{variant}" * bool(variant))
-    )
-
-
-def list_configs() -> str:
-    """One line a config file: its name and the first line of its docstring."""
-    lines = []
-    for name, path in config_files().items():
-        document = ast.get_docstring(ast.parse(path.read_text())) or ""
-        lines.append(f"{name}  {document.partition(chr(10))[0]}")
-    return "\n".join(lines)
 
 
 def _take_named(argv: Sequence[str], kind: str) -> tuple[list[str], dict[str, str]]:
@@ -133,96 +65,6 @@ def _take_edits(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         if name not in EDITS[:-1] and not re.fullmatch(r"toward\..+", name):
             raise UsageError(f"unknown --edit.{name}: choose one of {', '.join(EDITS)}")
     return rest, edit
-
-
-def load_config(text: str) -> ConfigDict:
-    """Runs `get_config(variant)` of the file that `--config=<file>[:variant]` names.
-
-    A `config.json` of a work directory is taken as it is.
-
-    Raises:
-        UsageError: no such file or variant, or a file that is not a config.
-    """
-    if text.rpartition("/")[2] == SAVED:
-        return _saved_config(as_path(text))
-    file, variant = find_config(text)
-    spec = importlib.util.spec_from_file_location("config", file)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{file} is not a Python file: give a config such as X.py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        if not hasattr(module, "get_config"):
-            raise UsageError(f"config {file} has no function get_config(variant)")
-        config = module.get_config(variant)
-    except UsageError:
-        raise
-    except Exception as error:  # whatever the file does
-        raise UsageError(
-            f"config {file} cannot be run ({type(error).__name__}: {error}): mend it"
-        ) from error
-    if not isinstance(config, ConfigDict):
-        raise UsageError(
-            f"config {file}: get_config gave a {type(config).__name__}, expected a "
-            "ConfigDict; wrap it: ConfigDict(experiment(...))"
-        )
-    return config
-
-
-def _saved_config(path: Any) -> ConfigDict:
-    """The config of a model that was trained or converted, with today's defaults."""
-
-    def tuples(value: Any) -> Any:  # which are lists in json
-        if isinstance(value, dict):
-            return {k: tuples(v) for k, v in value.items()}
-        return tuple(map(tuples, value)) if isinstance(value, list) else value
-
-    try:
-        saved = tuples(dict(json.loads(path.read_text())))
-        for key in ("mode", "on_request"):  # a stage's own, none of its config
-            saved.pop(key, None)
-        return ConfigDict(merge(defaults(saved.get("task", "conditional")), saved))
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"cannot read {path} ({error}): bring back the file, or name the config "
-            "with --config"
-        ) from None
-
-
-def check_model(config: Mapping[str, Any], workdir: Any) -> None:
-    """Refuses settings of another model than the one that a work directory holds.
-
-    Raises:
-        UsageError: they differ from its `config.json`, if that can be read, in what
-            makes the network or the noise.
-    """
-    if not (workdir / SAVED).exists():
-        return
-    try:
-        saved = _saved_config(workdir / SAVED).to_dict()
-    except UsageError as error:
-        print(f"warning: {error}; going on with --config", file=sys.stderr)
-        return
-    if found := differences(_of_model(saved), _of_model(config)):
-        raise UsageError(
-            f"{workdir} holds a model of other settings, which differ in "
-            f"{'; '.join(found)}. Use the model as it was made: leave these settings "
-            "out, or choose its --config or another --workdir"
-        )
-
-
-def _of_model(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the network and the noise, with all defaults, as json has it."""
-    sections = {k: dict(config.get(k, {})) for k in ("model", "quantizer", "diffusion")}
-    for key in _OF_TRAINING:
-        section, _, name = key.partition(".")
-        sections[section].pop(name, None)
-    conditions = sections["model"].get("conditions", {})
-    sections["model"]["conditions"] = {
-        name: {**full_spec(name, spec), "frozen": None, "names": None}
-        for name, spec in conditions.items()
-    }
-    return json.loads(json.dumps({**sections, "task": config["task"]}))
 
 
 def _from_workdir(words: Sequence[str]) -> str | None:
@@ -334,7 +176,7 @@ def parse(argv: Sequence[str]) -> Options | None:
     words, edit = _take_edits(words)
     words, given = _take_file(words)
     given = _from_workdir(words) if given is None else given
-    config = ConfigDict(defaults()) if given is None else load_config(given)
+    config = ConfigDict(defaults() if given is None else load_config(given))
     try:
         values = _define(config, words)
         left = values(words)[1:]

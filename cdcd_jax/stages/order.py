@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdcd_jax.config import Config, resolve_stages
+from cdcd_jax.config.files import config_of, default_workdir
 from cdcd_jax.data.card import CARD_NAME
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.models.saved import SAVED
 from cdcd_jax.models.tokenizers import check_settings, open_tokenizer
-from cdcd_jax.modes import flags
 
 
 def todo(
@@ -103,10 +104,10 @@ def _check_made(
     lines, tokenizer = [], stage["tokenizer"]
     if tokenizer["kind"] == "checkpoint":
         path = tokenizer["path"]
-        maker = flags.config_of(path) or "configs/tokenizers/<name>.py"
+        maker = config_of(path) or "configs/tokenizers/<name>.py"
         if not pathlib.Path(path, "config.json").exists():
             lines.append(f"    {command} --config={maker} --workdir={path}")
-    place = "" if workdir == flags.default_workdir(given) else f" --workdir={workdir}"
+    place = "" if workdir == default_workdir(given) else f" --workdir={workdir}"
     lines.append(f"    {command} --config={given} --mode=pretokenize{place}")
     raise InputError(
         f"Found no records in {workdir / name}; expected token records of "
@@ -117,7 +118,7 @@ def _check_made(
 
 def _check_kept(name: str, stage: Mapping[str, Any], workdir: pathlib.Path) -> None:
     """Raises InputError unless the files of a stage are still there."""
-    file = CARD_NAME if stage["mode"] == "pretokenize" else flags.SAVED
+    file = CARD_NAME if stage["mode"] == "pretokenize" else SAVED
     made = workdir / name / file
     if not made.exists():
         raise InputError(
