@@ -24,6 +24,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from variants import VARIANTS, chosen, evaluation, link_stages
 
+from cdcd_jax.models import saved
+
 
 def table(results: dict[str, list[dict[str, float]]]) -> str:
     """Figures by variant: mean and deviation, and the difference to the first one."""

@@ -26,6 +26,7 @@ from cdcd_jax.generation.canvases import Wish, draw_samples, lay_out
 from cdcd_jax.generation.edit_files import Source
 from cdcd_jax.generation.prompts import Rows
 from cdcd_jax.metrics.classifier import PixelClassifier
+from cdcd_jax.models import saved
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting import report
 from cdcd_jax.training import loop

@@ -31,6 +31,8 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from variants import VARIANTS, chosen, link_stages, run
 
+from cdcd_jax.models import saved
+
 STEPS = (2, 4, 6, 8, 10, 16, 25, 50, 100)
 PAPER = "vanilla,step_intra,step_inter,sample_intra,sample_inter,infonce"
 DRAWS = 2000  # bootstraps

@@ -11,6 +11,7 @@ from PIL import Image
 from cdcd_jax import main
 from cdcd_jax.config import merge
 from cdcd_jax.errors import UsageError
+from cdcd_jax.models import saved
 
 
 @pytest.fixture(scope="module")
