@@ -158,6 +158,10 @@ def _conditional() -> dict[str, Any]:
             bound_samples=16,  # times t an example, spread evenly over 1..T
             # a key of metrics.figures.FIGURES, or "" for the bound alone
             figures="",
+            # sets of samples to draw and judge: name -> dict(given=conditions that it
+            # gets, outputs=what is kept, and changes of `sampling`), where the first
+            # two may be left out; {} for unguided and guided ones
+            sets={},
             # samplers to compare: values of options of `sampling`, of which every
             # combination is drawn and judged; () leaves an option as it is
             sweep=dict(

@@ -1,8 +1,10 @@
 """The sets of samples that an evaluation judges, drawn in parts that outlive a kill.
 
-A part is a file of tokens, `<workdir>/evaluation/<set>/part_00000.npz`, written under
-another name first; parts of other settings are thrown away. So an evaluation that was
-stopped goes on, and holds one set of samples at a time.
+`eval.sets` names them: what is given, what is drawn and how sampling differs; without
+any there are `unguided` and `guided`. A part is a file of all that was drawn,
+`<workdir>/evaluation/<set>/part_00000.npz`, written under another name first; parts of
+other settings are thrown away. So an evaluation that was stopped goes on, and holds one
+set of samples at a time.
 """
 
 import dataclasses
@@ -10,18 +12,20 @@ import itertools
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from cdcd_jax.config import check_type
-from cdcd_jax.config.ranges import check_ranges
 from cdcd_jax.diffusion.sampler import SamplingOptions
-from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.errors import UsageError
+from cdcd_jax.generation.generate import sampling_of
 from cdcd_jax.generation.time_profile import resolved
+from cdcd_jax.models.decoders import Decoders
 from cdcd_jax.reporting import report
+from cdcd_jax.reporting.sheets import Medium
 from cdcd_jax.runtime import hosts
 from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
 
@@ -31,11 +35,21 @@ PART = 1000  # samples of a part, at least
 
 @dataclasses.dataclass(frozen=True)
 class DrawnSet:
-    """One set of samples: 'unguided', 'guided', or a point of a sweep."""
+    """One set of samples: of `eval.sets`, or a point of a sweep.
+
+    Attributes:
+        name: of the set.
+        options: how it is drawn.
+        swept: what the sweep changed, {} of other sets.
+        given: the conditions that it gets; None for all.
+        outputs: what of the draw is kept and judged; None for all.
+    """
 
     name: str
     options: SamplingOptions
-    swept: Mapping[str, Any]  # what the sweep changed, {} of the first two
+    swept: Mapping[str, Any]
+    given: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
 
     @property
     def cost(self) -> dict[str, int]:
@@ -48,61 +62,120 @@ class DrawnSet:
         """The cost in words."""
         return said_cost(self.options.steps, rows_of_an_example(self.options))
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its samples depend on."""
+        told: dict[str, Any] = {"options": dataclasses.asdict(self.options)}
+        chosen = {"given": self.given, "outputs": self.outputs}
+        return told | {k: v for k, v in chosen.items() if v is not None}
+
+    def gets(self, condition: str) -> bool:
+        """Whether it is drawn under this condition."""
+        return self.given is None or condition in self.given
+
+    def keeps(self, output: str) -> bool:
+        """Whether this output is kept."""
+        return self.outputs is None or output in self.outputs
+
 
 def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list:
     """The sets that a config asks for; of an evaluation without judges none.
 
     Raises:
-        UsageError: a combination of the sweep that cannot be.
+        UsageError: a set, or a combination of the sweep, that cannot be.
         InputError: an optimised grid without a profile.
     """
-    settings, sampling = config["eval"], config["sampling"]
+    settings = config["eval"]
     swept = {k: tuple(v) for k, v in settings["sweep"].items() if len(v)}
     if not settings["figures"] and not any(settings["features"].values()):
-        if swept:
+        if swept or settings["sets"]:
+            named = f"sweep.{min(swept)}" if swept else f"sets.{min(settings['sets'])}"
             raise UsageError(
-                f"Found eval.sweep.{min(swept)} = {swept[min(swept)]} with nothing "
-                "that judges samples; expected eval.figures or eval.features; set one "
-                "of them, or leave the sweep empty"
+                f"Found eval.{named} with nothing that judges samples; expected "
+                "eval.figures or eval.features; set one of them, or leave it out"
             )
         return []
     scales = {"unguided": 1.0, "guided": settings["guidance_scale"]}
-    asked = [(name, {"guidance_scale": s}, {}) for name, s in scales.items()]
+    asked = settings["sets"] or {
+        name: dict(guidance_scale=scale) for name, scale in scales.items()
+    }
+    description = task.describe()
+    sets = []
+    for name, wish in asked.items():
+        chosen = {
+            "given": _chosen(name, "given", wish, description["conditions"]),
+            "outputs": _chosen(name, "outputs", wish, description["outputs"]),
+        }
+        changes = {k: v for k, v in wish.items() if k not in chosen}
+        options = _options(config, task, workdir, changes, f"eval.sets.{name}: ")
+        sets.append(DrawnSet(name, options, {}, **chosen))
     for key, values in swept.items():
         for value in values:
-            check_type(f"eval.sweep.{key}", sampling[key], value)
+            check_type(f"eval.sweep.{key}", config["sampling"][key], value)
     for values in itertools.product(*swept.values()) if swept else ():
         point = dict(zip(swept, values, strict=True))
         name = ",".join(f"{key}={value}" for key, value in point.items())
-        asked.append((name, point, point))
-    sets = []
-    for name, changes, point in asked:
-        where = f"eval.sweep at {name}: " if point else ""
-        try:
-            changed = {"sampling": {**sampling, **changes}}
-            check_ranges(changed)
-            changed = resolved(changed, task.schedule, workdir)
-            options = SamplingOptions.of(changed["sampling"])
-            task.check_sampling(options)
-        except UsageError as error:
-            raise UsageError(f"{where}{error}") from None
-        except InputError:  # no profile; also a ValueError
-            raise
-        except ValueError as error:
-            raise UsageError(f"{where}{error}") from None
+        where = f"eval.sweep at {name}: "
+        options = _options(config, task, workdir, point, where)
         sets.append(DrawnSet(name, options, point))
     return sets
 
 
-def check_sweep(config: Mapping[str, Any], task: Any) -> None:
-    """Raises UsageError if a combination of `eval.sweep` cannot be; needs no files."""
+def _options(
+    config: Mapping[str, Any],
+    task: Any,
+    workdir: pathlib.Path,
+    changes: Mapping[str, Any],
+    where: str,
+) -> SamplingOptions:
+    """`sampling` with these changes.
+
+    Raises:
+        UsageError: it cannot be; says where.
+        InputError: an optimised grid without a profile.
+    """
+    try:
+        changed = sampling_of(config, task, changes)
+        changed = resolved(changed, task.schedule, workdir)
+        return SamplingOptions.of(changed["sampling"])
+    except UsageError as error:
+        raise UsageError(f"{where}{error}") from None
+
+
+def _chosen(
+    name: str, key: str, wish: Mapping[str, Any], known: Mapping[str, Any]
+) -> tuple[str, ...] | None:
+    """The names that a set gives or keeps; None where it does not say."""
+    if key not in wish:
+        return None
+    names = tuple(wish[key])
+    unknown = [found for found in names if found not in known]
+    if key == "given":
+        needed = [n for n, s in known.items() if not s.get("optional")]
+        unknown += [n for n in needed if n not in names]
+    if unknown:
+        raise UsageError(
+            f"Found eval.sets.{name}.{key} = {names}; expected some of "
+            f"{', '.join(known) or 'none'}"
+            + (f", {', '.join(needed)} among them" if key == "given" and needed else "")
+            + f"; correct it at {unknown[0]!r}"
+        )
+    return names
+
+
+def check_sets(config: Mapping[str, Any], task: Any) -> None:
+    """Raises UsageError if a set or a point of the sweep cannot be; needs no files."""
     # which fits where an optimised one does
     other = lambda grid: "cosine" if grid == "optimised" else grid
     sweep = dict(config["eval"]["sweep"])
     sweep["grid"] = tuple(map(other, sweep["grid"]))
+    sets = {
+        name: {k: other(v) if k == "grid" else v for k, v in wish.items()}
+        for name, wish in config["eval"]["sets"].items()
+    }
     plain = {"grid": other(config["sampling"]["grid"])}
     changed = {"sampling": {**config["sampling"], **plain}}
-    changed["eval"] = {**config["eval"], "sweep": sweep}
+    changed["eval"] = {**config["eval"], "sweep": sweep, "sets": sets}
     sets_of({**config, **changed}, task, pathlib.Path())
 
 
@@ -128,9 +201,8 @@ def draw(
     """
     size = -(-PART // task.settings["sampling"]["batch_size"])
     size *= task.settings["sampling"]["batch_size"]
-    said = json.loads(
-        json.dumps({**asked, "options": dataclasses.asdict(drawn.options)})
-    )
+    said = json.loads(json.dumps({**asked, **drawn.settings}))
+    condition = {k: v for k, v in condition.items() if drawn.gets(k)}
     _keep_if(folder, said)
     fresh = 0
     for i, begin in enumerate(range(0, number, size)):
@@ -147,7 +219,8 @@ def draw(
         fresh += rows.stop - begin
         hosts.wait_for_all(f"{drawn.name} part {i}")  # all saw that it was missing
         if hosts.is_main():
-            report.write_npz(file, tokens=outputs["tokens"])
+            kept = {k: v for k, v in outputs.items() if drawn.keeps(k)}
+            report.write_npz(file, **kept)
     hosts.wait_for_all(f"{drawn.name} drawn")
     return fresh
 
@@ -170,14 +243,13 @@ def _remove(folder: Any) -> None:
         shutil.rmtree(folder)
 
 
-def tokens_of(folder: pathlib.Path) -> np.ndarray:
-    """All tokens of a set, int32 [N, L]."""
-    parts = sorted(folder.glob("part_*.npz"))
-    found = []
-    for part in parts:
+def outputs_of(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """All that was drawn of a set, by output, [N, ...]; `tokens` are int32 [N, L]."""
+    parts = []
+    for part in sorted(folder.glob("part_*.npz")):
         with part.open("rb") as file, np.load(file) as arrays:
-            found.append(arrays["tokens"])
-    return np.concatenate(found)
+            parts.append({name: arrays[name] for name in arrays.files})
+    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
 
 class Sets(Mapping[str, Any]):
@@ -185,26 +257,35 @@ class Sets(Mapping[str, Any]):
 
     Args:
         folder: of all sets.
-        names: theirs.
-        tokenizer: decodes tokens.
+        sets: all of them.
+        decoders: of what the model draws.
         known: what all sets have beside it: condition, truth, sample_rate.
     """
 
-    def __init__(self, folder: Any, names: list[str], tokenizer: Any, known: Mapping):
-        self._folder, self._names = folder, names
-        self._tokenizer, self._known = tokenizer, known
+    def __init__(
+        self, folder: Any, sets: Sequence[DrawnSet], decoders: Decoders, known: Mapping
+    ) -> None:
+        self._folder, self._sets = folder, {part.name: part for part in sets}
+        self._decoders, self._known = decoders, known
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        if name not in self._names:
-            raise KeyError(name)
-        tokens = tokens_of(self._folder / name)
-        return {"tokens": tokens, **self._tokenizer.decode(tokens), **self._known}
+        part = self._sets[name]
+        known = dict(self._known)
+        condition = {k: v for k, v in self.condition.items() if part.gets(k)}
+        return {**self.drawn(name), **known, "condition": condition}
 
-    def some(self, name: str, rows: np.ndarray) -> dict[str, Any]:
-        """A few rows of a set, decoded, without their conditions."""
-        tokens = tokens_of(self._folder / name)[rows]
-        rate = self._known["sample_rate"]
-        return {**self._tokenizer.decode(tokens), "sample_rate": rate}
+    def drawn(self, name: str) -> dict[str, np.ndarray]:
+        """All samples of a set, decoded, without what is known beside them."""
+        return self._decoders.decode(outputs_of(self._folder / name))
+
+    def some(self, name: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """A few rows of a set, decoded, without what is known beside them."""
+        outputs = outputs_of(self._folder / name)
+        return self._decoders.decode({k: v[rows] for k, v in outputs.items()})
+
+    def media(self, name: str) -> dict[str, Medium]:
+        """What of a set can be seen or heard."""
+        return self._decoders.media_of(self._sets[name].keeps)
 
     @property
     def condition(self) -> Mapping[str, np.ndarray]:
@@ -212,7 +293,7 @@ class Sets(Mapping[str, Any]):
         return self._known["condition"]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._sets)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._sets)

@@ -14,6 +14,7 @@ from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.generation import edit_files, windows
 from cdcd_jax.generation.edit_files import Source
+from cdcd_jax.models.decoders import Decoders
 from cdcd_jax.tasks.drawing import Edit
 
 _SEAM = 0.005  # seconds in which drawn sound fades from and to what was kept
@@ -183,7 +184,7 @@ def _check_anew(anew: np.ndarray) -> None:
 def draw_samples(
     config: Mapping[str, Any],
     task: Any,
-    tokenizer: Any,
+    decoders: Decoders,
     parts: tuple[Any, Any],
     condition: Mapping[str, np.ndarray],
     key: jax.Array,
@@ -193,6 +194,7 @@ def draw_samples(
     """Draws and decodes; what is larger than the model's window, in windows.
 
     Args:
+        decoders: of what the task draws.
         parts: parameters and extra.
         condition: modality -> [N, ...]; {} of an unconditional model.
         number: N.
@@ -200,16 +202,18 @@ def draw_samples(
             as long as that.
 
     Returns:
-        tokens int32 [N, L or more] and what they are decoded to; number of windows.
+        what the task draws (tokens int32 [N, L or more]) and what that is decoded to;
+        number of windows.
 
     Raises:
         UsageError: conditions that differ in length.
     """
     conditions = task.describe()["conditions"]
     options = SamplingOptions.of(config["sampling"])
-    if canvas is None and not windows.timed(conditions):
+    if canvas is None and not windows.timed(conditions, condition):
         outputs = task.sample(*parts, condition, key, options, number)
-        return outputs | tokenizer.decode(outputs["tokens"]), 1
+        return decoders.decode(outputs), 1
+    tokenizer = decoders.tokenizer
     if canvas is None:
         canvas = lay_out(config, tokenizer, conditions, condition)
         canvas = canvas.of_rows(np.zeros(number, int))

@@ -1,4 +1,4 @@
-"""Files that a --condition flag may name: motion of any length, and other arrays."""
+"""Conditions that are files or arrays: motion of any length, and others."""
 
 import os
 import re
@@ -16,8 +16,8 @@ MOTION = ("motion", "reference_motion")  # kinds whose first axis is time
 _RATE = re.compile(r"(?P<file>.+)@(?P<rate>\d+(\.\d+)?)")
 
 
-def read_motion(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
-    """The motion that `--condition.<name>=FILE` or FILE@RATE names, float32 [B, F, C].
+def read_motion(name: str, text: Any, spec: Mapping[str, Any]) -> np.ndarray:
+    """Motion float32 [B, F, C]: an array, or what FILE or FILE@RATE holds.
 
     FILE is a .npy, [F, C] or [B, F, C]; a .npz of one array, or of one named `motion`;
     or a .pkl of AIST++ (60 frames a second, 219 channels). F is free. Without RATE,
@@ -27,6 +27,8 @@ def read_motion(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
         UsageError: another rate.
         InputError: no such file, another width, no frames, or not finite.
     """
+    if not isinstance(text, str):
+        return _motion(name, _numbers(name, text), spec, "an array")
     # Path.exists raises where a name is too long
     match = None if os.path.exists(text) else _RATE.fullmatch(text)
     file, wanted = Path(match["file"] if match else text), spec["frame_rate"]
@@ -42,24 +44,31 @@ def read_motion(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
                 "positions linearly)"
             )
     readers = {".npy": _npy, ".npz": _npz, ".pkl": _aist}
-    motion = _read(name, file, readers)
+    return _motion(name, _read(name, file, readers), spec, file)
+
+
+def _motion(
+    name: str, motion: np.ndarray, spec: Mapping[str, Any], where: Any
+) -> np.ndarray:
     channels = spec["shape"][1]
     if motion.ndim not in (2, 3) or motion.shape[-1] != channels or not motion.size:
         raise InputError(
-            f"Found motion of shape {list(motion.shape)} in {file}; expected "
+            f"Found motion of shape {list(motion.shape)} in {where}; expected "
             f"[frames, {channels}] or [dances, frames, {channels}], as --condition."
             f"{name} of this model has; give a file of such motion, or a model for this"
         )
-    return _finite(motion if motion.ndim == 3 else motion[None], file)
+    return _finite(motion if motion.ndim == 3 else motion[None], where)
 
 
-def read_array(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
-    """The array of a .npy file of the condition's shape, float32 [B, *shape].
+def read_array(name: str, text: Any, spec: Mapping[str, Any]) -> np.ndarray:
+    """An array, or that of a .npy file, of the condition's shape: float32 [B, *shape].
 
     Raises:
         UsageError: what is given is no such file's name.
         InputError: no such file, another shape, or not finite.
     """
+    if not isinstance(text, str):
+        return _array(name, _numbers(name, text), spec, "what was given")
     shape, file = tuple(spec["shape"]), Path(text)
     if file.suffix.lower() != ".npy":
         words = spec["kind"] == "array" and not os.path.exists(text)
@@ -69,16 +78,33 @@ def read_array(name: str, text: str, spec: Mapping[str, Any]) -> np.ndarray:
             "as a finished array, which cannot be made from words; give such a file"
             + (", or use a model with kind='text' or 'clip_text'" if words else "")
         )
-    array = _read(name, file, {".npy": _npy})
+    return _array(name, _read(name, file, {".npy": _npy}), spec, file)
+
+
+def _array(
+    name: str, array: np.ndarray, spec: Mapping[str, Any], where: Any
+) -> np.ndarray:
+    shape = tuple(spec["shape"])
     if array.shape == shape:
         array = array[None]
     if array.shape[1:] != shape or not len(array):
         raise InputError(
-            f"Found an array of shape {list(array.shape)} in {file}; expected "
+            f"Found an array of shape {list(array.shape)} in {where}; expected "
             f"{list(shape)}, as --condition.{name} of this model has, or several such; "
             "give a file of that shape"
         )
-    return _finite(array, file)
+    return _finite(array, where)
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    """An array of numbers; see `prompts`."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise UsageError(
+            f"Found --condition.{name} of type {array.dtype}; expected an array of "
+            "numbers, or a path; give one of them"
+        )
+    return array
 
 
 def _read(
@@ -128,7 +154,7 @@ def _aist(file: Path) -> np.ndarray:
     return aist.load_release(Segment("", file, file, None, {}, {}), frames)
 
 
-def _finite(array: np.ndarray, file: Path) -> np.ndarray:
+def _finite(array: np.ndarray, file: Any) -> np.ndarray:
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
     bad = np.argwhere(~np.isfinite(array))

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,18 +32,34 @@ class Source(NamedTuple):
     condition: dict[str, np.ndarray]  # that samples were drawn under, no texts
 
 
-def read(text: str, tokenizer: Any) -> Source:
+class Given(NamedTuple):
+    """What is edited, as arrays.
+
+    Attributes:
+        media: uint8 [H, W, C] or [R, H, W, C], or float32 [S] or [R, S].
+        tokens: int32 [R, L] behind it, if they are known.
+        condition: that it was drawn under, texts too.
+    """
+
+    media: np.ndarray
+    tokens: np.ndarray | None = None
+    condition: Mapping[str, np.ndarray] = {}
+
+
+def read(text: Any, tokenizer: Any) -> Source:
     """What `--edit.input=FILE` names.
 
     Args:
         text: a picture or a sound, as the tokenizer takes it; or a `samples.npz`, all
-            its rows, or row i of `FILE.npz:i`.
+            its rows, or row i of `FILE.npz:i`; or `Given` arrays.
         tokenizer: of the model; it gives pictures or sound.
 
     Raises:
         UsageError: a row that is not there.
         InputError: no such file, or one that this model cannot take.
     """
+    if isinstance(text, Given):
+        return _given(text, tokenizer)
     match = None if os.path.exists(text) else _ROW.fullmatch(text)
     if match:
         return _samples(match["file"], int(match["row"]), tokenizer)
@@ -64,6 +80,39 @@ def read(text: str, tokenizer: Any) -> Source:
     media = _picture(text, tokenizer.outputs["images"])[None]
     tokens = tokenizer.encode(media).reshape(1, *tokenizer.grid)
     return Source(tokens, media, {})
+
+
+def _given(given: Given, tokenizer: Any) -> Source:
+    """Arrays as a source.
+
+    Raises:
+        InputError: of another shape or type than this model draws.
+    """
+    (name,) = tokenizer.outputs
+    shape, media = tuple(tokenizer.outputs[name]), np.asarray(given.media)
+    rank = len(shape)
+    if name == "images" and media.ndim == 2 and shape[2] == 1:
+        media = media[..., None]
+    media = media[None] if media.ndim == rank else media
+    if name == "audio" and media.dtype.kind == "f":
+        media = media.astype(np.float32)
+    dtype = np.uint8 if name == "images" else np.float32
+    fits = media.dtype == dtype and media.ndim == rank + 1 and len(media)
+    if not fits or (name == "images" and media.shape[1:] != shape):
+        raise InputError(
+            f"Found an input of {media.dtype} {list(media.shape)}; expected "
+            f"{np.dtype(dtype)} {list(shape)}, or several such, as this model draws "
+            f"{name}; cut, resize or convert it to that"
+        )
+    if given.tokens is not None:
+        _check_samples("samples", given.tokens, media, tokenizer.sample_rate, tokenizer)
+        grid = tokenizer.grid if name == "images" else (1, -1)
+        tokens = given.tokens.reshape(len(media), *grid)
+        known = {k: v for k, v in given.condition.items() if v.dtype.kind != "U"}
+        return Source(tokens, media, known)
+    if name == "audio":
+        return _sound(media, tokenizer)
+    return Source(tokenizer.encode(media).reshape(-1, *tokenizer.grid), media, {})
 
 
 def _readable(read: Callable[[], Any], flag: str) -> Any:

@@ -179,6 +179,8 @@ def own_condition(
     """
     rows = {}
     for name, spec in conditions.items():
+        if name not in source.condition and spec.get("optional"):
+            continue
         if name not in source.condition:
             raise UsageError(
                 f"Found --edit.input without --condition.{name}; expected what it is "

@@ -1,14 +1,17 @@
-"""From --condition flags, or rows of records, to rows of conditions and their titles.
+"""From what is asked, or rows of records, to rows of conditions and their titles.
 
     label               --condition.genre=BR,3         numbers or names
     text, clip_text     --condition.text="two frogs"   or @FILE, one prompt a line
     motion              --condition.motion=FILE        see `condition_files`
     array, features     --condition.video=FILE.npy
 
-One row of a modality goes with all rows of another.
+From Python the same words, or what stands for them: a number or a name of a class or
+several, a prompt or several, an array or a path. One row of a modality goes with all
+rows of another.
 """
 
 import difflib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,13 +21,11 @@ import numpy as np
 
 from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card
-from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, open_vocabulary
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.generation import condition_files
-from cdcd_jax.reporting import report
+from cdcd_jax.models.vocabularies import TEXTS, open_texts
 from cdcd_jax.runtime import hosts
 
-TEXTS = ("text", "clip_text")
 _LISTED = 20  # names that an error lists whole
 
 
@@ -37,7 +38,7 @@ class Rows(NamedTuple):
 
 
 def rows_of(
-    given: Mapping[str, str],
+    given: Mapping[str, Any],
     conditions: Mapping[str, Mapping[str, Any]],
     repeat: int,
     card: Card | None = None,
@@ -46,7 +47,7 @@ def rows_of(
     """The rows that `--condition.<modality>=...` asks for, each `repeat` times.
 
     Args:
-        given: modality -> text.
+        given: modality -> the flag's text, or values as the file's head says.
         conditions: what the task takes (`describe`).
         repeat: rows in a row of each that is given.
         card: of the model's records, where they are at hand: for names and vocabulary.
@@ -62,7 +63,8 @@ def rows_of(
             f"unknown --condition.{unknown[0]}: this model takes "
             f"{', '.join(conditions) or 'no condition'}"
         )
-    missing = [name for name in conditions if name not in given]
+    needed = [name for name, spec in conditions.items() if not spec.get("optional")]
+    missing = [name for name in needed if name not in given]
     if missing:
         raise UsageError(
             f"--condition.{missing[0]} is missing: this model needs it beside "
@@ -71,19 +73,23 @@ def rows_of(
     told = card.conditions if card else {}
     condition, texts = {}, {}
     for name, spec in conditions.items():
-        text, kind = given[name], spec["kind"]
+        if name not in given:
+            continue
+        value, kind = given[name], spec["kind"]
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if kind == "label":
             names = names_of(spec, told.get(name, {}))
-            condition[name] = _labels(name, text, spec["num_classes"], names)
+            condition[name] = _labels(name, value, spec["num_classes"], names)
         elif kind in TEXTS:
-            prompts = _prompts(name, text)
+            prompts = _prompts(name, value)
             vocabulary = open_texts(name, spec, card, workdir)
             condition[name] = _encode(name, prompts, vocabulary, spec)
             texts[name] = np.array(prompts)
         elif kind in condition_files.MOTION:
-            condition[name] = condition_files.read_motion(name, text, spec)
+            condition[name] = condition_files.read_motion(name, value, spec)
         else:
-            condition[name] = condition_files.read_array(name, text, spec)
+            condition[name] = condition_files.read_array(name, value, spec)
     condition, texts = _aligned(condition, texts, repeat)
     return Rows(condition, titles_of(condition, conditions, told, texts), texts)
 
@@ -101,7 +107,7 @@ def rows_told(
     """
     texts = {}
     for name, spec in conditions.items():
-        if spec["kind"] in TEXTS:
+        if spec["kind"] in TEXTS and name in condition:
             vocabulary = open_texts(name, spec, card, workdir)
             texts[name] = np.array([vocabulary.decode(row) for row in condition[name]])
     told = card.conditions if card else {}
@@ -118,7 +124,8 @@ def titles_of(
     """What stands below each sample: texts, then names of labels."""
     parts = [[str(text) for text in rows] for rows in texts.values()]
     for name, spec in conditions.items():
-        if names := names_of(spec, told.get(name, {})):
+        names = names_of(spec, told.get(name, {}))
+        if names and name in condition:
             parts.append([names[int(i)] for i in condition[name]])
     return [", ".join(row) for row in zip(*parts, strict=True)] or None
 
@@ -131,47 +138,16 @@ def names_of(spec: Mapping[str, Any], told: Mapping[str, Any]) -> tuple[str, ...
     return names if len(names) == spec["num_classes"] else ()
 
 
-def open_texts(
-    name: str, spec: Mapping[str, Any], card: Card | None, workdir: Any
-) -> Any:
-    """What encodes and decodes texts of a modality: a vocabulary, or `data.bpe`.
-
-    The work directory's file goes before the records; CLIP needs neither.
-
-    Raises:
-        InputError: nothing says which vocabulary it is, or the file is unusable.
-    """
-    if spec["kind"] == "clip_text":
-        return bpe
-    if workdir is not None and (report.as_path(workdir) / FILE_NAME).exists():
-        return Vocabulary.load(report.as_path(workdir) / FILE_NAME)
-    told = card.conditions.get(name, {}) if card else {}
-    if told.get("vocabulary"):
-        return open_vocabulary(told, card.directory)
-    if spec["vocabulary"] == bpe.NUM_TOKENS:
-        return bpe
-    raise InputError(
-        f"Found no vocabulary for --condition.{name}; expected {workdir}/{FILE_NAME}, "
-        "which training puts there, or the records that data.path names; copy that "
-        "file there, or set --config.data.path"
-    )
-
-
-def keep_vocabulary(data: Any, workdir: Path) -> None:
-    """Copies the vocabulary of records, if they have one, beside the model.
-
-    Args:
-        data: the card of the records; of raw data, nothing is copied.
-    """
-    for spec in data.conditions.values() if isinstance(data, Card) else ():
-        if spec.get("file") == FILE_NAME and hosts.is_main():
-            open_vocabulary(spec, data.directory).save(workdir / FILE_NAME)
-
-
-def _labels(name: str, text: str, num_classes: int, names: Sequence[str]) -> np.ndarray:
+def _labels(
+    name: str, value: Any, num_classes: int, names: Sequence[str]
+) -> np.ndarray:
+    """int32 [N] of numbers or names; of text, with commas between."""
     numbers = {known.lower(): i for i, known in enumerate(names)}
-    whole = text.strip().lower()  # some names have commas
-    parts = [whole] if whole in numbers else whole.split(",")
+    if isinstance(value, str):
+        whole = value.strip().lower()  # some names have commas
+        parts = [whole] if whole in numbers else whole.split(",")
+    else:
+        parts = [str(part).lower() for part in np.ravel(np.asarray(value)).tolist()]
     found = []
     for part in map(str.strip, parts):
         if part in numbers:
@@ -180,8 +156,8 @@ def _labels(name: str, text: str, num_classes: int, names: Sequence[str]) -> np.
             found.append(int(part))
         else:
             raise UsageError(
-                f"--condition.{name}={text}: expected numbers from 0 to "
-                f"{num_classes - 1} with commas between"
+                f"--condition.{name}={_shortened(str(value))}: expected numbers from "
+                f"0 to {num_classes - 1} with commas between"
                 + (f", or names: {_near(part, names)}" if names else "")
             )
     return np.array(found, np.int32)
@@ -196,8 +172,15 @@ def _near(part: str, names: Sequence[str]) -> str:
     return f"{', '.join(by_lower[n] for n in near)}, or others of {len(names)}"
 
 
-def _prompts(name: str, text: str) -> list[str]:
-    """The prompt, or the lines of the file behind an @, none of them empty."""
+def _prompts(name: str, text: str | Sequence[str]) -> list[str]:
+    """The prompts, none of them empty; of text, the lines of the file behind an @."""
+    if not isinstance(text, str):
+        if not text or not all(isinstance(p, str) and bpe.clean(p) for p in text):
+            raise UsageError(
+                f"Found --condition.{name} = {_shortened(repr(text))}; expected one or "
+                "more prompts, none of them empty; write them"
+            )
+        return [prompt.strip() for prompt in text]
     if not bpe.clean(text.removeprefix("@")):
         raise UsageError(
             f"Found an empty --condition.{name}={text}; expected a prompt; write one, "

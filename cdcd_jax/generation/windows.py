@@ -31,9 +31,13 @@ class Plan(NamedTuple):
     corners: tuple[tuple[int, int], ...]  # of windows, in the order of drawing
 
 
-def timed(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The conditions that have time."""
-    return {k: v for k, v in conditions.items() if v["kind"] in MOTION}
+def timed(
+    conditions: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Any] | None = None,
+) -> dict[str, Mapping[str, Any]]:
+    """The conditions that have time, of all or of those that are given."""
+    present = conditions if given is None else given
+    return {k: v for k, v in conditions.items() if v["kind"] in MOTION and k in present}
 
 
 def duration(
@@ -46,7 +50,7 @@ def duration(
     """
     seconds = {
         name: condition[name].shape[1] / spec["frame_rate"]
-        for name, spec in timed(conditions).items()
+        for name, spec in timed(conditions, condition).items()
     }
     if len(set(seconds.values())) > 1:
         told = ", ".join(f"{name} of {s:.4g} s" for name, s in seconds.items())
@@ -173,6 +177,7 @@ def seen(
         if spec["kind"] in MOTION
         else condition[name]
         for name, spec in conditions.items()
+        if name in condition
     }
 
 

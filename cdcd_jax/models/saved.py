@@ -8,7 +8,6 @@ from typing import Any
 from cdcd_jax.config import defaults, differences, merge
 from cdcd_jax.config.files import run_config
 from cdcd_jax.errors import UsageError
-from cdcd_jax.networks.conditioners import full_spec
 from cdcd_jax.reporting.report import as_path
 
 SAVED = "config.json"  # in a work directory
@@ -83,6 +82,8 @@ def check_model(config: Mapping[str, Any], workdir: Any) -> None:
 
 def _of_model(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes the network and the noise, with all defaults, as json has it."""
+    from cdcd_jax.networks.conditioners import full_spec  # which takes a second
+
     sections = {k: dict(config.get(k, {})) for k in ("model", "quantizer", "diffusion")}
     for key in _OF_TRAINING:
         section, _, name = key.partition(".")

@@ -70,6 +70,20 @@ def check_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuses a whole config that names no tokenizer, as far as no file is needed.
+
+    Raises:
+        UsageError: see `check_settings`.
+    """
+    if not config.get("tokenizer"):
+        return
+    tokenizer = check_settings(config["tokenizer"])
+    if tokenizer["kind"] == "palette":
+        grid = config["grid"] if "grid" in config else config["model"]["grid"]
+        open_tokenizer(tokenizer, tuple(grid))
+
+
 def open_tokenizer(config: Mapping[str, Any], grid: tuple[int, ...]) -> Any:
     """The tokenizer that `config` describes.
 

@@ -32,6 +32,7 @@ class Options:
     workdir: pathlib.Path
     mode: str
     name: str  # of the samples that generate writes
+    stage: str  # the last one to run; "" for the config itself
     conditions: dict[str, str]  # modality -> text of --condition.<modality>
     edit: dict[str, str]  # name -> text of --edit.<name>
     views: int  # of each example, for records; 0: as the config says
@@ -106,6 +107,9 @@ def _define(config: ConfigDict, argv: Sequence[str]) -> flags.FlagValues:
         flag_values=values,
     )
     flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
+    flags.DEFINE_string(
+        "stage", "", "make this stage and what it needs, then stop", flag_values=values
+    )
     flags.DEFINE_string("name", "user", "of generated samples", flag_values=values)
     flags.DEFINE_integer(
         "views", 0, "views of each training example in records", flag_values=values
@@ -197,6 +201,11 @@ def parse(argv: Sequence[str]) -> Options | None:
         raise UsageError(f"no --config: {advice}")
     if values.views and values.mode != "pretokenize":
         raise UsageError(f"--views={values.views} is for --mode=pretokenize alone")
+    if values.stage and values.mode not in ("train", "pretokenize"):
+        raise UsageError(
+            f"--stage={values.stage} is for --mode=train and pretokenize: leave it "
+            f"out, or name the stage's directory with --workdir"
+        )
     if values.views < 0:
         raise UsageError(f"--views={values.views}: expected 1 or more")
     if values.mode == "generate":
@@ -221,6 +230,7 @@ def parse(argv: Sequence[str]) -> Options | None:
         workdir=workdir,
         mode=values.mode,
         name=values.name,
+        stage=values.stage,
         conditions=conditions,
         edit=edit,
         views=values.views,

@@ -1,76 +1,55 @@
-"""What each --mode does with a config and its work directory.
+"""What each --mode does with a command line's options.
 
-Every mode is a function of (config, its work directory, options). What one needs is
-imported when it runs, since plots, sound and records take seconds to import.
+What one needs is imported when it runs, since plots, sound and records take seconds to
+import.
 """
 
-import pathlib
-import sys
-
-from cdcd_jax.config import Config, resolve_stages
 from cdcd_jax.errors import UsageError
-from cdcd_jax.modes import flags
-from cdcd_jax.runtime import hosts
-from cdcd_jax.stages import order as stages
-from cdcd_jax.training import loop
+from cdcd_jax.modes.flags import Options
 
 
-def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
-    from cdcd_jax.generation import prompts
-    from cdcd_jax.generation.generate import draw_step_samples
+def run_train(options: Options) -> None:
+    from cdcd_jax import api
 
-    resolved = resolve_stages(config, options.workdir)
-    batches, data = loop.input_stream(resolved), None
-    if not config["data"]["synthetic"]:  # what a later part needs is missed now
-        from cdcd_jax.evaluation.evaluate import open_data
-
-        data = open_data(resolved, loop.build(resolved)[0])
-    draw = draw_step_samples(resolved, workdir)
-    loop.claim_workdir(config, workdir)
-    if data is not None:
-        prompts.keep_vocabulary(data, workdir)
-    seconds = loop.train(resolved, workdir, batches, draw, options.profile)
-    if hosts.is_main():
-        print(f"training {seconds:.1f} s", file=sys.stderr)
-    if config["eval"]["at_end"]:
-        run_evaluate(config, workdir, options)
+    named = dict(stage=options.stage, given=options.given, profile=options.profile)
+    api.train(options.config, options.workdir, **named)
 
 
-def run_evaluate(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
-    from cdcd_jax.evaluation.evaluate import evaluate
+def run_evaluate(options: Options) -> None:
+    from cdcd_jax import api
 
-    evaluate(resolve_stages(config, options.workdir), workdir)
-
-
-def run_generate(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
-    from cdcd_jax.generation.generate import generate
-
-    resolved = resolve_stages(config, options.workdir)
-    given = options.conditions
-    generate(resolved, workdir, given, options.name, options.edit)
+    api.open(options.workdir, options.config).evaluate()
 
 
-def run_pretokenize(
-    config: Config, workdir: pathlib.Path, options: flags.Options
-) -> None:
-    from cdcd_jax.stages.pretokenize import pretokenize
+def run_generate(options: Options) -> None:
+    from cdcd_jax.modes.generate import generate
 
-    pretokenize(stages.settings(config, options.workdir, options.views), workdir)
+    generate(options)
 
 
-def run_inspect(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
+def run_pretokenize(options: Options) -> None:
+    from cdcd_jax.stages.run import run_stages
+
+    config, workdir, given = options.config, options.workdir, options.given
+    stage, views = options.stage, options.views
+    run_stages(config, workdir, "pretokenize", given, stage, views)
+
+
+def run_inspect(options: Options) -> None:
+    from cdcd_jax.config import resolve_stages
     from cdcd_jax.modes.inspect_data import inspect, tokenizer_of
 
-    path = resolve_stages(config["data"], options.workdir)["path"]
+    path = resolve_stages(options.config["data"], options.workdir)["path"]
     if not path:
         raise UsageError("nothing to inspect: name records with --config.data.path=DIR")
-    inspect(path, workdir, tokenizer_of(path))
+    inspect(path, options.workdir, tokenizer_of(path))
 
 
-def run_plan(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
+def run_plan(options: Options) -> None:
     from cdcd_jax.modes.plan import plan
 
-    plan(config, options.plan_topology, options.plan_price, workdir)
+    topology, price = options.plan_topology, options.plan_price
+    plan(options.config, topology, price, options.workdir)
 
 
 MODES = {

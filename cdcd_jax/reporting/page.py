@@ -13,12 +13,9 @@ from cdcd_jax.reporting import curves, report
 from cdcd_jax.reporting.sound import wav_bytes
 
 MOST_BYTES = 3 << 20  # of all pictures, and of all sounds, as they lie in the page
-_COLUMNS = {
-    "": "unguided",
-    "_guided": "guided",
-    "_reconstructed": "reconstructed",
-    "_real": "real",
-}
+# ending of a figure -> the samples that it judges; others are no set of samples
+SETS = {"": "unguided", "_guided": "guided"}
+_OTHER = {"_reconstructed": "reconstructed", "_real": "real"}
 _ALONG = ("steps", "times")  # options that the number of evaluations stands for
 _ABOUT = ("evaluations", "rows")  # of a point
 _ERROR = "/standard_error"
@@ -79,6 +76,7 @@ def write_page(
     sheets: Mapping[str, np.ndarray],
     sounds: Mapping[str, tuple[np.ndarray, int]],
     points: Sequence[Mapping[str, Any]],
+    sets: Mapping[str, str] = SETS,
 ) -> None:
     """Writes an evaluation as one file; it is there whole or not at all.
 
@@ -95,6 +93,7 @@ def write_page(
         sounds: caption -> (float [S] in [-1, 1], samples a second).
         points: each {"name": as after the @, "options": {option: value},
             "evaluations": of the network a sample, "rows": of each, for a sample}.
+        sets: of samples, by the ending of their figures, in the order of columns.
 
     Raises:
         InputError: a picture or a sound of another shape or type.
@@ -111,7 +110,7 @@ def write_page(
         if is_point:
             grid.setdefault(point, {})[name] = figure
     parts = {
-        "Figures": figure_table(alone),
+        "Figures": figure_table(alone, sets),
         "Figures against network evaluations": grid_curves(grid, points),
         "Sampler grid": grid_table(grid, points),
         "Pictures": _fitting({n: picture(x, n) for n, x in sheets.items()}, "large"),
@@ -163,18 +162,21 @@ def number_text(value: float | None) -> str:
     return str(int(value)) if whole else f"{float(value):.4g}"
 
 
-def figure_table(figures: Mapping[str, Figure]) -> str:
+def figure_table(figures: Mapping[str, Figure], sets: Mapping[str, str] = SETS) -> str:
     """A row a figure, a column a kind of examples; kinds without figures are left out.
 
     A cell is empty where nothing was measured.
     """
+    columns = {"": "value", **sets, **_OTHER}
     rows: dict[str, dict[str, Figure]] = {}
     for name, figure in figures.items():
-        ending = next((e for e in _COLUMNS if e and name.endswith(e)), "")
+        fits = [e for e in columns if e and name.endswith(e)]
+        ending = max(fits, key=len, default="")
         rows.setdefault(name.removesuffix(ending), {})[ending] = figure
-    kinds = [kind for kind in _COLUMNS if any(kind in row for row in rows.values())]
+    kinds = [kind for kind in columns if any(kind in row for row in rows.values())]
     # a tokenizer's figures know no guidance
-    heads = [_COLUMNS[k] if k or "_guided" in kinds else "value" for k in kinds]
+    alone = not any(kind in sets for kind in kinds if kind)
+    heads = ["value" if not k and alone else columns[k] for k in kinds]
     cells = {name: [_cell(row.get(k)) for k in kinds] for name, row in rows.items()}
     return _table(["figure", *heads], cells)
 

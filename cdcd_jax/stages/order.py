@@ -8,12 +8,17 @@ from cdcd_jax.config import Config, resolve_stages
 from cdcd_jax.config.files import config_of, default_workdir
 from cdcd_jax.data.card import CARD_NAME
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.models.model import Trained
 from cdcd_jax.models.saved import SAVED
-from cdcd_jax.models.tokenizers import check_settings, open_tokenizer
+from cdcd_jax.models.tokenizers import check_config
 
 
 def todo(
-    config: Config, mode: str, workdir: pathlib.Path, given: str
+    config: Config,
+    mode: str,
+    workdir: pathlib.Path,
+    given: str = "",
+    stage: str = "",
 ) -> Mapping[str, Any]:
     """The stages to run before `mode`: name -> settings, what is named @first first.
 
@@ -21,12 +26,20 @@ def todo(
 
     Args:
         given: what --config named, for advice.
+        stage: of --stage: this one and what it needs, "" for all.
 
     Raises:
-        UsageError: `pretokenize` of a config without records to make.
+        UsageError: `pretokenize` of a config without records to make, or no such stage.
         InputError: a stage that this mode does not make is needed and missing.
     """
     stages = in_order(config["stages"])
+    if stage:
+        if stage not in stages:
+            raise UsageError(
+                f"Found --stage={stage}; expected a stage of this config "
+                f"({', '.join(stages) or 'it has none'}); name one of them"
+            )
+        return {name: stages[name] for name in _before(stages, stage)}
     if mode in ("generate", "plan", "inspect"):
         return {}
     if mode == "pretokenize":
@@ -128,6 +141,18 @@ def _check_kept(name: str, stage: Mapping[str, Any], workdir: pathlib.Path) -> N
         )
 
 
+def check(settings: Mapping[str, Any]) -> None:
+    """Refuses settings of a stage or of a whole config at the door.
+
+    Raises:
+        UsageError: they contradict each other, or do not fit the devices.
+    """
+    if "task" in settings:
+        Trained(settings, None).check()
+    else:
+        check_config(settings)
+
+
 def settings(
     stage: Mapping[str, Any], workdir: pathlib.Path, views: int
 ) -> dict[str, Any]:
@@ -137,11 +162,3 @@ def settings(
     if views:
         own["data"] = {**own["data"], "views": views}
     return own
-
-
-def check_tokenizer(config: Mapping[str, Any]) -> None:
-    """Raises UsageError for settings that name no tokenizer; opens no checkpoint."""
-    tokenizer = check_settings(config["tokenizer"])
-    if tokenizer["kind"] == "palette":
-        grid = config["grid"] if "grid" in config else config["model"]["grid"]
-        open_tokenizer(tokenizer, tuple(grid))

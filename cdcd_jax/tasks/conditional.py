@@ -279,7 +279,14 @@ class ConditionalTask:
             "negatives": self.contrast.from_records,
             "given": [],
             "kept": [],
-            "outputs": {"tokens": (self.length,)},
+            "outputs": {
+                "tokens": dict(
+                    kind="tokens",
+                    shape=(self.length,),
+                    num_codes=self.num_codes,
+                    grid=self.grid,
+                )
+            },
         }
 
     # -- parts of them -------------------------------------------------------------
@@ -331,6 +338,10 @@ class ConditionalTask:
         """The bound's terms of a split at `eval.bound_samples` times an example."""
         times = self.settings["eval"]["bound_samples"], self.schedule.timesteps
         return held_out.bound(self._term(params), batches, key, *times)
+
+    def profile(self, found: held_out.Bound) -> np.ndarray:
+        """h(t) of a bound, nats of a token drawn at time t, [T]: for grids of times."""
+        return held_out.loss_by_time(found, self.schedule)
 
     def _term(self, params: Params) -> held_out.Term:
         return lambda tokens, condition, t, key, null=False: self._bound_batch(

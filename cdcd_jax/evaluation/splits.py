@@ -1,0 +1,84 @@
+"""The real examples that samples are drawn for, judged by and compared with."""
+
+import collections
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from cdcd_jax.data.card import Card
+from cdcd_jax.data.pipeline import one_pass, raw_pass, spread_records
+from cdcd_jax.data.sources import open_source
+from cdcd_jax.errors import InputError
+from cdcd_jax.generation.rows import are_labels, every_label, told
+from cdcd_jax.models.decoders import SINGLE
+from cdcd_jax.models.model import Trained
+
+
+def conditions_of(model: Trained, card: Card) -> dict[str, np.ndarray]:
+    """Conditions of the samples, and the tokens of their records as 'truth', if any.
+
+    Labels go through all classes; else the rows are held-out records.
+    """
+    number = model.config["eval"]["num_samples"]
+    if are_labels(model.conditions):
+        return every_label(model.conditions, number)
+    rows = spread_records(card, model.config["eval"]["split"], number)
+    return {**rows["condition"], "truth": rows["tokens"]}
+
+
+def judged_splits(
+    model: Trained, card: Card, batches: dict[str, Any]
+) -> dict[str, Any]:
+    """The real examples that judges are trained on and compare with, decoded.
+
+    Where these are raw, `batches["samples"]` gets the test split's reconstructions.
+    """
+    settings, decoders = model.config["eval"], model.decoders
+    rates = [medium.sample_rate for medium in decoders.media.values()]
+    rate = next(filter(None, rates), None)
+    judged = {"test": batches["test"]}
+    raw = settings["judge"] == "raw"
+    if not raw and settings["figures"]:
+        size = model.config["data"]["batch_size"]
+        judged["train"] = list(one_pass(card, "train", size))
+    for batch in itertools.chain(*judged.values()):
+        batch |= decoders.decode({SINGLE: batch["tokens"]})
+    if raw:
+        rebuilt = {**joined(batches["test"]), "sample_rate": rate}
+        rebuilt = {"reconstructed": {**rebuilt, "truth": rebuilt}}
+        batches["samples"] = collections.ChainMap(rebuilt, batches["samples"])
+        names = {"test": settings["split"], "train": "train"}
+        names = names if settings["figures"] else {"test": settings["split"]}
+        judged = {k: _raw_examples(card, split) for k, split in names.items()}
+    whole = {name: joined(part) for name, part in judged.items()}
+    if not raw:
+        for texts in told(model, whole["test"]["condition"]).texts.values():
+            whole["test"]["texts"] = list(texts)
+    return {name: {**part, "sample_rate": rate} for name, part in whole.items()}
+
+
+def joined(batches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Batches end to end."""
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
+
+
+def _raw_examples(card: Card, split: str) -> list[dict[str, Any]]:
+    """The plain examples that the records were made of, as a judge takes them.
+
+    Raises:
+        InputError: the raw data are not there any more.
+    """
+    if not card.config:
+        raise InputError(
+            f"Found records {card.directory} that do not say what they were made of; "
+            "expected the raw data for eval.judge = 'raw'; set it to 'records'."
+        )
+    data, seed = card.config["data"], card.config["seed"]
+    source = open_source(data["raw"], data["path"], data["options"], seed)
+    kind, part = source.card()["media"]["kind"], source.split(split)
+    batches = raw_pass(part, kind, len(part), 256)
+    name = {"image": "images", "audio": "audio"}[kind]
+    return [{name: b[kind], "condition": b["condition"]} for b in batches]

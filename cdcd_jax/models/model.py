@@ -1,0 +1,100 @@
+"""A trained model as its work directory holds it: task, mesh, weights, decoders.
+
+Nothing that costs is read before it is asked for, so that bad requests are refused
+first.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from jax.sharding import Mesh
+
+from cdcd_jax.data.card import CARD_NAME, Card, read_card
+from cdcd_jax.models.decoders import SINGLE, Decoders, open_decoders
+from cdcd_jax.models.tokenizers import check_config, check_made_with
+from cdcd_jax.reporting import report
+from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.training.loop import abstract_state, build, load_params, place
+
+
+class Trained:
+    """A model and where it lies.
+
+    Attributes:
+        config: a whole experiment, its stages resolved.
+        workdir: holds the checkpoint, gets evaluations and samples.
+    """
+
+    def __init__(self, config: Mapping[str, Any], workdir: Any) -> None:
+        self.config, self.workdir = config, workdir
+
+    @functools.cached_property
+    def _built(self) -> tuple[Any, Any]:
+        return build(self.config)
+
+    @property
+    def task(self) -> Any:
+        """That the config names."""
+        return self._built[0]
+
+    @functools.cached_property
+    def mesh(self) -> Mesh:
+        """Of all devices."""
+        return place(self.config, self.task)
+
+    def check(self) -> None:
+        """Refuses what can be refused without a file.
+
+        Raises:
+            UsageError: settings that contradict each other or do not fit the devices.
+        """
+        _ = self.mesh
+        check_config(self.config)
+
+    @functools.cached_property
+    def description(self) -> Mapping[str, Any]:
+        """What the task says of itself."""
+        return self.task.describe()
+
+    @property
+    def conditions(self) -> Mapping[str, Mapping[str, Any]]:
+        """Modality -> what the model takes of it."""
+        return self.description["conditions"]
+
+    @property
+    def newest_step(self) -> int | None:
+        """Of the checkpoints, without reading one; None if there is none."""
+        with Checkpoints(self.workdir / "checkpoints") as checkpoints:
+            return checkpoints.latest_step()
+
+    @functools.cached_property
+    def weights(self) -> tuple[int, Any, Any]:
+        """Step, averaged parameters and extra of the newest checkpoint.
+
+        Raises:
+            InputError: there is none, or it is damaged.
+        """
+        abstract = abstract_state(*self._built, self.mesh)
+        return load_params(self.workdir, abstract)
+
+    @functools.cached_property
+    def card(self) -> Card | None:
+        """The card of the model's records, where they are at hand."""
+        records = self.config["data"]["path"]
+        if not records or not (report.as_path(records) / CARD_NAME).exists():
+            return None
+        return read_card(records)
+
+    @functools.cached_property
+    def decoders(self) -> Decoders:
+        """What turns all that the model draws into what people see.
+
+        Raises:
+            InputError: no such tokenizer, or not the one that made the records.
+        """
+        outputs = self.description["outputs"]
+        decoders = open_decoders(self.config, outputs, self.workdir, self.card)
+        if self.card and SINGLE in outputs:
+            check_made_with(self.card, decoders.tokenizer)
+        return decoders

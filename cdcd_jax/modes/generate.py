@@ -1,0 +1,32 @@
+"""--mode=generate: samples of a model under what the flags ask, as files."""
+
+import sys
+
+from cdcd_jax import api
+from cdcd_jax.modes.flags import Options
+from cdcd_jax.runtime import hosts
+
+
+def generate(options: Options) -> None:
+    """Draws into `<workdir>/samples/<name>` and says what it took.
+
+    Raises:
+        InputError: see `api.Model.sample`.
+    """
+    model = api.open(options.workdir, options.config)
+    directory = model.workdir / "samples" / options.name
+    asked = dict(name=options.name, condition=options.conditions, directory=directory)
+    if options.edit:
+        edit, start = dict(options.edit), "toward."
+        ends = [key for key in edit if key.startswith(start)]
+        toward = {key.removeprefix(start): edit.pop(key) for key in ends}
+        samples = model.edit(**edit, toward=toward, **asked)
+    else:
+        samples = model.sample(**asked)
+    if hosts.is_main():
+        drawn = samples.drawn
+        print(
+            f"{len(samples)} samples of step {drawn.step} in {drawn.seconds:.1f} s, "
+            f"{drawn.cost}: {directory}",
+            file=sys.stderr,
+        )
