@@ -24,6 +24,7 @@ from cdcd_jax.networks.partition import constrain, parts
 from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.contrast import Contrast, Network, choose
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch
+from cdcd_jax.tasks.labels import labels_by_prefix
 
 Batch = Mapping[str, Any]
 # {"network": parameters}, so that later modules can stand beside it
@@ -254,15 +255,12 @@ class ConditionalTask:
         return {**figures, **judge(batches["samples"], **batches["judged"])}
 
     def labels(self, params: Params) -> Any:
-        """Everything is trained but the towers of conditions with frozen=True."""
-        frozen = {k for k, v in self.conditions.items() if v.get("frozen")}
+        """Everything is trained but the towers of conditions with frozen=True.
 
-        def label(path: Any, _: Any) -> str:
-            names = [entry.key for entry in path[:2]]
-            # what is learned beside the tower: nulls and projections
-            return "frozen" if names[0] in frozen and names[1] == "tower" else "train"
-
-        return jax.tree_util.tree_map_with_path(label, params)
+        What is learned beside a tower is trained: nulls and projections.
+        """
+        frozen = [k for k, v in self.conditions.items() if v.get("frozen")]
+        return labels_by_prefix(params, {f"{k}/tower": "frozen" for k in frozen})
 
     def describe(self) -> dict[str, Any]:
         """Conditions by name (kind, shape, range) and what a sample is.

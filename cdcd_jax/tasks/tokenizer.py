@@ -20,6 +20,7 @@ from cdcd_jax.networks import spectral
 from cdcd_jax.networks.partition import constrain
 from cdcd_jax.tasks.autoencoders import IMAGES, NETWORKS, whole_settings
 from cdcd_jax.tasks.codebooks import Codebooks
+from cdcd_jax.tasks.labels import labels_by_prefix
 from cdcd_jax.tasks.reconstruction import ImageLosses, pyramid_loss
 
 
@@ -203,11 +204,8 @@ class TokenizerTask:
     def labels(self, params: Any) -> Any:
         """The perceptual network is frozen; the discriminator has its own optimizer."""
         kinds = {"perceptual": "frozen", "discriminator": "discriminator"}
-        labels = {}
-        for name, part in params.items():
-            leaves, tree = jax.tree.flatten(part)
-            labels[name] = tree.unflatten([kinds.get(name, "train")] * len(leaves))
-        return labels
+        present = {name: kind for name, kind in kinds.items() if name in params}
+        return labels_by_prefix(params, present)
 
     def describe(self) -> dict[str, Any]:
         """What it is trained on (`media`) and what its codes are."""
