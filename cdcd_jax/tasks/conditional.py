@@ -263,21 +263,31 @@ class ConditionalTask:
         return labels_by_prefix(params, {f"{k}/tower": "frozen" for k in frozen})
 
     def describe(self) -> dict[str, Any]:
-        """Conditions by name (kind, shape, range) and what a sample is.
-
-        `group`: examples of a batch that must stay on one device. `negatives`: how many
-        an example must bring. `given`: parts that training does not make. `kept`: parts
-        of extra that go with the parameters into another run.
-        """
+        """What it takes and gives; see `tasks.Description`."""
+        tokens = dict(
+            shape=(self.length,), dtype="int32", low=0, high=self.num_codes
+        )
+        condition = {k: self._field(spec) for k, spec in self.conditions.items()}
+        batch: dict[str, Any] = dict(tokens=tokens, condition=condition)
+        number = self.contrast.from_records
+        if number:
+            batch["negatives"] = {**tokens, "shape": (number, self.length)}
         return {
             "conditions": self.conditions,
-            "num_codes": self.num_codes,
-            "grid": self.grid,
+            "outputs": {
+                "tokens": dict(
+                    kind="tokens",
+                    shape=(self.length,),
+                    num_codes=self.num_codes,
+                    grid=self.grid,
+                )
+            },
+            "batch": batch,
+            "units": self.length,
             "group": self.contrast.group,
-            "negatives": self.contrast.from_records,
+            "negatives": number,
             "given": [],
             "kept": [],
-            "outputs": {"tokens": (self.length,)},
         }
 
     # -- parts of them -------------------------------------------------------------
@@ -288,14 +298,23 @@ class ConditionalTask:
             options = dataclasses.replace(options, grid="cosine")
         sampler.time_grid(options, self.schedule)
 
+    @staticmethod
+    def _field(spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A condition as a field of the batch: labels, texts, or features."""
+        shape = tuple(spec.get("shape", ()))
+        if spec["kind"] not in conditioners.INTEGERS:
+            return dict(shape=shape, dtype="float32")
+        if spec["kind"] == "label":
+            return dict(shape=shape, dtype="int32", low=0, high=spec["num_classes"])
+        # 0 fills up: random texts are full ones
+        return dict(shape=shape, dtype="int32", low=1, high=spec["vocabulary"])
+
     def empty_condition(self, batch: int) -> dict[str, jax.Array]:
         """A condition of zeros, for shapes and for the null."""
-        shape = lambda spec: tuple(spec.get("shape", ()))
-        integers = conditioners.INTEGERS
-        dtype = lambda spec: jnp.int32 if spec["kind"] in integers else jnp.float32
+        fields = {name: self._field(spec) for name, spec in self.conditions.items()}
         return {
-            name: jnp.zeros((batch, *shape(spec)), dtype(spec))
-            for name, spec in self.conditions.items()
+            name: jnp.zeros((batch, *field["shape"]), field["dtype"])
+            for name, field in fields.items()
         }
 
     def _bind(self, params: Params) -> Network:
