@@ -19,7 +19,7 @@ from cdcd_jax.modes import flags
 from cdcd_jax.modes.table import MODES
 from cdcd_jax.runtime import hosts
 from cdcd_jax.stages import order as stages
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
 
 
 def run(options: flags.Options) -> None:
@@ -31,7 +31,7 @@ def run(options: flags.Options) -> None:
         own = () if mode == "pretokenize" else (config,)
         for settings in (*own, *todo.values()):
             if "task" in settings:  # bad settings are refused at the door
-                loop.place(settings, loop.build(settings)[0])
+                program.place(settings, program.build(settings)[0])
             if settings.get("tokenizer"):
                 stages.check_tokenizer(settings)
     if mode in ("generate", "evaluate"):

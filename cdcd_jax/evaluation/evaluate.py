@@ -45,7 +45,8 @@ from cdcd_jax.reporting.samples import (
 )
 from cdcd_jax.runtime import hosts, sharding
 from cdcd_jax.tasks import bound as held_out_bound
-from cdcd_jax.training.loop import abstract_state, build, load_params, place
+from cdcd_jax.training.program import abstract_state, build, place
+from cdcd_jax.training.start import load_params
 
 STATISTICS = "statistics"  # of real data, kept in the work directory
 SINGLE_FILES = 1000  # samples that get a file each, at most; samples.npz has all

@@ -22,7 +22,8 @@ from cdcd_jax.reporting.samples import check_place, compare, write_samples
 from cdcd_jax.runtime import hosts, sharding
 from cdcd_jax.tasks import make_task
 from cdcd_jax.tasks.drawing import Edit, rows_of_an_example, said_cost
-from cdcd_jax.training.loop import abstract_state, build, load_params, place
+from cdcd_jax.training.program import abstract_state, build, place
+from cdcd_jax.training.start import load_params
 
 
 def every_label(

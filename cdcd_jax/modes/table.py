@@ -12,7 +12,9 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.modes import flags
 from cdcd_jax.runtime import hosts
 from cdcd_jax.stages import order as stages
-from cdcd_jax.training import loop
+from cdcd_jax.training import loop, program
+from cdcd_jax.training.inputs import input_stream
+from cdcd_jax.training.workdir import claim_workdir
 
 
 def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> None:
@@ -20,13 +22,13 @@ def run_train(config: Config, workdir: pathlib.Path, options: flags.Options) -> 
     from cdcd_jax.generation.generate import draw_step_samples
 
     resolved = resolve_stages(config, options.workdir)
-    batches, data = loop.input_stream(resolved), None
+    batches, data = input_stream(resolved), None
     if not config["data"]["synthetic"]:  # what a later part needs is missed now
         from cdcd_jax.evaluation.evaluate import open_data
 
-        data = open_data(resolved, loop.build(resolved)[0])
+        data = open_data(resolved, program.build(resolved)[0])
     draw = draw_step_samples(resolved, workdir)
-    loop.claim_workdir(config, workdir)
+    claim_workdir(config, workdir)
     if data is not None:
         prompts.keep_vocabulary(data, workdir)
     seconds = loop.train(resolved, workdir, batches, draw, options.profile)

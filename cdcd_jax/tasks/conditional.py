@@ -264,9 +264,7 @@ class ConditionalTask:
 
     def describe(self) -> dict[str, Any]:
         """What it takes and gives; see `tasks.Description`."""
-        tokens = dict(
-            shape=(self.length,), dtype="int32", low=0, high=self.num_codes
-        )
+        tokens = dict(shape=(self.length,), dtype="int32", low=0, high=self.num_codes)
         condition = {k: self._field(spec) for k, spec in self.conditions.items()}
         batch: dict[str, Any] = dict(tokens=tokens, condition=condition)
         number = self.contrast.from_records
@@ -297,6 +295,20 @@ class ConditionalTask:
         if options.grid == "optimised" and not options.times:
             options = dataclasses.replace(options, grid="cosine")
         sampler.time_grid(options, self.schedule)
+
+    def sampling(self, rows: int, options: SamplingOptions) -> tuple[Any, tuple]:
+        """What draws a batch of `rows` samples, jitted, and its arguments' shapes.
+
+        Returns:
+            (params, condition, key) -> `Sample`, and shapes of the three.
+        """
+        own = (self.network, self.schedule, self.length)
+        draw = functools.partial(draw_batch, *own, batch=rows, options=options)
+        arguments = jax.eval_shape(
+            lambda key: (self.init(key)[0], self.empty_condition(rows), key),
+            jax.random.key(0),
+        )
+        return jax.jit(draw), arguments
 
     @staticmethod
     def _field(spec: Mapping[str, Any]) -> dict[str, Any]:
