@@ -20,7 +20,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from cdcd_jax import main
 from cdcd_jax.modes import flags
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.step import make_train_step
 
 # At one width both forms have the same matrix products: equal FLOPs but for what sets
 # scale and shift. A 3 x 3 convolution costs nine dense layers: its width shrinks.
@@ -56,14 +57,14 @@ def command(
 def flops_and_parameters(argv: list[str]) -> tuple[float, int]:
     """FLOPs of one compiled training step, as XLA counts them, and parameters."""
     config = flags.parse(["", *argv]).config
-    task, optimizer = loop.build(config)
-    state = loop.abstract_state(task, optimizer)
+    task, optimizer = program.build(config)
+    state = program.abstract_state(task, optimizer)
     size, length = config["data"]["batch_size"], 64
     batch = {
         "tokens": jax.ShapeDtypeStruct((size, length), np.int32),
         "condition": {"label": jax.ShapeDtypeStruct((size,), np.int32)},
     }
-    step = jax.jit(loop.make_train_step(task, optimizer, config))
+    step = jax.jit(make_train_step(task, optimizer, config))
     cost = step.lower(state, batch).compile().cost_analysis()
     parameters = sum(p.size for p in jax.tree.leaves(state.params))
     return cost["flops"], parameters

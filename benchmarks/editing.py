@@ -29,7 +29,8 @@ from cdcd_jax.metrics.classifier import PixelClassifier
 from cdcd_jax.models import saved
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting import report
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.start import load_params
 
 HALVES = ("left", "right", "top", "bottom")
 PARTS = {"corner": "0.5,0.5,1,1", "center": "center", "all": "0,0,1,1"}
@@ -58,9 +59,9 @@ class Editor:
 
     def __init__(self, workdir: pathlib.Path, images: np.ndarray, seed: int):
         self.config = saved.load_config(f"{workdir}/config.json")
-        self.task, optimizer = loop.build(self.config)
-        abstract = loop.abstract_state(self.task, optimizer)
-        self.parts = loop.load_params(workdir, abstract)[1:]
+        self.task, optimizer = program.build(self.config)
+        abstract = program.abstract_state(self.task, optimizer)
+        self.parts = load_params(workdir, abstract)[1:]
         grid = tuple(self.config["model"]["grid"])
         self.tokenizer = open_tokenizer(self.config["tokenizer"], grid)
         tokens = self.tokenizer.encode(images).reshape(-1, *grid)

@@ -40,7 +40,8 @@ from cdcd_jax.metrics.frechet import frechet_distance
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.runtime import sharding
 from cdcd_jax.tasks.drawing import rows_of_an_example
-from cdcd_jax.training.loop import abstract_state, build, load_params, place
+from cdcd_jax.training.program import abstract_state, build, place
+from cdcd_jax.training.start import load_params
 
 DRAWS = 200  # bootstraps
 STEPS = "2,4,6,8,10,16,25,50,100"

@@ -26,7 +26,8 @@ import numpy as np
 
 from cdcd_jax.config import experiment
 from cdcd_jax.diffusion import objective, schedule, transition
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.step import init_state, make_train_step
 
 WEIGHT = 0.1  # of the negatives against the bound
 FLOOR = 70.0  # nats, of what is subtracted
@@ -230,9 +231,9 @@ def measure_step(args: argparse.Namespace) -> dict[str, float]:
 
     def stepper(number: int) -> Callable[[], Any]:
         config = step_config(args, number)
-        task, optimizer = loop.build(config)
-        step = jax.jit(loop.make_train_step(task, optimizer, config), donate_argnums=0)
-        state = jax.jit(lambda: loop.init_state(task, optimizer, seed=0))()
+        task, optimizer = program.build(config)
+        step = jax.jit(make_train_step(task, optimizer, config), donate_argnums=0)
+        state = jax.jit(lambda: init_state(task, optimizer, seed=0))()
 
         def call() -> Any:
             nonlocal state

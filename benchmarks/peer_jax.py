@@ -17,7 +17,7 @@ from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.networks import attention
 from cdcd_jax.planning.flops import matmul_flops
 from cdcd_jax.runtime import sharding
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
 
 
 def config_of(
@@ -67,12 +67,12 @@ def repeated(call: Callable[[], Any]) -> Callable[[int], None]:
 def step_case(shape: Shape, negatives: int, changes: dict) -> Case:
     """A whole training step on one batch that lies on the device."""
     config = config_of(shape, negatives, changes)
-    task, optimizer = loop.build(config)
-    mesh = loop.place(config, task)
-    state = loop.new_state(task, optimizer, 0, mesh)
+    task, optimizer = program.build(config)
+    mesh = program.place(config, task)
+    state = program.new_state(task, optimizer, 0, mesh)
     batch = sharding.put_batch(random_batch(shape, shape.batch), mesh, shape.batch)
     with sharding.use(mesh):
-        step = loop.jit_step(task, optimizer, config, mesh)
+        step = program.jit_step(task, optimizer, config, mesh)
         step = step.lower(state, batch).compile()
 
     def call() -> Any:
@@ -123,7 +123,7 @@ def random_inputs(shape: Shape, negatives: int) -> dict[str, np.ndarray]:
 
 def loss_case(shape: Shape, negatives: int, changes: dict) -> Case:
     """Loss and its gradient with respect to the logits."""
-    task, _ = loop.build(config_of(shape, negatives, changes))
+    task, _ = program.build(config_of(shape, negatives, changes))
     arrays = jax.device_put(tuple(random_inputs(shape, negatives).values()))
     function = jax.jit(jax.value_and_grad(loss_of_logits(task)))
     function = function.lower(*arrays).compile()
@@ -133,9 +133,9 @@ def loss_case(shape: Shape, negatives: int, changes: dict) -> Case:
 def sample_case(shape: Shape, batch: int, steps: int, changes: dict) -> Case:
     """A batch of samples, one program for all steps."""
     config = config_of(shape, 0, changes, steps=steps)
-    task, optimizer = loop.build(config)
-    mesh = loop.place(config, task)
-    params = loop.new_state(task, optimizer, 0, mesh).params
+    task, optimizer = program.build(config)
+    mesh = program.place(config, task)
+    params = program.new_state(task, optimizer, 0, mesh).params
     condition = jax.device_put(random_batch(shape, batch)["condition"])
     settings = dict(batch=batch, options=SamplingOptions.of(config["sampling"]))
     key = jax.random.key(0)
@@ -152,7 +152,7 @@ def sample_case(shape: Shape, batch: int, steps: int, changes: dict) -> Case:
 
 def given_loss(shape: Shape, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Loss and gradient for given logits, x_t, z and t."""
-    task, _ = loop.build(config_of(shape, arrays["z"].shape[1] - 1))
+    task, _ = program.build(config_of(shape, arrays["z"].shape[1] - 1))
     loss, gradient = jax.value_and_grad(loss_of_logits(task))(
         *(jnp.asarray(arrays[name]) for name in ("logits", "x_t", "z", "t"))
     )
@@ -161,8 +161,10 @@ def given_loss(shape: Shape, arrays: dict[str, np.ndarray]) -> dict[str, np.ndar
 
 def counts(shape: Shape) -> dict[str, float]:
     """Parameters, and FLOPs of the network's forward pass of one example."""
-    task, optimizer = loop.build(config_of(shape, 0, dict(model=dict(attention="xla"))))
-    params = loop.abstract_state(task, optimizer).params
+    task, optimizer = program.build(
+        config_of(shape, 0, dict(model=dict(attention="xla")))
+    )
+    params = program.abstract_state(task, optimizer).params
     integers = lambda *size: jax.ShapeDtypeStruct((1, *size), jnp.int32)
     condition = jax.eval_shape(lambda: task.empty_condition(1))
     drop = jax.ShapeDtypeStruct((1,), bool)

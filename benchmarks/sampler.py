@@ -30,7 +30,7 @@ from cdcd_jax.diffusion.transition import log_posterior, sample_prior, transitio
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.modes import flags
 from cdcd_jax.runtime import sharding
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
 
 
 def make_loop(task: Any, options: SamplingOptions, batch: int) -> Callable:
@@ -133,11 +133,11 @@ def measure_batch(config: Mapping[str, Any], batch: int, runs: int) -> dict[str,
             contrastive=dict(num_negatives=0, weight=0.0),
         ),
     )
-    task, optimizer = loop.build(config)
+    task, optimizer = program.build(config)
     options = SamplingOptions.of(config["sampling"])
-    mesh = loop.place(config, task)
+    mesh = program.place(config, task)
     with sharding.use(mesh):
-        params = loop.new_state(task, optimizer, config["seed"], mesh).params
+        params = program.new_state(task, optimizer, config["seed"], mesh).params
         drawn = next(synthetic_batches(task.describe(), np.arange(batch)))
         condition = jax.device_put(drawn["condition"])
         key, one_by_one = jax.random.key(0), make_loop(task, options, batch)

@@ -32,7 +32,15 @@ from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.modes import flags
 from cdcd_jax.planning import chips
 from cdcd_jax.runtime import sharding
-from cdcd_jax.training import loop
+from cdcd_jax.training.program import (
+    abstract_batch,
+    abstract_state,
+    build,
+    jit_step,
+    model_flops,
+    new_state,
+    place,
+)
 
 INPUT_RATIO = 3.0  # how much faster than the step the input should be
 RECORD_BYTES = 64 * 2**20  # about so many are written to time the input
@@ -47,15 +55,13 @@ class Step(NamedTuple):
 
 def prepare(config: Mapping[str, Any]) -> Step:
     """Compiles the step of a config and lays one batch on the devices."""
-    task, optimizer = loop.build(config)
-    mesh, size = loop.place(config, task), config["data"]["batch_size"]
+    task, optimizer = build(config)
+    mesh, size = place(config, task), config["data"]["batch_size"]
     began = time.perf_counter()
     with sharding.use(mesh):
-        step = loop.jit_step(task, optimizer, config, mesh)
-        abstract = loop.abstract_state(task, optimizer, mesh)
-        compiled = step.lower(
-            abstract, loop.abstract_batch(config, task, mesh)
-        ).compile()
+        step = jit_step(task, optimizer, config, mesh)
+        abstract = abstract_state(task, optimizer, mesh)
+        compiled = step.lower(abstract, abstract_batch(config, task, mesh)).compile()
     seconds = time.perf_counter() - began
     memory = compiled.memory_analysis()
     needed = memory.temp_size_in_bytes + memory.argument_size_in_bytes
@@ -63,7 +69,7 @@ def prepare(config: Mapping[str, Any]) -> Step:
     rows = sharding.process_rows(mesh, size)
     batch = next(synthetic_batches(task.describe(), rows))
     batch = sharding.put_batch(batch, mesh, size)
-    state = loop.new_state(task, optimizer, config["seed"], mesh)
+    state = new_state(task, optimizer, config["seed"], mesh)
 
     def call() -> Any:
         nonlocal state
@@ -77,7 +83,7 @@ def prepare(config: Mapping[str, Any]) -> Step:
         "devices": mesh.size,
         "mesh": dict(mesh.shape),
         "parameters": sum(p.size for p in jax.tree.leaves(abstract.params)),
-        "flops_per_example": loop.model_flops(config),
+        "flops_per_example": model_flops(config),
         "program_mib": needed / measure.MIB,
         "compile_seconds": seconds,
     }
@@ -192,7 +198,7 @@ def measure_input(config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """
     from cdcd_jax.data.pipeline import RecordExamples, training_batches
 
-    task, _ = loop.build(config)
+    task, _ = build(config)
     data = config["data"]
     with tempfile.TemporaryDirectory() as folder:
         made = write_records(pathlib.Path(folder), config, task)

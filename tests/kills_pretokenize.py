@@ -53,7 +53,8 @@ def write_tokenizer(folder: Path) -> None:
     from cdcd_jax.config import experiment
     from cdcd_jax.reporting.report import write_json
     from cdcd_jax.runtime.checkpoint import Checkpoints
-    from cdcd_jax.training import loop
+    from cdcd_jax.training import program
+    from cdcd_jax.training.step import init_state
 
     config = experiment(
         task="tokenizer",
@@ -68,10 +69,10 @@ def write_tokenizer(folder: Path) -> None:
         ),
         quantizer=dict(num_codes=64, dim=4),
     )
-    task, optimizer = loop.build(config)
+    task, optimizer = program.build(config)
     write_json(folder / "config.json", config)
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        checkpoints.save(0, loop.init_state(task, optimizer, 0))
+        checkpoints.save(0, init_state(task, optimizer, 0))
 
 
 def start(config: Path, workdir: Path, **env: str) -> subprocess.Popen:

@@ -21,7 +21,8 @@ import tiny
 from cdcd_jax.modes import flags
 from cdcd_jax.runtime import sharding
 from cdcd_jax.runtime.checkpoint import Checkpoints
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.inputs import input_stream
 
 jax.config.update("jax_num_cpu_devices", 8)
 
@@ -45,20 +46,20 @@ def losses(records, steps, start, *meshes):
     for mesh in meshes:
         config = settings(mesh, steps)
         config["data"]["path"] = records
-        task, optimizer = loop.build(config)
-        placed = loop.place(config, task)
+        task, optimizer = program.build(config)
+        placed = program.place(config, task)
         size = config["data"]["batch_size"]
         with sharding.use(placed):
             if start == "scratch":
-                state = loop.new_state(task, optimizer, config["seed"], placed)
+                state = program.new_state(task, optimizer, config["seed"], placed)
             else:
                 workdir, _, step = start.rpartition("@")
                 with Checkpoints(f"{workdir}/checkpoints") as checkpoints:
-                    abstract = loop.abstract_state(task, optimizer, placed)
+                    abstract = program.abstract_state(task, optimizer, placed)
                     state = checkpoints.restore(abstract, int(step))[1]
-            step = loop.jit_step(task, optimizer, config, placed)
+            step = program.jit_step(task, optimizer, config, placed)
             rows = sharding.process_rows(placed, size)
-            stream = loop.input_stream(config)(int(state.step), rows)
+            stream = input_stream(config)(int(state.step), rows)
             found = {}
             while int(state.step) < int(steps):
                 batch = sharding.put_batch(next(stream), placed, size)
@@ -74,12 +75,12 @@ def hlo(mesh, *changes):
         name, value = change.split("=")
         section, key = name.split(".")
         config[section][key] = ast.literal_eval(value)
-    task, optimizer = loop.build(config)
-    placed = loop.place(config, task)
+    task, optimizer = program.build(config)
+    placed = program.place(config, task)
     with sharding.use(placed):
-        step = loop.jit_step(task, optimizer, config, placed)
-        state = loop.abstract_state(task, optimizer, placed)
-        batch = loop.abstract_batch(config, task, placed)
+        step = program.jit_step(task, optimizer, config, placed)
+        state = program.abstract_state(task, optimizer, placed)
+        batch = program.abstract_batch(config, task, placed)
         print(step.lower(state, batch).compile().as_text())
 
 

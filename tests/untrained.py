@@ -7,7 +7,8 @@ import tiny
 
 from cdcd_jax.config import experiment
 from cdcd_jax.runtime.checkpoint import Checkpoints
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.workdir import claim_workdir
 
 LENGTH, FRAMES, HOP, RATE = 12, 6, 4, 480  # 2 tokens a frame, 60 frames a second
 
@@ -19,10 +20,10 @@ def untrained(config, workdir):
     def leaf(spec):  # quicker than to compile what makes them
         return np.asarray(0.1 * rng.standard_normal(spec.shape), spec.dtype)
 
-    state = jax.tree.map(leaf, loop.abstract_state(*loop.build(config)))
+    state = jax.tree.map(leaf, program.abstract_state(*program.build(config)))
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         checkpoints.save(1, state)
-    loop.claim_workdir(config, workdir)
+    claim_workdir(config, workdir)
     return workdir
 
 

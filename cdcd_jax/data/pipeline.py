@@ -93,7 +93,8 @@ def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
         )
     card = read_card(path)
     check_shards(card)
-    wanted = (description[key] for key in ("num_codes", "grid", "conditions"))
+    tokens = description["outputs"]["tokens"]
+    wanted = tokens["num_codes"], tokens["grid"], description["conditions"]
     check_matches(card, *wanted)
     return card
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cdcd_jax.data.fields import map_fields
+
 
 def synthetic_batches(
     description: Mapping[str, Any],
@@ -18,64 +20,39 @@ def synthetic_batches(
     """Endless batches; each row depends on seed, step and its number alone.
 
     Args:
-        description: the task's `describe()`.
+        description: the task's `describe()`, of which `batch` says what is drawn.
         rows: numbers of this process's rows in the global batch.
         seed: of the random numbers.
         start_step: the first batch's step.
 
     Yields:
-        {"tokens": int32 [B, L], "condition": {name: [B, ...]}} with B = len(rows), and
-        "negatives" where the task takes them; or what the task's `media` says.
+        arrays [B, ...] in dicts as `batch` has them, with B = len(rows).
     """
     step = start_step
     while True:
-        if "media" in description:
-            media = description["media"]
-            drawn = [_media(media, (seed, step, int(row))) for row in rows]
-            yield {media["kind"]: np.stack(drawn)}
-            step += 1
-            continue
-        drawn = [_row(description, (seed, step, int(row))) for row in rows]
-        condition = {
-            name: np.stack([row["condition"][name] for row in drawn])
-            for name in description["conditions"]
-        }
-        tokens = np.stack([row["tokens"] for row in drawn])
-        batch = {"tokens": tokens, "condition": condition}
-        if "negatives" in drawn[0]:
-            batch["negatives"] = np.stack([row["negatives"] for row in drawn])
-        yield batch
+        drawn = [_row(description["batch"], (seed, step, int(row))) for row in rows]
+        yield _stacked(drawn)
         step += 1
 
 
-def _row(description: Mapping[str, Any], seed: tuple[int, ...]) -> dict[str, Any]:
+def _row(fields: Mapping[str, Any], seed: tuple[int, ...]) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    shape = description["outputs"]["tokens"]
-    tokens = rng.integers(0, description["num_codes"], shape, dtype=np.int32)
-    condition = {}
-    for name, spec in description["conditions"].items():
-        condition[name] = _condition(spec, rng)
-    row = {"tokens": tokens, "condition": condition}
-    if description["negatives"]:
-        shape = (description["negatives"], *tokens.shape)
-        row["negatives"] = rng.integers(
-            0, description["num_codes"], shape, dtype=np.int32
-        )
-    return row
+    return map_fields(lambda field: _drawn(field, rng), fields)
 
 
-def _condition(spec: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    """A label, tokens of a text without padding, or normal numbers."""
-    if spec["kind"] == "label":
-        return np.int32(rng.integers(spec["num_classes"]))
-    shape = tuple(spec["shape"])
-    if spec["kind"] in ("text", "clip_text"):
-        return rng.integers(1, spec["vocabulary"], shape, dtype=np.int32)
-    return rng.standard_normal(shape, dtype=np.float32)
+def _drawn(field: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """Whole numbers of [low, high), numbers between them, or normal ones."""
+    shape, dtype = tuple(field["shape"]), np.dtype(field["dtype"])
+    if dtype.kind in "iu":
+        drawn = rng.integers(field["low"], field["high"], shape, dtype=dtype)
+        return np.asarray(drawn)
+    if "low" in field:
+        return rng.uniform(field["low"], field["high"], shape).astype(dtype)
+    return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
 
 
-def _media(media: Mapping[str, Any], seed: tuple[int, ...]) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    if media["kind"] == "image":
-        return rng.integers(0, 256, media["shape"], dtype=np.uint8)
-    return rng.uniform(-1.0, 1.0, media["shape"]).astype(np.float32)
+def _stacked(rows: list[Any]) -> Any:
+    """[{name: array}, ...] -> {name: [B, ...]}, through all dicts."""
+    if isinstance(rows[0], Mapping):
+        return {name: _stacked([row[name] for row in rows]) for name in rows[0]}
+    return np.stack(rows)

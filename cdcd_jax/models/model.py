@@ -15,7 +15,8 @@ from cdcd_jax.models.decoders import SINGLE, Decoders, open_decoders
 from cdcd_jax.models.tokenizers import check_config, check_made_with
 from cdcd_jax.reporting import report
 from cdcd_jax.runtime.checkpoint import Checkpoints
-from cdcd_jax.training.loop import abstract_state, build, load_params, place
+from cdcd_jax.training.program import abstract_state, build, place
+from cdcd_jax.training.start import load_params
 
 
 class Trained:

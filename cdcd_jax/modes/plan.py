@@ -19,15 +19,22 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from cdcd_jax.config import merge
+from cdcd_jax.config.switches import with_attention, with_switches
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.attention import resolve
 from cdcd_jax.planning import chips, flops, hlo, plan_report
 from cdcd_jax.reporting import report
 from cdcd_jax.runtime import sharding
-from cdcd_jax.tasks import make_task
-from cdcd_jax.training import loop
+from cdcd_jax.tasks import Task, make_task
+from cdcd_jax.training.program import (
+    abstract_batch,
+    abstract_state,
+    build,
+    check_groups,
+    jit_step,
+    model_flops,
+)
 
 DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2}
 
@@ -40,6 +47,8 @@ def plan(
     programs: Sequence[str] = ("train", "sample"),
 ) -> dict[str, Any]:
     """Prints the report. Call it before anything else uses JAX: see `use_cpu`.
+
+    A task that has no `sampling`, such as a tokenizer, is planned without a sampler.
 
     Args:
         config: a whole experiment; its mesh is laid over the topology's chips.
@@ -54,19 +63,13 @@ def plan(
     Raises:
         UsageError: unknown topology, libtpu missing, or a mesh that does not fit.
     """
-    if "attention" not in config["model"]:
-        raise UsageError(
-            f"--mode=plan plans models of tokens, not task = {config['task']!r}: give "
-            "the config of a model, such as configs/imagenet.py"
-        )
     use_cpu()
     chip, devices = open_topology(topology)
-    attention = resolve(config["model"]["attention"], "tpu")
-    config = merge(config, {"model": {"attention": attention}})
-    task, optimizer = loop.build(config)
+    config = with_switches(config, attention=lambda name: resolve(name, "tpu"))
+    task, optimizer = build(config)
     rows = config["data"]["batch_size"] // config["optim"]["accumulate"]
     mesh = sharding.make_mesh(config["mesh"], rows, devices)
-    loop.check_groups(config, task, mesh)
+    check_groups(config, task, mesh)
     params = jax.eval_shape(task.init, jax.random.key(0))[0]
     figures: dict[str, Any] = dict(
         topology=topology,
@@ -75,14 +78,13 @@ def plan(
         chips_idle=len(devices) - mesh.size,
         mesh=dict(mesh.shape),
         parameters=sum(a.size for a in jax.tree.leaves(params)),
-        settings=_settings(config, mesh),
+        settings=_settings(config, task, mesh),
         versions=dict(jax=jax.__version__, libtpu=_version("libtpu")),
     )
-    jobs = dict(
-        train=lambda: _train_job(config, task, optimizer, mesh),
-        sample=lambda: _sample_job(config, task, mesh),
-    )
-    for name in programs:
+    jobs = dict(train=lambda: _train_job(config, task, optimizer, mesh))
+    if hasattr(task, "sampling"):
+        jobs["sample"] = lambda: _sample_job(config, task, mesh)
+    for name in [name for name in programs if name in jobs]:
         print(f"compiling {name} for {topology}: minutes", file=sys.stderr)
         figures[name] = measure(jobs[name](), mesh, chip, price)
     figures["advice"] = advise(figures, chip.memory)
@@ -175,15 +177,15 @@ class Job:
 
 
 def _train_job(config: Mapping[str, Any], task: Any, optimizer: Any, mesh: Mesh) -> Job:
-    state = loop.abstract_state(task, optimizer, mesh)
-    batch = loop.abstract_batch(config, task, mesh)
-    step = loop.jit_step(task, optimizer, config, mesh)
+    state = abstract_state(task, optimizer, mesh)
+    batch = abstract_batch(config, task, mesh)
+    step = jit_step(task, optimizer, config, mesh)
     rows = config["data"]["batch_size"]
     return Job(
         lambda: step.lower(state, batch),
         (state, batch),
-        loop.model_flops(config) * rows,
-        math.prod(batch["tokens"].shape),
+        model_flops(config) * rows,
+        rows * task.describe()["units"],
     )
 
 
@@ -191,14 +193,8 @@ def _sample_job(config: Mapping[str, Any], task: Any, mesh: Mesh) -> Job:
     """One batch of samples, all its steps."""
     rows = config["sampling"]["batch_size"]
     options = SamplingOptions.of(config["sampling"], grid="uniform")
-    abstract = jax.eval_shape(
-        lambda: (
-            task.init(jax.random.key(0))[0],
-            task.empty_condition(rows),
-            jax.random.key(0),
-        )
-    )
-    params, condition, key = abstract
+    draw, abstract = task.sampling(rows, options)
+    params, condition, _ = abstract
     places = (
         sharding.state_shardings(params, mesh),
         sharding.batch_shardings(condition, mesh),
@@ -209,14 +205,12 @@ def _sample_job(config: Mapping[str, Any], task: Any, mesh: Mesh) -> Job:
         abstract,
         places,
     )
-    plain = make_task(merge(config, {"model": {"attention": "xla"}}))
-    draw = lambda *args: plain.draw_batch(*args, batch=rows, options=options)
-    (length,) = task.describe()["outputs"]["tokens"]
+    plain, _ = make_task(with_attention(config, "xla")).sampling(rows, options)
     return Job(
-        lambda: task.draw_batch.lower(*arguments, batch=rows, options=options),
+        lambda: draw.lower(*arguments),
         arguments,
-        flops.matmul_flops(draw, params, condition, key),
-        rows * length,
+        flops.matmul_flops(plain, *abstract),
+        rows * task.describe()["units"],
     )
 
 
@@ -312,19 +306,17 @@ def _bytes_of_a_chip(tree: Any) -> int:
     )
 
 
-def _settings(config: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:
-    """What the advice may change."""
+def _settings(config: Mapping[str, Any], task: Task, mesh: Mesh) -> dict[str, Any]:
+    """What the advice may change; None for what this config does not have."""
     model, shards = config["model"], sharding.batch_shards(mesh)
     size, accumulate = config["data"]["batch_size"], config["optim"]["accumulate"]
     return dict(
         batch_size=size,
         accumulate=accumulate,
         rows_per_chip=size // accumulate // shards,
-        remat=model["remat"],
-        head_chunk=model["head_chunk"],
-        attention=model["attention"],
-        length=math.prod(model["grid"]),
-        sample_rows=config["sampling"]["batch_size"],
+        **{name: model.get(name) for name in ("remat", "head_chunk", "attention")},
+        length=task.describe()["units"],
+        sample_rows=config.get("sampling", {}).get("batch_size"),
         batch_shards=shards,
     )
 
@@ -345,7 +337,7 @@ def advise(figures: Mapping[str, Any], capacity: int) -> list[str]:
         out.append("more chips")
     if not fits("sample"):
         out.append(f"sampling.batch_size={max(settings['sample_rows'] // 2, 1)}")
-    if settings["sample_rows"] % settings["batch_shards"]:
+    if (settings["sample_rows"] or 0) % settings["batch_shards"]:
         out.append(
             f"sampling.batch_size a multiple of {settings['batch_shards']}, or chips "
             "draw the same rows"
@@ -363,10 +355,10 @@ def _next_fsdp(fsdp: int, arguments: int, capacity: int) -> int:
 
 def _against_activations(settings: Mapping[str, Any]) -> list[str]:
     out = []
-    if settings["remat"] != "full":
+    if settings["remat"] not in (None, "full"):
         out.append("model.remat=full")
     chunk, length = settings["head_chunk"], settings["length"]
-    if not chunk or chunk > 64:
+    if chunk is not None and (not chunk or chunk > 64):
         out.append(f"model.head_chunk={min(64, length)}")
     if settings["rows_per_chip"] > 1:
         out.append(f"optim.accumulate={2 * settings['accumulate']}")

@@ -1,9 +1,13 @@
 """Counts the floating-point operations of matrix products and convolutions.
 
 On the traced function, so that the count is exact, needs no device, and multiplies what
-stands in a scan. MFU (model FLOPs utilisation) is 3 x the count of the forward loss (a
-backward pass costs twice the forward one), attention included, recomputation excluded,
-over time x chips x the chip's bfloat16 peak.
+stands in a scan. MFU (model FLOPs utilisation) is what training needs, attention
+included, recomputation excluded, over time x chips x the chip's bfloat16 peak. Training
+needs 3 x the count of the forward loss, since a backward pass costs twice the forward
+one. Where parts are frozen that would overstate it, and the gradient itself is counted:
+a product with frozen weights is there once, and once more where a gradient passes
+through it to what is trained before it; one with trained weights on inputs that nothing
+trains (the first of a network) twice.
 """
 
 import math

@@ -11,13 +11,15 @@ def render(figures: Mapping[str, Any]) -> str:
     settings, versions = figures["settings"], figures["versions"]
     idle = f" ({figures['chips_idle']} more idle)" if figures["chips_idle"] else ""
     axes = ", ".join(f"{k} {v}" for k, v in figures["mesh"].items())
+    names = ("remat", "head_chunk", "attention")
+    known = [n for n in names if settings[n] is not None]
+    switches = "; " * bool(known) + ", ".join(f"{n} {settings[n]}" for n in known)
     lines = [
         f"{figures['topology']}: {figures['chips']} chips {figures['chip']}{idle}; "
         f"mesh {axes}",
         f"{figures['parameters'] / 1e6:.1f} M parameters; batch "
         f"{settings['batch_size']}, at once {settings['rows_per_chip']} rows on each "
-        f"of {settings['batch_shards']} parts; remat {settings['remat']}, head_chunk "
-        f"{settings['head_chunk']}, attention {settings['attention']}",
+        f"of {settings['batch_shards']} parts{switches}",
         f"jax {versions['jax']}, libtpu {versions['libtpu']}; figures are of one chip",
     ]
     for name, title in TITLES.items():

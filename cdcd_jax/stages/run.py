@@ -10,7 +10,9 @@ from cdcd_jax.models.model import Trained
 from cdcd_jax.models.vocabularies import keep_vocabulary
 from cdcd_jax.runtime import hosts
 from cdcd_jax.stages import order
-from cdcd_jax.training import loop
+from cdcd_jax.training.inputs import input_stream
+from cdcd_jax.training.loop import train
+from cdcd_jax.training.workdir import claim_workdir
 
 
 def run_stages(
@@ -60,16 +62,16 @@ def run_training(
         pipeline: the work directory of the whole run, in which stages lie.
     """
     resolved = resolve_stages(config, pipeline)
-    batches, data = loop.input_stream(resolved), None
+    batches, data = input_stream(resolved), None
     if not config["data"]["synthetic"]:  # what a later part needs is missed now
         from cdcd_jax.evaluation.evaluate import open_data
 
         data = open_data(Trained(resolved, workdir))
     draw = draw_step_samples(resolved, workdir)
-    loop.claim_workdir(config, workdir)
+    claim_workdir(config, workdir)
     if data is not None:
         keep_vocabulary(data, workdir)
-    seconds = loop.train(resolved, workdir, batches, draw, profile)
+    seconds = train(resolved, workdir, batches, draw, profile)
     if hosts.is_main():
         print(f"training {seconds:.1f} s", file=sys.stderr)
     if config["eval"]["at_end"]:

@@ -1,27 +1,105 @@
-"""What the training loop asks of a task, and the tasks by name.
+"""What the training loop and the modes ask of a task, and the tasks by name.
 
-A task is an object of pure functions:
+Who adds a task writes a class like `Task`, made from a whole config, and enters it:
+`tasks.TASKS["mine"] = MyTask`. The loop, random batches, `--mode=plan` and the figures
+of speed then serve it. Nothing else asks for its name: what they must know of a task
+stands in its `describe()`.
 
-    init(key) -> (params, extra)              extra: state that is not trained
-    loss(params, extra, batch, key, step) -> (scalar, metrics, extra)
-    sample(params, extra, condition, key, options) -> outputs
-    evaluate(params, extra, batches, key) -> figures
-    labels(params) -> tree of 'train' | 'frozen'
-    describe() -> conditions and outputs; `media`, where it takes raw examples
+Files: `conditional` (tokens under a condition) with `contrast`, `drawing` and `bound`;
+`tokenizer` (pictures or sound as codes) with `autoencoders`, `codebooks` and
+`reconstruction`; `labels` for both.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, Protocol, TypedDict
+
+import jax
 
 from cdcd_jax.config.ranges import check_ranges
 from cdcd_jax.errors import UsageError
 from cdcd_jax.tasks.conditional import ConditionalTask
 from cdcd_jax.tasks.tokenizer import TokenizerTask
 
-TASKS = {"conditional": ConditionalTask, "tokenizer": TokenizerTask}
+
+class Field(TypedDict):
+    """An array of a batch."""
+
+    shape: tuple[int, ...]  # of one example
+    dtype: str
+    # what random batches are drawn from: whole numbers low <= x < high, or uniform
+    # ones; floats without both are normal numbers
+    low: NotRequired[float]
+    high: NotRequired[float]
 
 
-def make_task(config: Mapping[str, Any]) -> Any:
+class Description(TypedDict):
+    """What a task takes and gives."""
+
+    # modality -> what it is: kind, shape, num_classes, vocabulary, ... (the keys of its
+    # kind in networks.conditioners); {} for none
+    conditions: dict[str, dict[str, Any]]
+    # name -> what `sample` returns under it, beside kind and shape (of one example):
+    # of kind "tokens" num_codes and grid, of kind "audio" sample_rate (Hz)
+    outputs: dict[str, dict[str, Any]]
+    # what `loss` reads of a batch: name -> Field, or a dict of them
+    batch: dict[str, Any]
+    # positions of an example, by which tokens per second are counted
+    units: int
+    # examples of a batch that must stay together on one device; 1 for any
+    group: int
+    # of each example, that the records' table must bring; 0 for none
+    negatives: int
+    # parts of the parameters or of extra that training does not make: they come by
+    # init_parts or init_from
+    given: list[str]
+    # parts of extra that go with the parameters into another run
+    kept: list[str]
+    # raw examples in place of records: kind ("image", "audio"), shape, sample_rate
+    media: NotRequired[dict[str, Any]]
+
+
+class Task(Protocol):
+    """An object of pure functions; `extra` is state that is not trained.
+
+    Where a task also has `sampling(rows, options)`, `--mode=plan` plans its sampler: it
+    returns the jitted function that draws a batch of `rows` samples, and the shapes
+    (params, condition, key) of its arguments, a tuple.
+    """
+
+    def init(self, key: jax.Array) -> tuple[Any, Any]:
+        """(params, extra), dicts of arrays; also under `jax.eval_shape`."""
+
+    def loss(
+        self, params: Any, extra: Any, batch: Any, key: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array], Any]:
+        """(scalar, metrics (scalars), new extra) of a batch [B, ...]."""
+
+    def sample(
+        self, params: Any, extra: Any, condition: Any, key: jax.Array, options: Any
+    ) -> dict[str, Any]:
+        """condition: what is known; the rest by the names of `outputs`, [N, ...]."""
+
+    def evaluate(
+        self, params: Any, extra: Any, batches: Mapping[str, Any], key: jax.Array
+    ) -> dict[str, float]:
+        """Figures by name, with `<name>/n` beside each estimate."""
+
+    def labels(self, params: Any) -> Any:
+        """A tree like params of 'train', 'frozen' or 'discriminator'.
+
+        'frozen' is neither differentiated nor averaged; 'discriminator' is trained with
+        statistics of its own. It says the same of arrays, shapes and both copies of the
+        parameters: see `labels.labels_by_prefix`.
+        """
+
+    def describe(self) -> Description:
+        """What it takes and gives."""
+
+
+TASKS: dict[str, Any] = {"conditional": ConditionalTask, "tokenizer": TokenizerTask}
+
+
+def make_task(config: Mapping[str, Any]) -> Task:
     """The task that `config["task"]` names.
 
     Raises:

@@ -24,6 +24,7 @@ from cdcd_jax.networks.partition import constrain, parts
 from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.contrast import Contrast, Network, choose
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch
+from cdcd_jax.tasks.labels import labels_by_prefix
 
 Batch = Mapping[str, Any]
 # {"network": parameters}, so that later modules can stand beside it
@@ -254,31 +255,23 @@ class ConditionalTask:
         return {**figures, **judge(batches["samples"], **batches["judged"])}
 
     def labels(self, params: Params) -> Any:
-        """Everything is trained but the towers of conditions with frozen=True."""
-        frozen = {k for k, v in self.conditions.items() if v.get("frozen")}
+        """Everything is trained but the towers of conditions with frozen=True.
 
-        def label(path: Any, _: Any) -> str:
-            names = [entry.key for entry in path[:2]]
-            # what is learned beside the tower: nulls and projections
-            return "frozen" if names[0] in frozen and names[1] == "tower" else "train"
-
-        return jax.tree_util.tree_map_with_path(label, params)
+        What is learned beside a tower is trained: nulls and projections.
+        """
+        frozen = [k for k, v in self.conditions.items() if v.get("frozen")]
+        return labels_by_prefix(params, {f"{k}/tower": "frozen" for k in frozen})
 
     def describe(self) -> dict[str, Any]:
-        """Conditions by name (kind, shape, range) and what a sample is.
-
-        `group`: examples of a batch that must stay on one device. `negatives`: how many
-        an example must bring. `given`: parts that training does not make. `kept`: parts
-        of extra that go with the parameters into another run.
-        """
+        """What it takes and gives; see `tasks.Description`."""
+        tokens = dict(shape=(self.length,), dtype="int32", low=0, high=self.num_codes)
+        condition = {k: self._field(spec) for k, spec in self.conditions.items()}
+        batch: dict[str, Any] = dict(tokens=tokens, condition=condition)
+        number = self.contrast.from_records
+        if number:
+            batch["negatives"] = {**tokens, "shape": (number, self.length)}
         return {
             "conditions": self.conditions,
-            "num_codes": self.num_codes,
-            "grid": self.grid,
-            "group": self.contrast.group,
-            "negatives": self.contrast.from_records,
-            "given": [],
-            "kept": [],
             "outputs": {
                 "tokens": dict(
                     kind="tokens",
@@ -287,6 +280,12 @@ class ConditionalTask:
                     grid=self.grid,
                 )
             },
+            "batch": batch,
+            "units": self.length,
+            "group": self.contrast.group,
+            "negatives": number,
+            "given": [],
+            "kept": [],
         }
 
     # -- parts of them -------------------------------------------------------------
@@ -297,14 +296,37 @@ class ConditionalTask:
             options = dataclasses.replace(options, grid="cosine")
         sampler.time_grid(options, self.schedule)
 
+    def sampling(self, rows: int, options: SamplingOptions) -> tuple[Any, tuple]:
+        """What draws a batch of `rows` samples, jitted, and its arguments' shapes.
+
+        Returns:
+            (params, condition, key) -> `Sample`, and shapes of the three.
+        """
+        own = (self.network, self.schedule, self.length)
+        draw = functools.partial(draw_batch, *own, batch=rows, options=options)
+        arguments = jax.eval_shape(
+            lambda key: (self.init(key)[0], self.empty_condition(rows), key),
+            jax.random.key(0),
+        )
+        return jax.jit(draw), arguments
+
+    @staticmethod
+    def _field(spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A condition as a field of the batch: labels, texts, or features."""
+        shape = tuple(spec.get("shape", ()))
+        if spec["kind"] not in conditioners.INTEGERS:
+            return dict(shape=shape, dtype="float32")
+        if spec["kind"] == "label":
+            return dict(shape=shape, dtype="int32", low=0, high=spec["num_classes"])
+        # 0 fills up: random texts are full ones
+        return dict(shape=shape, dtype="int32", low=1, high=spec["vocabulary"])
+
     def empty_condition(self, batch: int) -> dict[str, jax.Array]:
         """A condition of zeros, for shapes and for the null."""
-        shape = lambda spec: tuple(spec.get("shape", ()))
-        integers = conditioners.INTEGERS
-        dtype = lambda spec: jnp.int32 if spec["kind"] in integers else jnp.float32
+        fields = {name: self._field(spec) for name, spec in self.conditions.items()}
         return {
-            name: jnp.zeros((batch, *shape(spec)), dtype(spec))
-            for name, spec in self.conditions.items()
+            name: jnp.zeros((batch, *field["shape"]), field["dtype"])
+            for name, field in fields.items()
         }
 
     def _bind(self, params: Params) -> Network:

@@ -20,6 +20,7 @@ from cdcd_jax.networks import spectral
 from cdcd_jax.networks.partition import constrain
 from cdcd_jax.tasks.autoencoders import IMAGES, NETWORKS, whole_settings
 from cdcd_jax.tasks.codebooks import Codebooks
+from cdcd_jax.tasks.labels import labels_by_prefix
 from cdcd_jax.tasks.reconstruction import ImageLosses, pyramid_loss
 
 
@@ -203,26 +204,37 @@ class TokenizerTask:
     def labels(self, params: Any) -> Any:
         """The perceptual network is frozen; the discriminator has its own optimizer."""
         kinds = {"perceptual": "frozen", "discriminator": "discriminator"}
-        labels = {}
-        for name, part in params.items():
-            leaves, tree = jax.tree.flatten(part)
-            labels[name] = tree.unflatten([kinds.get(name, "train")] * len(leaves))
-        return labels
+        present = {name: kind for name, kind in kinds.items() if name in params}
+        return labels_by_prefix(params, present)
 
     def describe(self) -> dict[str, Any]:
-        """What it is trained on (`media`) and what its codes are."""
-        length = int(np.prod(self.grid()))
+        """What it is trained on and what it makes; see `tasks.Description`."""
+        length, kind = int(np.prod(self.grid())), self.media["kind"]
+        shape = tuple(self.media["shape"])
+        field = dict(shape=shape, dtype="float32", low=-1.0, high=1.0)
+        if self.is_image:
+            field = dict(shape=shape, dtype="uint8", low=0, high=256)
         return {
             "conditions": {},
             "media": self.media,
-            "num_codes": self.num_codes,
+            "outputs": {
+                "tokens": dict(
+                    kind="tokens",
+                    shape=(length,),
+                    num_codes=self.num_codes,
+                    grid=self.grid(),
+                ),
+                "images" if self.is_image else "audio": {**self.media, "shape": shape},
+            },
+            "batch": {kind: field},
+            "units": length,
             "group": 1,
+            "negatives": 0,
             "given": [
                 *(["perceptual"] if self.losses["perceptual"] else []),
                 *(["remap"] if self.quantizer["remap"] else []),
             ],
             "kept": self.codebooks.kept,
-            "outputs": {"tokens": (length,)},
         }
 
     # -- codes, for those who use the tokenizer ------------------------------------

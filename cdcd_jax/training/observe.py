@@ -43,7 +43,7 @@ class Clock:
     ) -> None:
         """Args: `flops` of one example's training."""
         self._examples = config["data"]["batch_size"]
-        (self._tokens,) = task.describe()["outputs"]["tokens"]
+        self._units = task.describe()["units"]
         self._flops = flops * self._examples / mesh.size
         chip = chips.find(mesh.devices.flat[0].device_kind)
         self._peak = chip.peak_flops if chip else None
@@ -91,7 +91,7 @@ class Clock:
                 "step_seconds": seconds,
                 "steps_per_second": 1.0 / seconds,
                 "examples_per_second": self._examples / seconds,
-                "tokens_per_second": self._examples * self._tokens / seconds,
+                "tokens_per_second": self._examples * self._units / seconds,
                 "tflops_per_second": self._flops / seconds / 1e12,
                 "input_wait": self._waited / (now - self._began),
             }

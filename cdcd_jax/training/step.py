@@ -1,4 +1,8 @@
-"""One update of the parameters, as a pure function of state and batch."""
+"""One update of the parameters, as a pure function of state and batch.
+
+What the task labels 'frozen' is no argument of the gradient: neither its gradient nor
+its average is computed, and both its copies leave the step as they came.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -34,6 +38,30 @@ def init_state(task: Any, optimizer: Any, seed: int) -> TrainState:
     )
 
 
+def split_frozen(task: Any, params: Any) -> tuple[Any, Any]:
+    """(trained, frozen): `params` twice, with None for the leaves of the other part."""
+    labels = task.labels(params)
+    only = lambda keep: jax.tree.map(
+        lambda label, a: a if (label == "frozen") == keep else None, labels, params
+    )
+    return only(False), only(True)
+
+
+def join_frozen(trained: Any, frozen: Any) -> Any:
+    """The whole tree again; see `split_frozen`."""
+    return jax.tree.map(
+        lambda a, b: b if a is None else a,
+        trained,
+        frozen,
+        is_leaf=lambda leaf: leaf is None,
+    )
+
+
+def loss_of_trained(task: Any, trained: Any, frozen: Any, *args: Any) -> tuple:
+    """`task.loss`, to be differentiated by `trained`: (loss, metrics, extra)."""
+    return task.loss(join_frozen(trained, frozen), *args)
+
+
 def split_microbatches(batch: Any, number: int) -> Any:
     """[B, ...] -> [number, B / number, ...], strided: microbatch i holds i, i + n, ...
 
@@ -53,18 +81,21 @@ def make_train_step(
     number = optim["accumulate"]
     rate = learning_rate(optim)
     value_and_grad = jax.value_and_grad(
-        lambda *args: _with_aux(task.loss(*args)), has_aux=True
+        lambda *args: _with_aux(loss_of_trained(task, *args)), has_aux=True
     )
 
     def train_step(state: TrainState, batch: Any):
         # a stream of its own, apart from that of the initialisation
         base = jax.random.fold_in(jax.random.key(seed), 1)
         key = jax.random.fold_in(base, state.step)
+        trained, frozen = split_frozen(task, state.params)
+        ema, frozen_ema = split_frozen(task, state.ema_params)
 
         def accumulate(extra, inputs):
             microbatch, i = inputs
+            own = jax.random.fold_in(key, i)
             (_, (metrics, extra)), grads = value_and_grad(
-                state.params, extra, microbatch, jax.random.fold_in(key, i), state.step
+                trained, frozen, extra, microbatch, own, state.step
             )
             return extra, (grads, metrics)
 
@@ -82,13 +113,14 @@ def make_train_step(
             )
         value = metrics[watched]
         updates, opt_state = optimizer.update(
-            grads, state.opt_state, state.params, value=value
+            grads, state.opt_state, trained, value=value
         )
-        params = optax.apply_updates(state.params, updates)
+        trained = optax.apply_updates(trained, updates)
         # averages over the run so far until that is longer than the decay's memory
         step = state.step + 1
         decay = jnp.minimum(optim["ema_decay"], (1 + step) / (10 + step))
-        ema_params = optax.incremental_update(params, state.ema_params, 1 - decay)
+        ema = optax.incremental_update(trained, ema, 1 - decay)
+        params = join_frozen(trained, frozen)
         metrics = {
             **metrics,
             "learning_rate": rate(state.step),
@@ -96,6 +128,7 @@ def make_train_step(
             "param_norm": optax.tree.norm(params),
             "update_norm": optax.tree.norm(updates),
         }
+        ema_params = join_frozen(ema, frozen_ema)
         return TrainState(step, params, ema_params, opt_state, extra), metrics
 
     return train_step

@@ -10,7 +10,7 @@ from cdcd_jax.config.ranges import _RANGES, check_ranges
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.conditioners import KINDS
 from cdcd_jax.tasks import make_task
-from cdcd_jax.training.loop import build
+from cdcd_jax.training.program import build
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,8 @@ class Absent(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Absent())
 import jax, numpy as np
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.step import init_state, make_train_step
 from cdcd_jax.config import experiment
 import cdcd_jax.diffusion.sampler
 import cdcd_jax.reporting.report, cdcd_jax.runtime.checkpoint
@@ -106,9 +107,9 @@ config = experiment(
                conditions=dict(label=dict(kind="label", num_classes=10))),
     contrastive=dict(weight=0.1, num_negatives=2, group=8),
 )
-task, optimizer = loop.build(config)
-state = loop.init_state(task, optimizer, 0)
-step = jax.jit(loop.make_train_step(task, optimizer, config))
+task, optimizer = program.build(config)
+state = init_state(task, optimizer, 0)
+step = jax.jit(make_train_step(task, optimizer, config))
 batch = {"tokens": np.zeros((8, 64), np.int32),
          "condition": {"label": np.arange(8, dtype=np.int32)}}
 state, metrics = step(state, batch)

@@ -17,7 +17,8 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.models import tokenizers
 from cdcd_jax.modes import flags
 from cdcd_jax.tasks import make_task
-from cdcd_jax.training import loop
+from cdcd_jax.training import loop, program
+from cdcd_jax.training.inputs import input_stream
 
 # Variants that cannot train without weights from elsewhere.
 GIVEN = ("imagenet_f16.py:perceptual", "openimages_f8.py:perceptual")
@@ -67,7 +68,7 @@ def test_full_width(name: str) -> None:
     config = load(name)
     params = shapes(config)
     assert count(params) > 0
-    batch = loop.abstract_batch(config, make_task(config))
+    batch = program.abstract_batch(config, make_task(config))
     assert {a.shape[0] for a in jax.tree.leaves(batch)} == {
         config["data"]["batch_size"]
     }
@@ -255,7 +256,7 @@ def distinct() -> list[str]:
 def test_loss(name: str) -> None:
     config = small(load(name))
     task = make_task(config)
-    batch = loop.abstract_batch(config, task)
+    batch = program.abstract_batch(config, task)
     key, step = jax.random.key(0), np.int32(0)
     params, extra = jax.eval_shape(task.init, key)
     loss, _, after = jax.eval_shape(task.loss, params, extra, batch, key, step)
@@ -275,7 +276,7 @@ def quickly_compiled() -> Iterator[None]:
 @pytest.mark.parametrize("name", STEPPED)
 def test_two_steps(name: str, tmp_path: Path, quickly_compiled: None) -> None:
     config = small(load(name))
-    loop.train(config, tmp_path, loop.input_stream(config), lambda *_: {})
+    loop.train(config, tmp_path, input_stream(config), lambda *_: {})
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert [row["step"] for row in rows] == [1, 2]

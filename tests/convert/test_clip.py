@@ -15,7 +15,8 @@ from cdcd_jax.convert.__main__ import main
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.networks.clip_text import ClipText
 from cdcd_jax.runtime.checkpoint import Checkpoints
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.start import starting_state
 
 Shapes = dict[str, tuple[int, ...]]
 SIZES = dict(vocabulary=50, length=7, width=128, layers=2, projection=16)
@@ -233,10 +234,10 @@ def test_the_tower_of_a_model_that_trains(tmp_path: pathlib.Path) -> None:
 
     def start(**changes: object) -> tuple:
         settings = {**config, **changes}
-        task, optimizer = loop.build(settings)
+        task, optimizer = program.build(settings)
         with Checkpoints(tmp_path / "empty") as empty:
-            place = loop.place(settings, task)
-            return task, loop.start(settings, task, optimizer, empty, place)
+            place = program.place(settings, task)
+            return task, starting_state(settings, task, optimizer, empty, place)
 
     task, state = start(init_parts={"text/tower": str(tmp_path / "clip")})
     expected = clip.convert(path, {}).params

@@ -24,7 +24,10 @@ from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.report import write_json
 from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.stages.pretokenize import pretokenize
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.inputs import input_stream
+from cdcd_jax.training.start import load_params, starting_state
+from cdcd_jax.training.step import init_state, make_train_step
 
 IMAGE = dict(
     task="tokenizer",
@@ -78,11 +81,11 @@ def write_config(path, config) -> Path:
 
 def steps(config, number):
     """Metrics and states of some steps on one batch."""
-    task, optimizer = loop.build(config)
-    update = jax.jit(loop.make_train_step(task, optimizer, config))
-    state = loop.init_state(task, optimizer, 0)
+    task, optimizer = program.build(config)
+    update = jax.jit(make_train_step(task, optimizer, config))
+    state = init_state(task, optimizer, 0)
     data = {**config["data"], "reuse_batch": True}
-    stream = loop.input_stream({**config, "data": data})(0, np.arange(8))
+    stream = input_stream({**config, "data": data})(0, np.arange(8))
     rows, states, batch = [], [state], next(stream)
     for _ in range(number):
         state, metrics = update(state, batch)
@@ -152,9 +155,9 @@ def test_adversary_and_autoencoder_see_their_own_loss_only():
         losses=dict(adversarial=1.0),
         data=dict(synthetic=True),
     )
-    task, _ = loop.build(config)
+    task, _ = program.build(config)
     params, extra = task.init(jax.random.key(0))
-    batch = next(loop.input_stream(config)(0, np.arange(8)))
+    batch = next(input_stream(config)(0, np.arange(8)))
 
     def of(params, name):
         metrics = task.loss(params, extra, batch, jax.random.key(1), jnp.int32(0))[1]
@@ -184,12 +187,12 @@ def optax_norm(tree):
 )
 def test_bad_settings(changes, message):
     with pytest.raises((UsageError, TypeError), match=message):
-        loop.build(settings(**changes))
+        program.build(settings(**changes))
     wave = dict(SOUND["model"], strides=(4,))
     with pytest.raises(UsageError, match="as many of each"):
-        loop.build(settings({**SOUND, "model": wave}))
+        program.build(settings({**SOUND, "model": wave}))
     with pytest.raises(UsageError, match=r"losses\.adversarial"):
-        loop.build(settings(SOUND, losses=dict(adversarial=1.0)))
+        program.build(settings(SOUND, losses=dict(adversarial=1.0)))
 
 
 @pytest.mark.slow
@@ -271,26 +274,28 @@ def test_decode_of_a_record_is_the_direct_path(workdir, tmp_path):
 
 def test_parts_come_from_elsewhere(workdir, tmp_path):
     config = settings(init_parts=dict(autoencoder=str(workdir)))
-    task, optimizer = loop.build(config)
-    abstract = loop.abstract_state(task, optimizer)
-    _, params, _ = loop.load_params(workdir, abstract)
+    task, optimizer = program.build(config)
+    abstract = program.abstract_state(task, optimizer)
+    _, params, _ = load_params(workdir, abstract)
     with Checkpoints(tmp_path) as empty:
-        mesh = loop.place(config, task)
-        state = loop.start(config, task, optimizer, empty, mesh)
+        mesh = program.place(config, task)
+        state = starting_state(config, task, optimizer, empty, mesh)
         assert (
             tiny.max_difference(state.params["autoencoder"], params["autoencoder"]) == 0
         )
         config = settings(init_parts=dict(encoder=str(workdir)))
         with pytest.raises(UsageError, match="autoencoder"):
-            loop.start(config, task, optimizer, empty, mesh)
+            starting_state(config, task, optimizer, empty, mesh)
 
 
 def test_codebooks_go_with_the_parameters(workdir, tmp_path):
     config = {**settings(), "init_from": str(workdir)}
-    task, optimizer = loop.build(config)
-    _, _, extra = loop.load_params(workdir, loop.abstract_state(task, optimizer))
+    task, optimizer = program.build(config)
+    _, _, extra = load_params(workdir, program.abstract_state(task, optimizer))
     with Checkpoints(tmp_path) as empty:
-        state = loop.start(config, task, optimizer, empty, loop.place(config, task))
+        state = starting_state(
+            config, task, optimizer, empty, program.place(config, task)
+        )
     assert tiny.max_difference(state.extra["codebooks"], extra["codebooks"]) == 0
 
 
@@ -299,11 +304,11 @@ def test_codebooks_go_with_the_parameters(workdir, tmp_path):
 )
 def test_what_training_does_not_make_must_be_given(changes, tmp_path):
     config = settings(model=dict(resolution=16), **changes)
-    task, optimizer = loop.build(config)
+    task, optimizer = program.build(config)
     with Checkpoints(tmp_path) as empty:
-        mesh = loop.place(config, task)
+        mesh = program.place(config, task)
         with pytest.raises(UsageError, match="init_from"):
-            loop.start(config, task, optimizer, empty, mesh)
+            starting_state(config, task, optimizer, empty, mesh)
 
 
 def test_figures_of_other_data_are_made_anew(workdir, capsys):
@@ -339,9 +344,9 @@ def test_a_fingerprint_tells_every_weight(workdir, tmp_path):
     tokenizer = open_digits(workdir)
     assert open_digits(workdir).fingerprint == tokenizer.fingerprint
     config = json.loads((workdir / "config.json").read_text())
-    task, optimizer = loop.build(config)
+    task, optimizer = program.build(config)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
-        _, state = checkpoints.restore(loop.abstract_state(task, optimizer))
+        _, state = checkpoints.restore(program.abstract_state(task, optimizer))
     kernel = state.ema_params["autoencoder"]["conv_out"]["kernel"]
     kernel = kernel.at[0, 0, 0, 0].add(1e-3)
     state.ema_params["autoencoder"]["conv_out"]["kernel"] = kernel
@@ -379,7 +384,7 @@ def test_records_of_another_tokenizer_are_refused(workdir, tmp_path):
         model=dict(num_codes=16, grid=(4, 4)),
         tokenizer=dict(kind="checkpoint", path=str(workdir)),
     )
-    task = loop.build(config)[0]
+    task = program.build(config)[0]
     assert open_data(config, task) == card
     foreign = dataclasses.replace(card, tokenizer={"fingerprint": "0"})
     write_card(foreign)
@@ -413,8 +418,8 @@ def test_views_are_augmented_and_seeded(tmp_path):
 
 def test_sampled_gumbel_codes_depend_on_the_number_alone(tmp_path):
     config = settings(quantizer=dict(kind="gumbel", num_codes=16, dim=4))
-    task, optimizer = loop.build(config)
-    state = loop.init_state(task, optimizer, 0)
+    task, optimizer = program.build(config)
+    state = init_state(task, optimizer, 0)
     write_json(tmp_path / "config.json", config)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(0, state)

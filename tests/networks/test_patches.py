@@ -13,7 +13,8 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.patches import PatchAutoencoder
 from cdcd_jax.networks.quantizer import nearest_codes
 from cdcd_jax.tasks import make_task
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.step import init_state, make_train_step
 
 
 def test_equal_patches_have_equal_codes_wherever_they_lie() -> None:
@@ -63,12 +64,12 @@ def settings(resolution: int = 8) -> dict[str, Any]:
 @pytest.mark.slow
 def test_training_through_a_task() -> None:
     config = settings()
-    task, optimizer = loop.build(config)
+    task, optimizer = program.build(config)
     assert task.describe()["media"]["shape"] == [8, 8, 1] and task.grid() == (4, 4)
     split = open_source("digits").split("train")
     images = np.stack([split.example(i)["image"] for i in range(32)])
-    state, losses = loop.init_state(task, optimizer, 0), []
-    step = jax.jit(loop.make_train_step(task, optimizer, config))
+    state, losses = init_state(task, optimizer, 0), []
+    step = jax.jit(make_train_step(task, optimizer, config))
     for _ in range(30):
         state, metrics = step(state, {"image": images})
         losses.append(float(metrics["loss"]))

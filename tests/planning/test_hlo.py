@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from cdcd_jax.planning import flops, hlo
-from cdcd_jax.training import loop
+from cdcd_jax.training.program import abstract_batch, build
 
 
 def analyse(fn, *shapes, dtype=jnp.float32):
@@ -68,10 +68,10 @@ def test_a_loop_without_known_end_counts_once_and_says_so():
 def test_the_gradient_of_a_loss_has_the_products_that_were_traced():
     model = dict(depth=3, scan_layers=True, remat="full", head_chunk=20)
     config = tiny.settings(model=model)
-    task, _ = loop.build(config)
+    task, _ = build(config)
     args = (
         *jax.eval_shape(task.init, jax.random.key(0)),
-        loop.abstract_batch(config, task),
+        abstract_batch(config, task),
         jax.random.key(0),
         jnp.int32(0),
     )

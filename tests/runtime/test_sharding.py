@@ -17,7 +17,7 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.modes.flags import load_config
 from cdcd_jax.planning import hlo
 from cdcd_jax.runtime import sharding
-from cdcd_jax.training import loop
+from cdcd_jax.training.program import abstract_state, build, check_groups
 
 ROOT = Path(__file__).resolve().parents[2]
 MESHES = ("1,1,1", "8,1,1", "2,4,1", "2,2,2", "1,1,8")
@@ -67,8 +67,8 @@ def differences(losses, expected):
     ],
 )
 def test_the_table_names_every_matrix(model):
-    task, optimizer = loop.build(tiny.settings(model=model))
-    state = loop.abstract_state(task, optimizer)
+    task, optimizer = build(tiny.settings(model=model))
+    state = abstract_state(task, optimizer)
     paths = jax.tree_util.tree_leaves_with_path(state.params)
     names = [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in paths]
     missing = [
@@ -84,8 +84,8 @@ def test_the_table_names_every_matrix(model):
 def test_the_large_configs_name_theirs_too():
     for name in ("imagenet", "coco", "aist"):
         config = load_config(f"configs/{name}.py").to_dict()
-        task, optimizer = loop.build(config)
-        params = loop.abstract_state(task, optimizer).params
+        task, optimizer = build(config)
+        params = abstract_state(task, optimizer).params
         labels = jax.tree.leaves(task.labels(params))
         trained = [
             (path, leaf)
@@ -139,11 +139,11 @@ def test_a_mesh_that_does_not_fit_is_refused(mesh, rows, words):
 
 def test_a_group_of_negatives_is_not_parted():
     config = tiny.settings(data=dict(batch_size=16), contrastive=dict(group=8))
-    task, _ = loop.build(config)
+    task, _ = build(config)
     fake = lambda data: type("Mesh", (), {"shape": dict(data=data, fsdp=1, tensor=1)})
-    loop.check_groups(config, task, fake(2))
+    check_groups(config, task, fake(2))
     with pytest.raises(UsageError, match=r"contrastive.group = 8 .* 4 examples each"):
-        loop.check_groups(config, task, fake(4))
+        check_groups(config, task, fake(4))
 
 
 # -- eight devices --------------------------------------------------------------------
@@ -182,7 +182,7 @@ def test_a_data_parallel_step_only_sums_gradients(negatives):
     found = program("8,1,1", change, "model.head_chunk=16")
     assert {c.kind for c in found.collectives} == {"all-reduce"}
     # gradients, loss and counts; each gradient once, not for each chunk of tokens
-    task, _ = loop.build(tiny.settings())  # the same network
+    task, _ = build(tiny.settings())  # the same network
     params = jax.eval_shape(task.init, jax.random.key(0))[0]
     size = sum(4 * np.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     real = [c for c in found.collectives if c.group_size > 1]

@@ -16,7 +16,8 @@ from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.errors import UsageError
 from cdcd_jax.modes.flags import load_config, parse_range
 from cdcd_jax.planning.flops import matmul_flops
-from cdcd_jax.training import loop
+from cdcd_jax.training import program
+from cdcd_jax.training.inputs import input_stream
 
 
 def shape(*sizes):
@@ -42,19 +43,19 @@ def test_products_and_convolutions_are_counted():
 def test_flops_of_the_large_configs(config, teraflops):
     # the paper's networks by hand; ours have modulations and a longer condition too
     config = load_config(f"configs/{config}.py").to_dict()
-    assert loop.model_flops(config) / 1e12 == pytest.approx(teraflops, rel=0.05)
+    assert program.model_flops(config) / 1e12 == pytest.approx(teraflops, rel=0.05)
 
 
 def test_flops_do_not_depend_on_how_the_step_is_run():
-    expected = loop.model_flops(tiny.settings())
+    expected = program.model_flops(tiny.settings())
     for model in (
         dict(scan_layers=True, remat="full"),
         dict(head_chunk=16),
         dict(attention="splash"),
     ):
-        assert loop.model_flops(tiny.settings(model=model)) == expected
+        assert program.model_flops(tiny.settings(model=model)) == expected
     accumulated = dict(optim=dict(accumulate=2), contrastive=dict(group=8))
-    assert loop.model_flops(tiny.settings(**accumulated)) == expected
+    assert program.model_flops(tiny.settings(**accumulated)) == expected
 
 
 def test_a_run_tells_its_speed_and_writes_a_trace(tmp_path):
@@ -72,7 +73,7 @@ def test_a_run_tells_its_speed_and_writes_a_trace(tmp_path):
     )
     assert speed["examples_per_second"] == pytest.approx(16 / speed["step_seconds"])
     per_step = speed["tflops_per_second"] * speed["step_seconds"] * 1e12
-    expected = 16 * loop.model_flops(tiny.settings())
+    expected = 16 * program.model_flops(tiny.settings())
     assert per_step == pytest.approx(expected, rel=1e-4)
     assert 0 <= speed["input_wait"] <= 1
     assert "mfu" not in speed  # nobody knows this CPU's peak
@@ -86,7 +87,7 @@ def test_a_bad_range_of_steps_is_refused(text):
 
 
 def test_random_batches_fit_the_task_and_their_position():
-    task, _ = loop.build(tiny.settings())
+    task, _ = program.build(tiny.settings())
     stream = lambda rows, step=0: synthetic_batches(task.describe(), rows, 5, step)
     whole = list(itertools.islice(stream(np.arange(8)), 3))
     assert whole[0]["tokens"].shape == (8, 64) and whole[0]["tokens"].max() < 17
@@ -98,7 +99,7 @@ def test_random_batches_fit_the_task_and_their_position():
 
 def test_one_batch_can_be_used_again():
     config = tiny.settings(data=dict(synthetic=True, reuse_batch=True))
-    stream = loop.input_stream(config)(0, np.arange(4))
+    stream = input_stream(config)(0, np.arange(4))
     first, second = next(stream), next(stream)
     np.testing.assert_array_equal(first["tokens"], second["tokens"])
 

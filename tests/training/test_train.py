@@ -16,17 +16,19 @@ import pytest
 import tiny
 
 from cdcd_jax.errors import UsageError
-from cdcd_jax.training import loop
+from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.training import program
 from cdcd_jax.training.optimizer import learning_rate, make_optimizer
-from cdcd_jax.training.step import split_microbatches
+from cdcd_jax.training.start import load_params, starting_state
+from cdcd_jax.training.step import init_state, make_train_step, split_microbatches
 
 
 def make(**changes):
     """Task, jitted step and fresh state of the tiny experiment."""
     config = tiny.settings(**changes)
-    task, optimizer = loop.build(config)
-    step = jax.jit(loop.make_train_step(task, optimizer, config))
-    return task, step, loop.init_state(task, optimizer, config["seed"])
+    task, optimizer = program.build(config)
+    step = jax.jit(make_train_step(task, optimizer, config))
+    return task, step, init_state(task, optimizer, config["seed"])
 
 
 def test_the_step_traces_once_and_the_loss_falls():
@@ -72,8 +74,8 @@ def test_nothing_moves_between_host_and_device_inside_the_step():
 def test_microbatches_differ_in_noise_and_average():
     state = make()[2]
     config = tiny.settings(optim=dict(accumulate=4), contrastive=dict(group=4))
-    task, optimizer = loop.build(config)
-    _, whole = jax.jit(loop.make_train_step(task, optimizer, config))(
+    task, optimizer = program.build(config)
+    _, whole = jax.jit(make_train_step(task, optimizer, config))(
         state, jax.tree.map(lambda a: np.repeat(a[:4], 4, axis=0), tiny.batch())
     )
     # four equal microbatches under one key would have the loss of one
@@ -147,12 +149,12 @@ def test_init_from_starts_from_the_averaged_parameters(tmp_path):
     code, text = tiny.run(*tiny.flags(), f"--workdir={tmp_path / 'a'}")
     assert code == 0, text
     config = tiny.settings(init_from=str(tmp_path / "a"))
-    task, optimizer = loop.build(config)
-    with loop.Checkpoints(tmp_path / "b") as empty:
-        mesh = loop.place(config, task)
-        state = loop.start(config, task, optimizer, empty, mesh)
-    step, params, _ = loop.load_params(
-        tmp_path / "a", loop.abstract_state(task, optimizer)
+    task, optimizer = program.build(config)
+    with Checkpoints(tmp_path / "b") as empty:
+        mesh = program.place(config, task)
+        state = starting_state(config, task, optimizer, empty, mesh)
+    step, params, _ = load_params(
+        tmp_path / "a", program.abstract_state(task, optimizer)
     )
     assert step == 6 and int(state.step) == 0
     assert tiny.max_difference(state.params, params) == 0

@@ -1,0 +1,40 @@
+"""A work directory belongs to one config: it is claimed before training starts."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from cdcd_jax.config import differences, with_defaults
+from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.reporting import report
+from cdcd_jax.runtime import hosts
+
+
+def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
+    """Writes `config.json`, or checks that the run there is this one.
+
+    Raises:
+        UsageError: the directory holds the run of another config.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        try:
+            old = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"Found a bad {path} ({error}); expected the settings of that run; "
+                "bring back a copy, or choose another --workdir."
+            ) from error
+        # as json has it: tuples are lists there
+        found = differences(with_defaults(old), json.loads(json.dumps(config)))
+        if found:
+            raise UsageError(
+                f"{workdir} holds a run of another config, which differs in "
+                f"{'; '.join(found)}. Choose another --workdir, or the same settings "
+                "to continue that run; nothing was changed"
+            )
+    hosts.wait_for_all("config")
+    if hosts.is_main():
+        workdir.mkdir(parents=True, exist_ok=True)
+        report.write_json(path, config)
