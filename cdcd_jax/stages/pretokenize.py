@@ -30,7 +30,8 @@ from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.texts import TextEncoder, text_conditions
 from cdcd_jax.models.tokenizers import open_tokenizer
-from cdcd_jax.reporting.report import Progress, is_url, write_json
+from cdcd_jax.reporting.files import is_url, write_json
+from cdcd_jax.reporting.terminal import Progress
 from cdcd_jax.runtime import hosts
 
 JOB_NAME = "pretokenize.json"  # while the records are being made

@@ -99,7 +99,7 @@ import jax, numpy as np
 from cdcd_jax.training import loop
 from cdcd_jax.config import experiment
 import cdcd_jax.diffusion.sampler
-import cdcd_jax.reporting.report, cdcd_jax.runtime.checkpoint
+import cdcd_jax.reporting.metrics_log, cdcd_jax.runtime.checkpoint
 config = experiment(
     data=dict(batch_size=8),
     model=dict(width=16, depth=1, heads=2,
