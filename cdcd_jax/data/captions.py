@@ -37,6 +37,7 @@ import numpy as np
 from cdcd_jax.data import images, pickles
 from cdcd_jax.data.folders import (
     check_options,
+    divide,
     draw,
     open_folder,
     read_lines,
@@ -303,11 +304,7 @@ def _read_jsonl(
     drawn = draw(
         (pair.image for pair in pairs["train"]), options["test_fraction"], seed
     )
-    both = pairs["train"]
-    return {
-        "train": [pair for pair in both if pair.image not in drawn],
-        "test": [pair for pair in both if pair.image in drawn],
-    }
+    return divide(pairs["train"], drawn, lambda pair: pair.image)
 
 
 def _jsonl_pairs(path: Path) -> list[Pair]:
