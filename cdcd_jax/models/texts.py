@@ -38,7 +38,7 @@ class TextEncoder:
         Args:
           settings: `text` of the records' config.
           conditions: of a source's card.
-          trained: the vocabulary of text.vocabulary="trained".
+          trained: the vocabulary, of these or of other records; None for CLIP's.
 
         Raises:
           InputError: no such text tower.
