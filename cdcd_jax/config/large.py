@@ -66,3 +66,53 @@ def captioned(path: str, options: dict[str, Any], **sections: Any) -> dict[str, 
     )
     diffusion = dict(timesteps=80)
     return large_experiment(records, model=model, diffusion=diffusion, **sections)
+
+
+# A variant of a tokenizer of pictures whose LPIPS weights are converted.
+PERCEPTUAL = dict(
+    init_parts=dict(perceptual="runs/converted/lpips"),
+    losses=dict(perceptual=1.0, pyramid=0.0),
+)
+
+
+def large_vqgan(
+    data: dict[str, Any],
+    model: dict[str, Any],
+    quantizer: dict[str, Any],
+    losses: dict[str, Any],
+) -> dict[str, Any]:
+    """A VQGAN of pictures of 256 x 256, as taming-transformers trains them.
+
+    `data`, `model`, `quantizer` and `losses` are laid over what such ones share.
+    """
+    return experiment(
+        task="tokenizer",
+        data=dict(threads=16, **data),
+        model=dict(
+            resolution=256,
+            channels=128,
+            num_res_blocks=2,
+            latent_channels=256,
+            dtype="bfloat16",
+            **model,
+        ),
+        quantizer=dict(dim=256, **quantizer),
+        losses=dict(
+            l1=1.0,
+            l2=0.0,
+            pyramid=1.0,
+            adversarial=0.8,
+            adversarial_start=50_000,
+            **losses,
+        ),
+        optim=dict(
+            num_steps=500_000,
+            learning_rate=1e-4,
+            warmup_steps=5000,
+            betas=(0.5, 0.9),
+            weight_decay=0.0,
+            ema_decay=0.9999,
+        ),
+        eval=dict(num_samples=5000),
+        report=dict(log_every=100, sample_every=5000, checkpoint_every=2500),
+    )
