@@ -28,7 +28,7 @@ from cdcd_jax.generation.prompts import Rows
 from cdcd_jax.metrics.classifier import PixelClassifier
 from cdcd_jax.models import saved
 from cdcd_jax.models.tokenizers import open_tokenizer
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import pictures
 from cdcd_jax.training import program
 from cdcd_jax.training.start import load_params
 
@@ -171,7 +171,7 @@ def picture(editor: Editor, labels: np.ndarray) -> np.ndarray:
     rows += [rgb(editor.edit(other, strength=0.8))]
     ends = np.full(1, 3, np.int32), np.full(1, 8, np.int32)
     rows += [rgb(editor.edit(ends[0], toward=ends[1], repeat=SHOWN))]
-    return report.image_grid(np.concatenate(rows), SHOWN, scale=5)
+    return pictures.image_grid(np.concatenate(rows), SHOWN, scale=5)
 
 
 def main() -> None:
@@ -187,7 +187,7 @@ def main() -> None:
     images, labels = digits("test", options.number)
     editor = Editor(options.workdir, images, options.seed)
     if options.picture:
-        report.write_png(options.picture, picture(editor, labels))
+        pictures.write_png(options.picture, picture(editor, labels))
     known, truth = digits("train")
     figures = measure(editor, labels, PixelClassifier(_flat(known), truth))
     for name, value in figures.items():

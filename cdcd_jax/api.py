@@ -21,7 +21,7 @@ from cdcd_jax.generation.rows import draw_key
 from cdcd_jax.generation.samples import Samples
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.saved import check_model, load_config, saved_config
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts, sharding
 from cdcd_jax.stages import order
 from cdcd_jax.stages.run import run_stages, run_training
@@ -201,7 +201,7 @@ class Model:
             config = merge(config, {"seed": seed})
         if options:
             config = generate.sampling_of(config, self._trained.task, options)
-        place = None if directory is None else report.as_path(directory)
+        place = None if directory is None else files.as_path(directory)
         samples = generate.generate(self._trained, config, given, name, edit, place)
         if place is not None:
             samples.save(place, config.get("sampling", {}).get("videos", 0))
@@ -281,7 +281,7 @@ def open(
         InputError: the directory holds no checkpoint.
     """
     hosts.start()
-    place = report.as_path(workdir)
+    place = files.as_path(workdir)
     if config is None and not place.exists():
         raise UsageError(
             f"Found no {workdir}; expected the work directory of a trained or "
@@ -340,7 +340,7 @@ def train(
                 "names one; give it"
             )
         workdir = default_workdir(given)
-    place = report.as_path(workdir)
+    place = files.as_path(workdir)
     if stage:
         run_stages(whole, place, "train", given, stage)
         made = resolve_stages(whole["stages"][stage], place)

@@ -24,11 +24,12 @@ either to the end with this code; docs/scale.md says what a step takes.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC, merge, variant
+from cdcd_jax.config.large import large_experiment, large_records
+from cdcd_jax.config.reference import DANCE_TO_MUSIC, VIDEO, reference
 
 GENRES = ("BR", "PO", "LO", "MH", "LH", "HO", "WA", "KR", "JS", "JB")
 GENRE = dict(kind="label", num_classes=10, names=GENRES)
-CODES = dict(kind="checkpoint", path="runs/tokenizers/music_6s", level=2)
 MODEL = dict(
     data=dict(batch_size=64),
     model=dict(
@@ -44,40 +45,22 @@ MODEL = dict(
     contrastive=dict(negatives="both", inter_from="records", form="infonce"),
     optim=dict(num_steps=100_000),
 )
-# converted with --length=132224
-CONVERTED = dict(kind="checkpoint", path="runs/converted/jukebox_6s", level=2)
-REFERENCE = dict(
-    stages=dict(records=dict(tokenizer=CONVERTED)),
-    tokenizer=CONVERTED,
+REFERENCE = reference(
+    # converted with --length=132224
+    dict(kind="checkpoint", path="runs/converted/jukebox_6s", level=2),
     data=dict(batch_size=16),
     model=dict(
-        form="selfcross",
-        activation="gelu2",
+        **DANCE_TO_MUSIC,
         position_grid=(1, 1033),
         conditions=dict(
             motion=dict(kind="reference_motion", shape=(360, 219), size=1024),
-            video=dict(
-                kind="features",
-                shape=(1, 2048),
-                size=1024,
-                positions=False,
-                bias=False,
-            ),
+            video=VIDEO,
             genre={**GENRE, "sequence": 1024},
         ),
-        join="add",
-        condition_dropout=0.0,
     ),
-    diffusion=dict(schedule="vq_diffusion_released", time_sampling="importance"),
     contrastive=dict(negatives="intra", form="difference", weight=5e-5),
-    optim=dict(
-        num_steps=16_000,  # 100 epochs
-        schedule="plateau",
-        plateau=dict(patience=60_000),
-        clip_norm=0.5,
-        ema_decay=0.9996,
-    ),
-    sampling=dict(method="ancestral", steps=80, top_p=0.86),
+    optim=dict(num_steps=16_000, plateau=dict(patience=60_000)),  # 100 epochs
+    sampling=dict(steps=80, top_p=0.86),
 )
 VARIANTS = {
     "": MODEL,
@@ -88,39 +71,21 @@ VARIANTS = {
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'reference' or 'synthetic'."""
-    records = dict(
-        mode="pretokenize",
-        on_request=True,
-        seed=0,
-        data=dict(
-            raw="aist",
-            path="data/aist",
-            options=dict(layout="segments", seconds=6, video=True),
-            views=1,
-            threads=16,
-        ),
-        tokenizer=CODES,
+    records = large_records(
+        "aist",
+        "data/aist",
+        dict(layout="segments", seconds=6, video=True),
+        tokenizer=dict(kind="checkpoint", path="runs/tokenizers/music_6s", level=2),
         grid=(1, 1033),
         negatives=dict(number=10, rule="genre"),
     )
-    config = experiment(
-        stages=dict(records=records),
-        data=dict(path="@records", threads=8),
-        tokenizer=CODES,
-        model=dict(
-            num_codes=2048,
-            grid=(1, 1033),
-            width=1024,
-            depth=19,
-            heads=16,
-            remat="full",
-            head_chunk=64,
-        ),
+    config = large_experiment(
+        records,
+        model=dict(num_codes=2048, width=1024, depth=19, heads=16),
         diffusion=dict(timesteps=80, auxiliary_ramp="rising"),
         contrastive=dict(level="step", weight=0.1, chunks=(1, 8)),
         optim=dict(learning_rate=2e-4, warmup_steps=1000),
-        mesh=dict(data=-1, fsdp=1, tensor=-1),
-        sampling=dict(batch_size=16, num_samples=8),
-        report=dict(log_every=100, checkpoint_every=1000),
+        sampling=dict(batch_size=16),
+        report=dict(checkpoint_every=1000),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))

@@ -22,10 +22,11 @@ to the end with this code; docs/scale.md says what a step takes.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC, merge, variant
+from cdcd_jax.config.large import captioned
+from cdcd_jax.config.reference import TEXT_TO_IMAGE, reference
 
 CLIP = {"text/tower": "runs/converted/clip"}
-CODES = dict(kind="checkpoint", path="runs/tokenizers/openimages_f8")
 MODEL = dict(
     init_parts=CLIP,
     model=dict(num_codes=8192, width=1024, depth=19, heads=16, dtype="bfloat16"),
@@ -42,37 +43,17 @@ MODEL = dict(
 )
 # converted with --remap=taming_vqvae_2887.pt
 REMAPPED = dict(kind="checkpoint", path="runs/converted/openimages_f8_2887")
-REFERENCE = dict(
-    stages=dict(records=dict(tokenizer={**REMAPPED, "sample": True})),
+REFERENCE = reference(
+    {**REMAPPED, "sample": True},
     init_parts=CLIP,
-    tokenizer={**REMAPPED, "sample": True},
     data=dict(batch_size=32),
-    model=dict(
-        form="selfcross",
-        num_codes=2887,
-        width=192,
-        depth=18,
-        heads=16,
-        mlp="conv",
-        mlp_ratio=2,
-        activation="gelu2",
-        position_grid=(32, 32),
-        condition_dropout=0.0,
-        scan_layers=False,
-    ),
-    diffusion=dict(schedule="vq_diffusion_released", time_sampling="importance"),
+    model=TEXT_TO_IMAGE,
     # chunks: the reference permutes 8 strips of 4 rows
     contrastive=dict(
         level="step", negatives="intra", form="difference", weight=5e-5, chunks=(8, 1)
     ),
-    optim=dict(
-        num_steps=1_300_000,  # 100 epochs
-        schedule="plateau",
-        plateau=dict(patience=60_000),
-        clip_norm=0.5,
-        ema_decay=0.9996,
-    ),
-    sampling=dict(method="ancestral", steps=80, top_p=0.85),
+    optim=dict(num_steps=1_300_000, plateau=dict(patience=60_000)),  # 100 epochs
+    sampling=dict(steps=80, top_p=0.85),
 )
 BASE = dict(
     model=dict(width=1024, depth=19, heads=16, mlp="fc", mlp_ratio=4),
@@ -93,37 +74,10 @@ VARIANTS = {
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'reference', 'vq_diffusion' or 'synthetic'."""
-    records = dict(
-        mode="pretokenize",
-        on_request=True,
-        seed=0,
-        data=dict(
-            raw="captions",
-            path="data/coco",
-            options=dict(format="coco", year="2014", size=256),
-            views=1,
-            threads=16,
-        ),
-        tokenizer=dict(CODES, sample=False),
-        grid=(32, 32),
-        text=dict(vocabulary="clip", length=77, truncate=True),
-        negatives=dict(number=10, rule="caption"),
-    )
-    config = experiment(
-        stages=dict(records=records),
-        data=dict(path="@records", batch_size=128, threads=8),
-        tokenizer=dict(CODES, sample=False),
-        model=dict(
-            grid=(32, 32),
-            conditions=dict(text=dict(kind="clip_text", shape=(77,), frozen=True)),
-            scan_layers=True,
-            remat="full",
-            head_chunk=64,
-        ),
-        diffusion=dict(timesteps=80),
+    config = captioned(
+        "data/coco",
+        dict(format="coco", year="2014"),
+        data=dict(batch_size=128),
         optim=dict(learning_rate=2e-4, warmup_steps=1000),
-        mesh=dict(data=-1, fsdp=1, tensor=-1),
-        sampling=dict(batch_size=64, num_samples=8),
-        report=dict(log_every=100, checkpoint_every=2500),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))

@@ -18,10 +18,11 @@ trained either to the end with this code.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC, merge, variant
+from cdcd_jax.config.large import captioned
+from cdcd_jax.config.reference import TEXT_TO_IMAGE, reference
 
 CLIP = {"text/tower": "runs/converted/clip"}
-CODES = dict(kind="checkpoint", path="runs/tokenizers/openimages_f8")
 MODEL = dict(
     init_parts=CLIP,
     model=dict(num_codes=8192, width=384, depth=12, heads=6, dtype="bfloat16"),
@@ -32,35 +33,18 @@ MODEL = dict(
 )
 # converted with --remap=taming_vqvae_2887.pt
 REMAPPED = dict(kind="checkpoint", path="runs/converted/openimages_f8_2887")
-REFERENCE = dict(
-    stages=dict(records=dict(tokenizer={**REMAPPED, "sample": True})),
+REFERENCE = reference(
+    {**REMAPPED, "sample": True},
     init_parts=CLIP,
-    tokenizer={**REMAPPED, "sample": True},
     data=dict(batch_size=48),
-    model=dict(
-        form="selfcross",
-        num_codes=2887,
-        width=192,
-        depth=18,
-        heads=16,
-        mlp="conv",
-        mlp_ratio=2,
-        activation="gelu2",
-        position_grid=(32, 32),
-        condition_dropout=0.0,
-        scan_layers=False,
-    ),
-    diffusion=dict(schedule="vq_diffusion_released", time_sampling="importance"),
+    model=TEXT_TO_IMAGE,
     contrastive=dict(level="sample", form="difference", weight=5e-6),
     optim=dict(
         num_steps=74_000,  # 400 epochs
         learning_rate=4.5e-4,
-        schedule="plateau",
         plateau=dict(patience=25_000),
-        clip_norm=0.5,
-        ema_decay=0.9996,
     ),
-    sampling=dict(method="ancestral", steps=80, top_p=0.85),
+    sampling=dict(steps=80, top_p=0.85),
 )
 VARIANTS = {
     "": MODEL,
@@ -71,38 +55,11 @@ VARIANTS = {
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'reference' or 'synthetic'."""
-    records = dict(
-        mode="pretokenize",
-        on_request=True,
-        seed=0,
-        data=dict(
-            raw="captions",
-            path="data/cub",
-            options=dict(format="cub", cub_split="classes", size=256),
-            views=1,
-            threads=16,
-        ),
-        tokenizer=dict(CODES, sample=False),
-        grid=(32, 32),
-        text=dict(vocabulary="clip", length=77, truncate=True),
-        negatives=dict(number=10, rule="caption"),
-    )
-    config = experiment(
-        stages=dict(records=records),
-        data=dict(path="@records", batch_size=64, threads=8),
-        tokenizer=dict(CODES, sample=False),
-        model=dict(
-            grid=(32, 32),
-            conditions=dict(text=dict(kind="clip_text", shape=(77,), frozen=True)),
-            scan_layers=True,
-            remat="full",
-            head_chunk=64,
-        ),
-        diffusion=dict(timesteps=80),
+    config = captioned(
+        "data/cub",
+        dict(format="cub", cub_split="classes"),
+        data=dict(batch_size=64),
         contrastive=dict(negatives="inter", inter_from="records"),
         optim=dict(warmup_steps=1000),
-        mesh=dict(data=-1, fsdp=1, tensor=-1),
-        sampling=dict(batch_size=64, num_samples=8),
-        report=dict(log_every=100, checkpoint_every=2500),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))

@@ -14,34 +14,29 @@ Nobody has trained either to the end with this code.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC, merge, variant
+from cdcd_jax.config.large import large_experiment, large_records
+from cdcd_jax.config.reference import reference
 
-CODES = dict(kind="checkpoint", path="runs/tokenizers/imagenet_f16")
 MODEL = dict(
     model=dict(depth=16, heads=8, dtype="bfloat16", scan_layers=True),
     diffusion=dict(schedule="absorbing_linear"),
     optim=dict(num_steps=150_000),
 )
-CONVERTED = dict(kind="checkpoint", path="runs/converted/vqgan_ffhq_f16_1024")
-REFERENCE = dict(
-    stages=dict(records=dict(tokenizer=CONVERTED)),
-    tokenizer=CONVERTED,
+REFERENCE = reference(
+    dict(kind="checkpoint", path="runs/converted/vqgan_ffhq_f16_1024"),
     model=dict(
         form="self",
         depth=20,
         heads=16,
-        activation="gelu2",
         position_grid=(32, 32),  # twice the tokens' grid, of which 8 rows are used
     ),
-    diffusion=dict(schedule="vq_diffusion_released", time_sampling="importance"),
     optim=dict(
         num_steps=82_000,  # 300 epochs
-        schedule="plateau",
         plateau=dict(patience=5000),
-        clip_norm=0.5,
         ema_decay=0.999,
     ),
-    sampling=dict(method="ancestral", steps=100, top_p=0.85),
+    sampling=dict(steps=100, top_p=0.85),
 )
 VARIANTS = {
     "": MODEL,
@@ -52,40 +47,27 @@ VARIANTS = {
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'reference' or 'synthetic'."""
-    records = dict(
-        mode="pretokenize",
-        on_request=True,
-        seed=0,
-        data=dict(
-            raw="image_folder",
-            path="data/ffhq",
-            options=dict(size=256, labels=False, test_fraction=0.01),
-            views=2,
-            threads=16,
-        ),
-        tokenizer=CODES,
+    records = large_records(
+        "image_folder",
+        "data/ffhq",
+        dict(size=256, labels=False, test_fraction=0.01),
+        views=2,
+        tokenizer=dict(kind="checkpoint", path="runs/tokenizers/imagenet_f16"),
         grid=(16, 16),
     )
-    config = experiment(
-        stages=dict(records=records),
-        data=dict(path="@records", batch_size=256, threads=8),
-        tokenizer=CODES,
+    config = large_experiment(
+        records,
+        data=dict(batch_size=256),
         model=dict(
             num_codes=1024,
-            grid=(16, 16),
             width=512,
             mlp="conv",
             mlp_ratio=4,
             conditions={},
             condition_dropout=0.0,
-            remat="full",
-            head_chunk=64,
         ),
         diffusion=dict(timesteps=100, auxiliary_weight=1e-3),
         contrastive=dict(weight=0.0, num_negatives=0),
         optim=dict(learning_rate=4.5e-4, warmup_steps=2000),
-        mesh=dict(data=-1, fsdp=1, tensor=-1),
-        sampling=dict(batch_size=64, num_samples=8),
-        report=dict(log_every=100, checkpoint_every=2500),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))

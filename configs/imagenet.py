@@ -21,7 +21,9 @@ with this code; docs/scale.md says what a step takes.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC, merge, variant
+from cdcd_jax.config.large import large_experiment, large_records
+from cdcd_jax.config.reference import reference
 
 CONVERTED = dict(kind="checkpoint", path="runs/converted/vqgan_imagenet_f16_16384")
 MODEL = dict(
@@ -41,33 +43,23 @@ FULL = {
     "tokenizer": CONVERTED,
     "model": {**MODEL["model"], "num_codes": 16384, "head_chunk": 8},
 }
-# converted with --remap=taming_vqvae_974.pt
-REMAPPED = dict(kind="checkpoint", path="runs/converted/vqgan_imagenet_f16_974")
-REFERENCE = dict(
-    stages=dict(records=dict(tokenizer=REMAPPED)),
-    tokenizer=REMAPPED,
+REFERENCE = reference(
+    # converted with --remap=taming_vqvae_974.pt
+    dict(kind="checkpoint", path="runs/converted/vqgan_imagenet_f16_974"),
     data=dict(batch_size=192),
     model=dict(
         form="selfcondition",
         num_codes=974,
         heads=16,
-        activation="gelu2",
         position_grid=(32, 32),  # twice the tokens' grid, of which 8 rows are used
         condition_dropout=0.0,
     ),
-    diffusion=dict(schedule="vq_diffusion_released", time_sampling="importance"),
     # chunks: the reference permutes 8 strips of 2 rows
     contrastive=dict(
         level="step", negatives="intra", form="difference", weight=5e-5, chunks=(8, 1)
     ),
-    optim=dict(
-        num_steps=670_000,  # 100 epochs
-        schedule="plateau",
-        plateau=dict(patience=100_000),
-        clip_norm=0.5,
-        ema_decay=0.9996,
-    ),
-    sampling=dict(method="ancestral", steps=80, top_p=0.869),
+    optim=dict(num_steps=670_000, plateau=dict(patience=100_000)),  # 100 epochs
+    sampling=dict(steps=80, top_p=0.869),
 )
 VARIANTS = {
     "": MODEL,
@@ -80,41 +72,26 @@ VARIANTS = {
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'full', 'reference', 'synthetic' or 'full_synthetic'."""
-    tokenizer = dict(kind="checkpoint", path="runs/tokenizers/imagenet_f16")
-    records = dict(
-        mode="pretokenize",
-        on_request=True,
-        seed=0,
-        data=dict(
-            raw="tfds",
-            path="",
-            options=dict(name="imagenet2012", test="validation", size=256),
-            views=1,
-            threads=16,
-        ),
-        tokenizer=tokenizer,
+    records = large_records(
+        "tfds",
+        "",
+        dict(name="imagenet2012", test="validation", size=256),
+        tokenizer=dict(kind="checkpoint", path="runs/tokenizers/imagenet_f16"),
         grid=(16, 16),
         negatives=dict(number=10, rule="label"),
     )
-    config = experiment(
-        stages=dict(records=records),
-        data=dict(path="@records", batch_size=256, threads=8),
-        tokenizer=tokenizer,
+    config = large_experiment(
+        records,
+        data=dict(batch_size=256),
         model=dict(
             num_codes=1024,
-            grid=(16, 16),
             width=512,
             depth=24,
             mlp="conv",
             mlp_ratio=4,
             conditions=dict(label=dict(kind="label", num_classes=1000)),
-            remat="full",
-            head_chunk=64,
         ),
         diffusion=dict(timesteps=80, auxiliary_weight=1e-3),
         optim=dict(num_steps=500_000, learning_rate=4.5e-4, warmup_steps=5000),
-        mesh=dict(data=-1, fsdp=1, tensor=-1),
-        sampling=dict(batch_size=64, num_samples=8),
-        report=dict(log_every=100, checkpoint_every=2500),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))

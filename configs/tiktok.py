@@ -23,9 +23,10 @@ the end with this code.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import SYNTHETIC, experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC, merge, variant
+from cdcd_jax.config.large import large_experiment, large_records
+from cdcd_jax.config.reference import DANCE_TO_MUSIC, VIDEO, reference
 
-CODES = dict(kind="checkpoint", path="runs/tokenizers/music_2s", level=2)
 MODEL = dict(
     data=dict(batch_size=64),
     model=dict(
@@ -51,18 +52,12 @@ MODEL = dict(
     contrastive=dict(negatives="both", inter_from="records", form="infonce"),
     optim=dict(num_steps=50_000, learning_rate=5e-4),
 )
-# converted with --length=44032
-CONVERTED = dict(kind="checkpoint", path="runs/converted/jukebox_2s", level=2)
-REFERENCE = dict(
-    stages=dict(records=dict(tokenizer=CONVERTED)),
-    tokenizer=CONVERTED,
+REFERENCE = reference(
+    # converted with --length=44032
+    dict(kind="checkpoint", path="runs/converted/jukebox_2s", level=2),
     data=dict(batch_size=96),
     model=dict(
-        form="selfcross",
-        width=1024,
-        depth=19,
-        heads=16,
-        activation="gelu2",
+        **DANCE_TO_MUSIC,
         position_grid=(1, 344),
         conditions=dict(
             motion=dict(
@@ -72,28 +67,16 @@ REFERENCE = dict(
                 widths=(256, 512, 1024),
                 size=1024,
             ),
-            video=dict(
-                kind="features",
-                shape=(1, 2048),
-                size=1024,
-                positions=False,
-                bias=False,
-            ),
+            video=VIDEO,
         ),
-        join="add",
-        condition_dropout=0.0,
     ),
-    diffusion=dict(schedule="vq_diffusion_released", time_sampling="importance"),
     contrastive=dict(negatives="intra", form="difference", weight=5e-5),
     optim=dict(
         num_steps=2500,  # 100 epochs
         learning_rate=2e-4,
-        schedule="plateau",
         plateau=dict(patience=60_000),
-        clip_norm=0.5,
-        ema_decay=0.9996,
     ),
-    sampling=dict(method="ancestral", steps=100, top_p=0.86),
+    sampling=dict(steps=100, top_p=0.86),
 )
 VARIANTS = {
     "": MODEL,
@@ -104,31 +87,20 @@ VARIANTS = {
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'reference' or 'synthetic'."""
-    records = dict(
-        mode="pretokenize",
-        on_request=True,
-        seed=0,
-        data=dict(
-            raw="tiktok",
-            path="data/tiktok",
-            options=dict(video=True),
-            views=1,
-            threads=16,
-        ),
-        tokenizer=CODES,
+    records = large_records(
+        "tiktok",
+        "data/tiktok",
+        dict(video=True),
+        tokenizer=dict(kind="checkpoint", path="runs/tokenizers/music_2s", level=2),
         grid=(1, 344),
         negatives=dict(number=10, rule="track"),
     )
-    config = experiment(
-        stages=dict(records=records),
-        data=dict(path="@records", threads=8),
-        tokenizer=CODES,
-        model=dict(num_codes=2048, grid=(1, 344), remat="full", head_chunk=64),
+    config = large_experiment(
+        records,
+        model=dict(num_codes=2048),
         diffusion=dict(timesteps=100, auxiliary_ramp="rising"),
         contrastive=dict(level="step", weight=0.1, chunks=(1, 8)),
         optim=dict(warmup_steps=1000),
-        mesh=dict(data=-1, fsdp=1, tensor=-1),
-        sampling=dict(batch_size=64, num_samples=8),
-        report=dict(log_every=100, checkpoint_every=1000),
+        report=dict(checkpoint_every=1000),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))

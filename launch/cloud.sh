@@ -38,6 +38,37 @@ run() {
   fi
 }
 
+# Reads a script's flags into variables of their names (--dry-run: dry_run), and what
+# follows -- into `program`. $1: names of the flags with a value; $2: of those without,
+# whose variables become yes, beside --dry-run.
+read_flags() {
+  local name_of_flag with_value=" $1 " alone=" $2 dry-run "
+  shift 2
+  while (($# > 0)); do
+    case "$1" in
+      --help | -h)
+        usage
+        exit 0
+        ;;
+      --)
+        # shellcheck disable=SC2034
+        program=("${@:2}")
+        return
+        ;;
+    esac
+    name_of_flag="${1%%=*}"
+    name_of_flag="${name_of_flag#--}"
+    if [[ "$1" == --+([a-z-])=* && "$with_value" == *" $name_of_flag "* ]]; then
+      printf -v "${name_of_flag//-/_}" %s "${1#*=}"
+    elif [[ "$1" == --+([a-z-]) && "$alone" == *" $name_of_flag "* ]]; then
+      printf -v "${name_of_flag//-/_}" yes
+    else
+      fail "unknown flag $1. $0 --help lists ours; those of the program follow --."
+    fi
+    shift
+  done
+}
+
 # Fails unless every one of the flags (--flag=value ...) has a value.
 need_flags() {
   local flag missing=()

@@ -27,32 +27,7 @@ name="" image="" tpu="" topology="" chips="" gpu="" gpus="" hosts=""
 namespace=default service_account=default max_restarts=10 grace_seconds=300
 build=no replace=no spot=no
 
-read_flags() {
-  while (($# > 0)); do
-    case "$1" in
-      --name=* | --image=* | --tpu=* | --topology=* | --chips=* | --gpu=* | --gpus=* | \
-        --hosts=* | --namespace=* | --service-account=* | --max-restarts=* | \
-        --grace-seconds=*)
-        local flag="${1%%=*}"
-        flag="${flag#--}"
-        printf -v "${flag//-/_}" %s "${1#*=}"
-        ;;
-      --build) build=yes ;;
-      --replace) replace=yes ;;
-      --spot) spot=yes ;;
-      --dry-run) dry_run=yes ;;
-      --help | -h)
-        usage
-        exit 0
-        ;;
-      --)
-        program=("${@:2}")
-        break
-        ;;
-      *) fail "unknown flag $1. $0 --help lists ours; those of the program follow --." ;;
-    esac
-    shift
-  done
+check_flags() {
   need_flags "--name=$name" "--image=$image"
   check_name "$name"
   case "${tpu:+tpu}${gpu:+gpu}" in
@@ -165,7 +140,9 @@ apply() {
 
 main() {
   local program=() selector limits env
-  read_flags "$@"
+  read_flags "name image tpu topology chips gpu gpus hosts namespace service-account \
+max-restarts grace-seconds" "build replace spot" "$@"
+  check_flags
   [[ -z "$tpu" ]] || count_hosts
   need_program kubectl "https://cloud.google.com/kubernetes-engine/docs/deploy-app-cluster"
   describe_hosts

@@ -25,37 +25,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/cloud.sh"
 
 name="${TPU_NAME:-}" zone="${TPU_ZONE:-}" type="${TPU_TYPE:-}"
 version="${TPU_VERSION:-}" project="${TPU_PROJECT:-}"
-delete=no
-more=() # of `create`
+delete=no spot=no
 poll="${TPU_POLL_SECONDS:-30}"
-
-read_flags() {
-  while (($# > 0)); do
-    case "$1" in
-      --name=*) name="${1#*=}" ;;
-      --zone=*) zone="${1#*=}" ;;
-      --type=*) type="${1#*=}" ;;
-      --version=*) version="${1#*=}" ;;
-      --project=*) project="${1#*=}" ;;
-      --spot) more+=(--spot) ;;
-      --delete) delete=yes ;;
-      --dry-run) dry_run=yes ;;
-      --help | -h)
-        usage
-        exit 0
-        ;;
-      --)
-        program=("${@:2}")
-        break
-        ;;
-      *) fail "unknown flag $1. $0 --help lists ours; those of the program follow --." ;;
-    esac
-    shift
-  done
-  need_flags "--name=$name" "--zone=$zone" "--type=$type" "--version=$version"
-  check_name "$name"
-  check_program_flags "${program[@]}"
-}
 
 tpus() {
   run gcloud compute tpus "$@" "--zone=$zone" ${project:+"--project=$project"}
@@ -71,6 +42,8 @@ look_up() {
 
 create() {
   say "asking for $name, $type in $zone"
+  local more=()
+  [[ "$spot" == no ]] || more+=(--spot)
   tpus queued-resources create "$name" "--node-id=$name" "--accelerator-type=$type" \
     "--runtime-version=$version" "${more[@]}"
 }
@@ -156,7 +129,10 @@ watch() {
 
 main() {
   local code=0 program=()
-  read_flags "$@"
+  read_flags "name zone type version project" "spot delete" "$@"
+  need_flags "--name=$name" "--zone=$zone" "--type=$type" "--version=$version"
+  check_name "$name"
+  check_program_flags "${program[@]}"
   need_program gcloud "https://cloud.google.com/sdk/docs/install"
   if [[ "$dry_run" == yes ]]; then
     look_up

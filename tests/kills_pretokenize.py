@@ -51,7 +51,7 @@ def get_config(variant=""):
 def write_tokenizer(folder: Path) -> None:
     """An untrained tokenizer of 16 x 16 grey pictures."""
     from cdcd_jax.config import experiment
-    from cdcd_jax.reporting.report import write_json
+    from cdcd_jax.reporting.files import write_json
     from cdcd_jax.runtime.checkpoint import Checkpoints
     from cdcd_jax.training import program
     from cdcd_jax.training.step import init_state

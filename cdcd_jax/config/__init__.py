@@ -1,30 +1,40 @@
 """What a run is asked to do: every key with its default and its range, and merging.
 
-Files, in reading order: `keys` (what all tasks share, merging, comparing), `ranges`
-(which numbers a key may have), `records` (the config of token records). Config files
-import from here.
+Plain dicts and numbers: this room knows what may be asked, not how anything is done,
+and imports neither jax nor ml_collections. Config files take what they need from here.
+In reading order:
+
+    keys         what all tasks share, the tasks' tables, `defaults`, `experiment`
+    conditional  settings of a model that draws tokens under a condition
+    tokenizer    settings of a tokenizer
+    merging      one config over another; unknown keys and other types
+    patterns     dotted keys with * and **
+    ranges       which numbers a key may have
+    changes      what a run that goes on may change
+    stage_paths  "@stage" paths
+    variants     the name behind the colon of --config, and random batches
+    large        what the configs of large data sets have in common
+    reference    what those of CDCD's and VQ-Diffusion's models have
+    records      the config of token records
 """
 
+from cdcd_jax.config.changes import CONTINUABLE, differences
 from cdcd_jax.config.keys import (
-    CONTINUABLE,
-    SYNTHETIC,
-    SYNTHETIC_MEDIA,
+    TASK_SETTINGS,
     Config,
-    check_type,
     defaults,
-    differences,
     experiment,
-    merge,
-    resolve_stages,
-    unknown_key,
-    variant,
     with_defaults,
 )
+from cdcd_jax.config.merging import check_type, merge, unknown_key
+from cdcd_jax.config.stage_paths import resolve_stages, stage_of
+from cdcd_jax.config.variants import SYNTHETIC, SYNTHETIC_MEDIA, variant
 
 __all__ = [
     "CONTINUABLE",
     "SYNTHETIC",
     "SYNTHETIC_MEDIA",
+    "TASK_SETTINGS",
     "Config",
     "check_type",
     "defaults",
@@ -32,6 +42,7 @@ __all__ = [
     "experiment",
     "merge",
     "resolve_stages",
+    "stage_of",
     "unknown_key",
     "variant",
     "with_defaults",

@@ -1,9 +1,14 @@
-"""Which numbers a setting may have, by its dotted key, for settings of every task."""
+"""Which numbers a setting may have, by its dotted key, for settings of every task.
+
+A key of `model` holds at any depth of it: for conditions, for models inside of a model,
+and for the sections of those that are a whole config of their own.
+"""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from cdcd_jax.config.patterns import leaves, matches
 from cdcd_jax.errors import UsageError
 
 # What is said -> the test, and the keys that it is for. NaN passes none.
@@ -22,10 +27,8 @@ _RANGES = (
             *("report.keep_checkpoints", "model.num_codes", "model.width"),
             *("model.depth", "model.heads", "model.mlp_ratio", "contrastive.group"),
             *("sampling.batch_size", "sampling.num_samples", "eval.num_samples"),
-            "eval.bound_samples",
-            *("model.conditions.*.depth", "model.conditions.*.heads"),
-            *("model.conditions.*.queries", "model.conditions.*.num_classes"),
-            "model.conditions.*.vocabulary",
+            *("eval.bound_samples", "model.conditions.*.queries"),
+            *("model.conditions.*.num_classes", "model.conditions.*.vocabulary"),
         ),
     ),
     (
@@ -63,20 +66,18 @@ _RANGES = (
 
 def check_ranges(config: Mapping[str, Any]) -> None:
     """Raises UsageError if a number of the config is out of its range."""
+    found = list(leaves(config))
     for said, fits, keys in _RANGES:
         for key in keys:
-            for name, value in _found(config, key.split(".")):
-                if not fits(value):
+            for name, value in found:
+                if _is(name, key) and not fits(value):
                     raise UsageError(
                         f"config key {name!r} is {value!r}: expected {said}; correct it"
                     )
 
 
-def _found(section: Any, parts: list[str], path: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys that are there, '*' being any, with their values."""
-    if not parts:
-        yield path[:-1], section
-    elif isinstance(section, Mapping):
-        for name in section if parts[0] == "*" else (parts[0],):
-            if name in section:
-                yield from _found(section[name], parts[1:], f"{path}{name}.")
+def _is(name: str, key: str) -> bool:
+    """Whether `name` is `key`, or that key of something inside of the model."""
+    if not name.startswith("model."):
+        return name == key
+    return matches(name, f"model.**.{key.removeprefix('model.')}")

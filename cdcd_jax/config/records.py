@@ -31,7 +31,9 @@ def default_config() -> dict[str, Any]:
         # converted CLIP text tower, its features [length, D] too, each token's divided
         # by its norm if `normalize`
         text=dict(
-            vocabulary="clip",  # clip, trained
+            # clip, trained, or the path of one that other records have, so that models
+            # of several stages read the same numbers: @<stage>/text-vocabulary.json
+            vocabulary="clip",
             size=0,
             length=77,
             truncate=False,
@@ -42,6 +44,9 @@ def default_config() -> dict[str, Any]:
         # must differ, a condition or a group of the source
         negatives=dict(number=0, rule="label"),
     )
+
+
+_KINDS = ("clip", "trained")  # of vocabularies that need no file
 
 
 def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,22 +77,30 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def _check_text(text: Mapping[str, Any]) -> None:
     """Raises UsageError for settings of texts that contradict each other."""
     vocabulary, size = text["vocabulary"], text["size"]
-    if vocabulary not in ("clip", "trained"):
+    if vocabulary not in _KINDS and not given_vocabulary(text):
         raise UsageError(
-            f"Found text.vocabulary = {vocabulary!r}; expected 'clip' or 'trained'; "
-            "correct it."
+            f"Found text.vocabulary = {vocabulary!r}; expected 'clip' or 'trained', or "
+            "the path of a vocabulary that lies beside other records, such as "
+            "@records/text-vocabulary.json; correct it."
         )
     if (size > 0) != (vocabulary == "trained") or size < 0:
         raise UsageError(
             f"Found text.size = {size} with text.vocabulary = {vocabulary!r}; expected "
             "the most tokens of a trained vocabulary, such as 64 or 8192, or 0 with "
-            "CLIP's; set one of both."
+            "CLIP's and with one that there is; set one of both."
         )
-    if vocabulary == "trained" and text["features"]:
+    if vocabulary != "clip" and text["features"]:
         raise UsageError(
-            "Found text.features with text.vocabulary = 'trained'; expected CLIP's "
-            "vocabulary for its tower; set text.vocabulary = 'clip'."
+            f"Found text.features with text.vocabulary = {vocabulary!r}; expected "
+            "CLIP's vocabulary for its tower; set text.vocabulary = 'clip'."
         )
+
+
+def given_vocabulary(text: Mapping[str, Any]) -> str:
+    """The path of the vocabulary that records take over, "" where they take none."""
+    vocabulary = text.get("vocabulary", "clip")
+    is_path = "/" in vocabulary or vocabulary.startswith("@")
+    return vocabulary if is_path or vocabulary.endswith(".json") else ""
 
 
 def _to_plain(value: Any) -> Any:
@@ -113,9 +126,12 @@ def check_same(
 ) -> None:
     """Raises InputError unless both describe the same records.
 
+    A job has `config`, `fingerprint` of the tokenizer and `vocabulary`, the sha256 of
+    one that it takes over ("" without).
+
     `begun`: the table of negatives is not drawn yet and may get another size.
     """
-    old, new = (_comparable(job["config"]) for job in (found, wanted))
+    old, new = (_comparable(_placeless(job["config"])) for job in (found, wanted))
     # of records that were made when there was no choice
     old = {"text.vocabulary": "clip", "text.size": 0, **old}
     if begun and old.get("negatives.number") and new["negatives.number"]:
@@ -144,6 +160,21 @@ def check_same(
             f"{wanted['fingerprint']}; choose another work directory, or delete that "
             "one."
         )
+    one, other = (job.get("vocabulary", "") for job in (found, wanted))
+    if one != other:
+        raise InputError(
+            f"Found records in {workdir} made with a vocabulary of sha256 {one}; "
+            f"expected {other}, as {given_vocabulary(wanted['config']['text'])} has; "
+            "bring back that vocabulary, or delete the records."
+        )
+
+
+def _placeless(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without the place of a vocabulary, which `vocabulary` of a job tells apart."""
+    text = config.get("text", {})
+    if not given_vocabulary(text):
+        return config
+    return {**config, "text": {**text, "vocabulary": "of other records"}}
 
 
 def _comparable(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -1,1 +1,14 @@
-"""PyTorch checkpoints of other projects -> our parameters, one file a family."""
+"""PyTorch checkpoints of other projects -> our parameters, one file a family.
+
+`python -m cdcd_jax.convert` reads a file, checks all of it, and writes a work directory
+as a training run leaves it; nothing here trains or samples. In reading order:
+
+    __main__     the command line, and the families by name
+    files        tensors by name, from any of PyTorch's formats
+    taming, ithq, jukebox       tokenizers
+    remap        tables that leave out codes which data never use
+    clip, clip_score            CLIP's text tower, and both of its towers
+    lpips, inception            networks that losses and figures look through
+    transformer  transformers of VQ-Diffusion and CDCD
+    vqdiffusion, cdcd           whole models
+"""

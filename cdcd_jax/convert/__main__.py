@@ -24,7 +24,7 @@ from cdcd_jax import config
 from cdcd_jax.convert.files import Converted, check_tensors
 from cdcd_jax.convert.remap import read_remap
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.reporting.report import write_json
+from cdcd_jax.reporting.files import write_json
 from cdcd_jax.runtime.checkpoint import Checkpoints
 
 # A module of this package for each; it has `convert(path, options) -> Converted` and

@@ -133,6 +133,27 @@ def check_tensors(
         )
 
 
+def shape_of(
+    state: Mapping[str, np.ndarray], name: str, rank: int, path: str, expected: str
+) -> tuple[int, ...]:
+    """The shape of a tensor that tells sizes.
+
+    Args:
+        state: arrays by name.
+        rank: how many axes it has.
+        path: of the error's text.
+        expected: what the file should be, and what to do if it is not.
+
+    Raises:
+        InputError: it is missing, has another number of axes, or no elements.
+    """
+    found = state.get(name)
+    if found is None or found.ndim != rank or not found.size:
+        what = "no" if found is None else f"the shape {list(found.shape)} of"
+        raise InputError(f"Found {what} {name!r} in {path}; expected {expected}")
+    return found.shape
+
+
 def as_float32(value: np.ndarray) -> np.ndarray:
     """Floats of another size as float32; all else as it is."""
     is_float = value.dtype.kind == "f" or value.dtype.name == "bfloat16"

@@ -13,7 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from cdcd_jax.config import defaults
-from cdcd_jax.convert.files import Converted, Tensors, check_tensors, read_tensors
+from cdcd_jax.convert.files import (
+    Converted,
+    Tensors,
+    check_tensors,
+    read_tensors,
+    shape_of,
+)
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.networks.vqgan import ImageAutoencoder
 
@@ -112,14 +118,11 @@ def read_sizes(
     """
 
     def shape(name: str, rank: int = 4) -> tuple[int, ...]:
-        found = state.get(name)
-        if found is None or found.ndim != rank or not found.size:
-            what = "no" if found is None else f"the shape {list(found.shape)} of"
-            raise InputError(
-                f"Found {what} {name!r} in {path}; expected the weights of a VQGAN of "
-                "this family. Check --family and --input, or get the complete file."
-            )
-        return found.shape
+        expected = (
+            "the weights of a VQGAN of this family. Check --family and --input, or get "
+            "the complete file."
+        )
+        return shape_of(state, name, rank, path, expected)
 
     channels, image_channels = shape("encoder.conv_in.weight")[:2]
     shape(codebook, 2)

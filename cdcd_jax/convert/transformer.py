@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cdcd_jax.convert.files import shape_of
 from cdcd_jax.convert.taming import count
 from cdcd_jax.errors import InputError, UsageError
 
@@ -161,15 +162,11 @@ def find_sizes(state: Mapping[str, np.ndarray], path: str) -> Sizes:
     """
 
     def shape(name: str, rank: int = 2) -> tuple[int, ...]:
-        found = state.get(name)
-        if found is None or found.ndim != rank or not found.size:
-            what = "no" if found is None else f"the shape {list(found.shape)} of"
-            raise InputError(
-                f"Found {what} '{name}' in {path}; expected "
-                "the transformer of VQ-Diffusion or CDCD, with learned positions and "
-                "times. Check --family, or get the complete file."
-            )
-        return found.shape
+        expected = (
+            "the transformer of VQ-Diffusion or CDCD, with learned positions and "
+            "times. Check --family, or get the complete file."
+        )
+        return shape_of(state, name, rank, path, expected)
 
     cross = "blocks.0.attn2.key.weight" in state
     classes = "blocks.0.ln2.emb.weight" in state

@@ -1,1 +1,24 @@
-"""Raw sources, token records and the input pipeline."""
+"""From raw files to records, and from records to batches.
+
+A raw source gives pictures or sounds with their conditions, one by one; records hold
+the tokens that a tokenizer made of them; the pipeline shuffles either into batches. No
+model is known here: tokenizers and text towers are opened where records are made
+(`stages`). In reading order:
+
+    sources           the table of raw sources, what each one offers, unreadable files
+    folders           what sources that read folders share
+    images, audio     pictures of one size, sounds of one rate and length
+    image_folder, audio_folder      files in class folders
+    captions, caption_lists         pictures with sentences, and the formats of these
+    tfds_source       pictures of TensorFlow Datasets
+    segments, aist, tiktok, pickles     dances with their music
+    digits, captioned_digits        real handwritten digits, alone and in pairs
+    toy_dance, toy_motion, toy_music    synthetic dances
+    bpe, vocabulary   texts as tokens: of CLIP, and of one's own words
+    card              what records say of themselves
+    shards, negatives_table         writing records, and who is a negative of whom
+    records           reading them
+    raw_examples      pictures and sounds as a tokenizer takes them
+    pipeline          checks against the config, batches, single passes
+    synthetic         random batches
+"""

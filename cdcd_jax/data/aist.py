@@ -47,6 +47,7 @@ import numpy as np
 from cdcd_jax.data import pickles, segments
 from cdcd_jax.data.folders import (
     check_options,
+    class_spec,
     open_folder,
     read_lines,
     refuse_repeated,
@@ -95,15 +96,8 @@ class Aist:
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`."""
         seconds = self.options["seconds"]
-        genre = {
-            "kind": "label",
-            "shape": [],
-            "dtype": "int32",
-            "num_classes": len(GENRES),
-            "names": list(GENRES),
-        }
         motion = segments.array_spec(FRAME_RATE * seconds, MOTION_WIDTH)
-        conditions = {"motion": motion, "genre": genre}
+        conditions = {"motion": motion, "genre": class_spec(GENRES)}
         if self.options["video"]:
             conditions["video"] = segments.array_spec(
                 self.options["video_frames"], segments.VIDEO_WIDTH

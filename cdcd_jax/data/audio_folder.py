@@ -31,12 +31,16 @@ import numpy as np
 
 from cdcd_jax.data import audio
 from cdcd_jax.data.folders import (
+    card,
     check_options,
+    class_of_example,
+    divide,
     draw,
-    files_below,
+    numbered,
     open_folder,
     read_lines,
     refuse_repeated,
+    some_below,
     wrong_tree,
 )
 from cdcd_jax.data.sources import Example, known_split
@@ -89,28 +93,17 @@ class AudioFolder:
 
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`."""
-        label = {
-            "kind": "label",
-            "shape": [],
-            "dtype": "int32",
-            "num_classes": len(self.classes),
-            "names": self.classes,
+        media = {
+            "kind": "audio",
+            "shape": [self.length],
+            "sample_rate": self.options["sample_rate"],
         }
-        return {
-            "name": "audio_folder",
-            "splits": tuple(self.clips),
-            "conditions": {"label": label} if self.classes else {},
-            "media": {
-                "kind": "audio",
-                "shape": [self.length],
-                "sample_rate": self.options["sample_rate"],
-            },
-        }
+        return card("audio_folder", self.clips, self.classes, media)
 
     def split(self, name: str) -> "AudioFolderSplit":
         """One of 'train' and 'test'."""
         known_split(name, tuple(self.clips), "audio_folder")
-        numbers = {name: number for number, name in enumerate(self.classes)}
+        numbers = numbered(self.classes)
         return AudioFolderSplit(
             self.root, self.options, self.clips[name], numbers, self.length
         )
@@ -136,10 +129,7 @@ class AudioFolderSplit:
         wave = audio.resample(wave, rate, options["sample_rate"])
         if options["peak"]:
             wave = audio.scale_to_peak(wave, options["peak"])
-        condition, groups = {}, {}
-        if self.numbers:
-            condition["label"] = np.int32(self.numbers[clip.label])
-            groups["label"] = clip.label
+        condition, groups = class_of_example(clip.label, self.numbers)
         if clip.group:
             groups["group"] = clip.group
         return {
@@ -162,14 +152,11 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> AudioFolder
     parts = _parts(root, options)
     clips = {}
     for split, folder in parts.items():
-        names = files_below(root / folder, audio.SUFFIXES)
-        if not names:
-            raise wrong_tree(f"no sound file below {root / folder}", TREE)
+        names = some_below(root / folder, audio.SUFFIXES, "sound file", TREE)
         clips[split] = [_to_clip(name, folder, options, pattern) for name in names]
     if "test" not in clips:
         test = _test_names(root, clips["train"], options, seed)
-        clips["test"] = [clip for clip in clips["train"] if clip.name in test]
-        clips["train"] = [clip for clip in clips["train"] if clip.name not in test]
+        clips = divide(clips["train"], test, lambda clip: clip.name)
     for split, found in clips.items():
         if not found:
             raise wrong_tree(f"no sound file for the split {split} in {root}", TREE)

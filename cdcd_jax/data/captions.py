@@ -26,25 +26,17 @@ missing or bad picture or text file and an empty caption are reported by name; l
 json files must be sound, and no example may come twice.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data import images, pickles
-from cdcd_jax.data.folders import (
-    check_options,
-    draw,
-    open_folder,
-    read_lines,
-    refuse_repeated,
-    wrong_tree,
-)
+from cdcd_jax.data import images
+from cdcd_jax.data.caption_lists import READERS, TREES, Pair
+from cdcd_jax.data.folders import check_options, open_folder, refuse_repeated
 from cdcd_jax.data.sources import Example, Unreadable, known_split
-from cdcd_jax.errors import InputError
 
 OPTIONS: dict[str, Any] = {
     "format": "coco",  # coco, cub, jsonl
@@ -55,29 +47,6 @@ OPTIONS: dict[str, Any] = {
     "cub_split": "official",  # cub: official or classes
     "test_fraction": 0.1,  # jsonl: where there is no test.jsonl
 }
-TREES = {
-    "coco": """
-path/annotations/captions_train<year>.json, captions_val<year>.json
-path/train<year>/*.jpg, path/val<year>/*.jpg""",
-    "cub": """
-path/images.txt                           <number> <class>/<name>.jpg
-path/train_test_split.txt                 <number> <1 for train, 0 for test>
-path/train/filenames.pickle, path/test/filenames.pickle   (cub_split="classes")
-path/images/<class>/<name>.jpg
-path/text/<class>/<name>.txt              one caption a line""",
-    "jsonl": """
-path/train.jsonl, path/test.jsonl         {"image": "a/b.jpg", "caption": "..."}
-path/a/b.jpg""",
-}
-
-
-class Pair(NamedTuple):
-    """One example."""
-
-    key: str
-    image: str  # file name below the root
-    caption: str
-    bad: str = ""  # why its caption cannot be used
 
 
 @dataclass(frozen=True)
@@ -153,188 +122,10 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Captions:
         },
     )
     root = open_folder(path, "captions", TREES[options["format"]])
-    read = {"coco": _read_coco, "cub": _read_cub, "jsonl": _read_jsonl}
-    pairs = read[options["format"]](root, options, seed)
+    pairs = READERS[options["format"]](root, options, seed)
     for split, found in pairs.items():
         refuse_repeated((pair.key for pair in found), f"the split {split} of {root}")
         if options["captions"] == "first":
             first = {pair.image: pair for pair in reversed(found)}
             pairs[split] = [pair for pair in found if first[pair.image] is pair]
     return Captions(root, options, pairs)
-
-
-def _read_coco(
-    root: Path, options: Mapping[str, Any], seed: int
-) -> dict[str, list[Pair]]:
-    del seed
-    pairs = {}
-    for split, part in (("train", "train"), ("test", "val")):
-        name = f"{part}{options['year']}"
-        path = root / "annotations" / f"captions_{name}.json"
-        content = _load_json(path)
-        folder = name if (root / name).is_dir() else ""
-        if not folder:
-            raise wrong_tree(f"no folder {root / name}", TREES["coco"])
-        if (root / name / name).is_dir():
-            folder = f"{name}/{name}"
-        try:
-            refuse_repeated((str(image["id"]) for image in content["images"]), path)
-            files = {image["id"]: image["file_name"] for image in content["images"]}
-            pairs[split] = [
-                Pair(
-                    f"{name}/{note['image_id']}/{note['id']}",
-                    f"{folder}/{files[note['image_id']]}",
-                    _clean(note["caption"]),
-                )
-                for note in content["annotations"]
-            ]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"Found {path} without {error} where COCO has it; expected images with "
-                "id and file_name, and annotations with id, image_id (of one of these "
-                "images) and caption; fetch the file again."
-            ) from error
-    return pairs
-
-
-def _load_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise wrong_tree(f"no readable {path} ({error.strerror})", TREES["coco"]) from (
-            error
-        )
-    except ValueError as error:
-        raise InputError(
-            f"Found {path}, which is not JSON ({error}); expected COCO's captions; "
-            "fetch the file again."
-        ) from error
-
-
-def _clean(caption: str) -> str:
-    return " ".join(caption.split())
-
-
-def _read_cub(
-    root: Path, options: Mapping[str, Any], seed: int
-) -> dict[str, list[Pair]]:
-    del seed
-    official = options["cub_split"] == "official"
-    names = _official_names(root) if official else _pickled_names(root)
-    places = [root / place for place in ("text/text", "text", "text_c10")]
-    text = next((place for place in places if place.is_dir()), root / "text")
-    for folder in (text, root / "images"):
-        if not folder.is_dir():
-            raise wrong_tree(f"no folder {folder}", TREES["cub"])
-    return {
-        split: [pair for name in part for pair in _cub_pairs(text, name)]
-        for split, part in names.items()
-    }
-
-
-def _cub_pairs(text: Path, name: str) -> Iterator[Pair]:
-    """The pairs of the picture "<class>/<name>"; a bad text file gives one bad pair."""
-    image, path = f"images/{name}.jpg", text / f"{name}.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        yield Pair(f"{name}#0", image, "", f"no readable {path} ({error})")
-        return
-    # blank last lines are no captions; blank ones between are reported
-    while lines and not lines[-1].strip():
-        lines.pop()
-    for number, line in enumerate(lines or [""]):
-        yield Pair(f"{name}#{number}", image, _clean(line))
-
-
-def _official_names(root: Path) -> dict[str, list[str]]:
-    tables = {}
-    for file in ("images.txt", "train_test_split.txt"):
-        rows = [line.split() for line in read_lines(root / file, TREES["cub"])]
-        odd = [row for row in rows if len(row) != 2]
-        if odd:
-            raise wrong_tree(
-                f"the line {' '.join(odd[0])!r} in {root / file}", TREES["cub"]
-            )
-        refuse_repeated((row[0] for row in rows), root / file)
-        tables[file] = dict(rows)
-    files, flags = tables["images.txt"], tables["train_test_split.txt"]
-    if set(files) != set(flags) or not set(flags.values()) <= {"0", "1"}:
-        raise wrong_tree(
-            f"lists in {root} that do not number the same pictures, or flags other "
-            "than 0 and 1",
-            TREES["cub"],
-        )
-    return {
-        split: [
-            str(PurePosixPath(files[n]).with_suffix(""))
-            for n in files
-            if flags[n] == flag
-        ]
-        for split, flag in (("train", "1"), ("test", "0"))
-    }
-
-
-def _pickled_names(root: Path) -> dict[str, list[str]]:
-    names = {}
-    for split in ("train", "test"):
-        path = root / split / "filenames.pickle"
-        try:
-            content = pickles.loads(path.read_bytes(), str(path))
-        except OSError as error:
-            raise wrong_tree(f"no readable {path}", TREES["cub"]) from error
-        except Unreadable as error:
-            raise wrong_tree(f"{error}", TREES["cub"]) from error
-        if isinstance(content, list):
-            content = [n.decode() if isinstance(n, bytes) else n for n in content]
-        if not isinstance(content, list) or {type(n) for n in content} != {str}:
-            raise wrong_tree(f"{path}, which holds no list of names", TREES["cub"])
-        names[split] = content
-    return names
-
-
-def _read_jsonl(
-    root: Path, options: Mapping[str, Any], seed: int
-) -> dict[str, list[Pair]]:
-    pairs = {"train": _jsonl_pairs(root / "train.jsonl")}
-    if (root / "test.jsonl").exists():
-        pairs["test"] = _jsonl_pairs(root / "test.jsonl")
-        return pairs
-    drawn = draw(
-        (pair.image for pair in pairs["train"]), options["test_fraction"], seed
-    )
-    both = pairs["train"]
-    return {
-        "train": [pair for pair in both if pair.image not in drawn],
-        "test": [pair for pair in both if pair.image in drawn],
-    }
-
-
-def _jsonl_pairs(path: Path) -> list[Pair]:
-    counts: dict[str, int] = {}
-    pairs = []
-    for number, line in enumerate(read_lines(path, TREES["jsonl"]), 1):
-        image, captions = _parse_line(line, f"entry {number} of {path}")
-        for caption in captions:
-            counts[image] = counts.get(image, -1) + 1
-            pairs.append(Pair(f"{image}#{counts[image]}", image, _clean(caption)))
-    return pairs
-
-
-def _parse_line(line: str, where: str) -> tuple[str, list[str]]:
-    try:
-        content = json.loads(line)
-        image = content["image"]
-        captions = content.get("captions") or [content.get("caption", "")]
-        good = isinstance(captions, list) and all(isinstance(c, str) for c in captions)
-        inside = PurePosixPath(image)
-        good = good and not inside.is_absolute() and ".." not in inside.parts
-    except (ValueError, KeyError, TypeError, AttributeError):
-        good = False
-    if not good:
-        raise InputError(
-            f"Found {line[:100]!r}, {where}; expected "
-            '{"image": "<path inside the folder>", "caption": "..."} or '
-            '{"image": ..., "captions": ["...", ...]}; correct the line.'
-        )
-    return str(inside), captions

@@ -1,7 +1,7 @@
-"""What sources that read folders share: checks, lists of files, drawn test splits."""
+"""What sources that read folders share: checks, lists of files, splits, classes."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,16 @@ def files_below(folder: Path, suffixes: Sequence[str]) -> list[str]:
     return sorted(found)
 
 
+def some_below(
+    folder: Path, suffixes: Sequence[str], what: str, tree: str
+) -> list[str]:
+    """`files_below`; raises InputError, which says `what` is missing, for none."""
+    found = files_below(folder, suffixes)
+    if not found:
+        raise wrong_tree(f"no {what} below {folder}", tree)
+    return found
+
+
 def subfolders(folder: Path) -> list[str]:
     """Names of the folders in `folder`, sorted; hidden ones left out."""
     return sorted(
@@ -73,6 +83,53 @@ def draw(names: Iterable[str], fraction: float, seed: int) -> set[str]:
     count = min(max(round(fraction * len(different)), 1), len(different) - 1)
     order = np.random.default_rng(seed).permutation(len(different))
     return {different[i] for i in order[:count]}
+
+
+def divide(
+    items: Iterable[Any], test: set[str], name: Callable[[Any], str] = str
+) -> dict[str, list[Any]]:
+    """The splits: test, of the items whose name is in `test`, and train; in order."""
+    splits: dict[str, list[Any]] = {"train": [], "test": []}
+    for item in items:
+        splits["test" if name(item) in test else "train"].append(item)
+    return splits
+
+
+def class_spec(names: Sequence[str]) -> dict[str, Any]:
+    """A card's entry for a condition of one of these classes."""
+    return {
+        "kind": "label",
+        "shape": [],
+        "dtype": "int32",
+        "num_classes": len(names),
+        "names": list(names),
+    }
+
+
+def card(
+    name: str, splits: Iterable[str], classes: Sequence[str], media: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The card of a source of files in classes, or in none; see `sources.RawSource`."""
+    return {
+        "name": name,
+        "splits": tuple(splits),
+        "conditions": {"label": class_spec(classes)} if classes else {},
+        "media": dict(media),
+    }
+
+
+def numbered(classes: Sequence[str]) -> dict[str, int]:
+    """Class -> label."""
+    return {name: number for number, name in enumerate(classes)}
+
+
+def class_of_example(
+    name: str, numbers: Mapping[str, int]
+) -> tuple[dict[str, np.int32], dict[str, str]]:
+    """Condition and groups of an example of a class; {} and {} where there are none."""
+    if not numbers:
+        return {}, {}
+    return {"label": np.int32(numbers[name])}, {"label": name}
 
 
 def read_lines(path: Path, tree: str) -> list[str]:

@@ -26,10 +26,14 @@ import numpy as np
 
 from cdcd_jax.data import images
 from cdcd_jax.data.folders import (
+    card,
     check_options,
+    class_of_example,
+    divide,
     draw,
-    files_below,
+    numbered,
     open_folder,
+    some_below,
     subfolders,
     wrong_tree,
 )
@@ -62,25 +66,14 @@ class ImageFolder:
 
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`."""
-        label = {
-            "kind": "label",
-            "shape": [],
-            "dtype": "int32",
-            "num_classes": len(self.classes),
-            "names": self.classes,
-        }
         size = self.options["size"]
-        return {
-            "name": "image_folder",
-            "splits": tuple(self.files),
-            "conditions": {"label": label} if self.classes else {},
-            "media": {"kind": "image", "shape": [size, size, self.options["channels"]]},
-        }
+        media = {"kind": "image", "shape": [size, size, self.options["channels"]]}
+        return card("image_folder", self.files, self.classes, media)
 
     def split(self, name: str) -> "ImageFolderSplit":
         """The pictures of a split, in the order of their sorted names."""
         known_split(name, tuple(self.files), "image_folder")
-        numbers = {name: number for number, name in enumerate(self.classes)}
+        numbers = numbered(self.classes)
         return ImageFolderSplit(
             self.root, self.options, self.files[name], numbers, self.depth
         )
@@ -106,11 +99,8 @@ class ImageFolderSplit:
         if self.options["channels"] == 1:
             image = image.convert("L").convert("RGB")
         square = images.fit(image, self.options["size"], rng, self.options["flip"])
-        condition, groups = {}, {}
-        if self.numbers:
-            folder = _class_of(name, self.depth)
-            condition["label"] = np.int32(self.numbers[folder])
-            groups["label"] = folder
+        folder = _class_of(name, self.depth) if self.numbers else ""
+        condition, groups = class_of_example(folder, self.numbers)
         return {
             "key": name,
             "image": square[..., : self.options["channels"]],
@@ -146,8 +136,7 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> ImageFolder
     )
     if "test" not in files:
         drawn = draw(files["train"], options["test_fraction"], seed)
-        files["test"] = [name for name in files["train"] if name in drawn]
-        files["train"] = [name for name in files["train"] if name not in drawn]
+        files = divide(files["train"], drawn)
     if labels:
         for split, names in files.items():
             new = {_class_of(name, depth) for name in names} - set(classes)
@@ -173,9 +162,7 @@ def _parts(root: Path, labels: bool) -> dict[str, str]:
 
 
 def _listed(root: Path, folder: str, labels: bool) -> list[str]:
-    inside = files_below(root / folder, images.SUFFIXES)
-    if not inside:
-        raise wrong_tree(f"no picture below {root / folder}", TREE)
+    inside = some_below(root / folder, images.SUFFIXES, "picture", TREE)
     if labels:
         stray = [name for name in inside if "/" not in name]
         if stray:

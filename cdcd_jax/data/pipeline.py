@@ -15,17 +15,16 @@ import numpy as np
 
 from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card, read_card
-from cdcd_jax.data.records import RecordSource, check_shards
-from cdcd_jax.data.sources import (
-    RawSource,
-    RawSplit,
-    Unreadable,
-    UnreadableFiles,
-    open_source,
+from cdcd_jax.data.raw_examples import (
+    Batch,
+    RawExamples,
+    check_positive,
+    open_raw,
 )
+from cdcd_jax.data.raw_examples import raw_pass as raw_pass
+from cdcd_jax.data.records import RecordSource, check_shards
+from cdcd_jax.data.sources import UnreadableFiles
 from cdcd_jax.errors import InputError, UsageError
-
-Batch = dict[str, Any]
 
 
 def open_training(config: Mapping[str, Any], description: Mapping[str, Any]) -> Any:
@@ -44,35 +43,6 @@ def open_training(config: Mapping[str, Any], description: Mapping[str, Any]) -> 
         return RawExamples(source, "train", config["data"]["augment"])
     card = open_dataset(config["data"]["path"], description)
     return RecordExamples(card, "train", description["negatives"])
-
-
-def open_raw(config: Mapping[str, Any], media: Mapping[str, Any]) -> RawSource:
-    """The raw source of `config["data"]`, whose examples must be as `media` says.
-
-    Raises:
-        UsageError: no source, or one whose examples differ.
-        InputError: its folder is not as it expects it.
-    """
-    data = config["data"]
-    if not data["raw"]:
-        raise UsageError(
-            "data.raw is empty: name a source of pictures or sound (see docs/data.md) "
-            "and its data.path, or set data.synthetic=True for random batches"
-        )
-    source = open_source(data["raw"], data["path"], data["options"], config["seed"])
-    found = source.card()["media"]
-    differing = [key for key in media if _list_or_value(found.get(key)) != media[key]]
-    if differing:
-        raise UsageError(
-            f"Found examples {found} of {data['raw']}; expected {dict(media)}, as "
-            "`model` takes them; set data.options or `model` to fit."
-        )
-    return source
-
-
-def _list_or_value(value: Any) -> Any:
-    """Tuples as lists, to compare shapes."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
@@ -194,39 +164,6 @@ class RecordExamples:
         return item
 
 
-class RawExamples:
-    """Pictures or sound of a raw source, augmented if asked for.
-
-    Unreadable files are replaced by the next ones, and named when the stream ends.
-    """
-
-    def __init__(self, source: RawSource, split: str, augment: bool) -> None:
-        """Raises: UsageError: no such split."""
-        self._split, self._augment = source.split(split), augment
-        self._kind = source.card()["media"]["kind"]
-        self.unreadable = UnreadableFiles(len(self._split))
-
-    def __len__(self) -> int:
-        return len(self._split)
-
-    def example(self, index: int, rng: np.random.Generator) -> Batch:
-        """{"image": ...} or {"audio": ...} of example `index`.
-
-        Raises:
-          InputError: too many unreadable files.
-        """
-        for other in range(index, index + len(self)):
-            try:
-                item = self._split.example(
-                    other % len(self), rng if self._augment else None
-                )
-            except Unreadable as error:
-                self.unreadable.add(error.name, error.reason)
-            else:
-                return {self._kind: item[self._kind]}
-        raise AssertionError("unreadable.add stops before all are unreadable")
-
-
 def training_batches(
     examples: RecordExamples | RawExamples,
     *,
@@ -259,7 +196,7 @@ def training_batches(
       UsageError: arguments that cannot be.
       InputError: from `next`, a corrupt record or too many unreadable files.
     """
-    _check_positive("batch_size", batch_size)
+    check_positive("batch_size", batch_size)
     rows = np.arange(batch_size) if rows is None else np.asarray(rows)
     if not len(rows) or rows.min() < 0 or rows.max() >= batch_size:
         raise UsageError(
@@ -299,7 +236,7 @@ def one_pass(card: Card, split: str, batch_size: int) -> Iterator[Batch]:
       UsageError: batch_size below 1.
       InputError: unknown split; from `next`, a corrupt record.
     """
-    _check_positive("batch_size", batch_size)
+    check_positive("batch_size", batch_size)
     dataset = grain.MapDataset.source(RecordSource(card, split)).batch(batch_size)
     return _with_own_errors(dataset[index] for index in range(len(dataset)))
 
@@ -318,51 +255,6 @@ def spread_records(card: Card, split: str, number: int) -> Batch:
         for name in rows[0]["condition"]
     }
     return {"tokens": np.stack([r["tokens"] for r in rows]), "condition": condition}
-
-
-def raw_pass(split: RawSplit, kind: str, number: int, batch_size: int) -> list[Batch]:
-    """At most `number` examples of a raw split, spread evenly over it, as batches.
-
-    Args:
-      kind: image or audio.
-
-    Returns:
-      dicts of `kind` [B, ...] and "condition", name -> [B, ...], without texts.
-
-    Raises:
-      InputError: too many unreadable files, which are left out and named otherwise.
-    """
-    _check_positive("number", number)
-    chosen = np.linspace(0, len(split) - 1, min(number, len(split))).astype(int)
-    unreadable, found = UnreadableFiles(len(split)), []
-    for index in chosen:
-        try:
-            found.append(split.example(int(index)))
-        except Unreadable as error:
-            unreadable.add(error.name, error.reason)
-    unreadable.report()
-    if not found:
-        raise InputError(
-            f"Found no example that can be read among {number} of {len(split)}; "
-            "expected one or more; repair the files, or look at more of them."
-        )
-    starts = range(0, len(found), batch_size)
-    batches = []
-    for i in starts:
-        part = found[i : i + batch_size]
-        conditions = [
-            {k: v for k, v in e["condition"].items() if not isinstance(v, str)}
-            for e in part
-        ]
-        stacked = {k: np.stack([c[k] for c in conditions]) for k in conditions[0]}
-        media = np.stack([example[kind] for example in part])
-        batches.append({kind: media, "condition": stacked})
-    return batches
-
-
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise UsageError(f"Found {name} = {value}; expected 1 or more; correct it.")
 
 
 def _with_own_errors(

@@ -1,8 +1,9 @@
 """Raw sources: the table of their names, what each one offers, and unreadable files.
 
-A source is a module of this folder with `OPTIONS` (option -> default) and
-`open_source(path, options, seed)`. Its examples have an order that never changes and
-are reached by number, so that any process can make any part of the records.
+A source is a module with `OPTIONS` (option -> default) and `open_source(path, options,
+seed)`, which gives a `RawSource`. Its examples have an order that never changes and are
+reached by number, so that any process can make any part of the records. One from
+elsewhere joins with an entry in `SOURCES`, in a config file for instance.
 """
 
 import importlib
@@ -16,17 +17,17 @@ import numpy as np
 from cdcd_jax.config import merge
 from cdcd_jax.errors import InputError, UsageError
 
-# name in the config -> module
-SOURCES = {
-    "aist": "aist",
-    "audio_folder": "audio_folder",
-    "captioned_digits": "captioned_digits",
-    "captions": "captions",
-    "digits": "digits",
-    "image_folder": "image_folder",
-    "tfds": "tfds_source",
-    "tiktok": "tiktok",
-    "toy_dance": "toy_dance",
+# name in the config -> the source, or its module's name, to be imported when it is used
+SOURCES: dict[str, Any] = {
+    "aist": "cdcd_jax.data.aist",
+    "audio_folder": "cdcd_jax.data.audio_folder",
+    "captioned_digits": "cdcd_jax.data.captioned_digits",
+    "captions": "cdcd_jax.data.captions",
+    "digits": "cdcd_jax.data.digits",
+    "image_folder": "cdcd_jax.data.image_folder",
+    "tfds": "cdcd_jax.data.tfds_source",
+    "tiktok": "cdcd_jax.data.tiktok",
+    "toy_dance": "cdcd_jax.data.toy_dance",
 }
 MOST_UNREADABLE = 0.01  # of the files that a run touches
 
@@ -105,9 +106,11 @@ def open_source(
         raise UsageError(
             f"Found seed = {seed!r}; expected a whole number, 0 or more; correct it."
         )
-    module = importlib.import_module(f"cdcd_jax.data.{SOURCES[name]}")
-    options = merge(module.OPTIONS, options or {}, "data.options.")
-    return module.open_source(path, options, seed)
+    source = SOURCES[name]
+    if isinstance(source, str):
+        source = importlib.import_module(source)
+    options = merge(source.OPTIONS, options or {}, "data.options.")
+    return source.open_source(path, options, seed)
 
 
 def known_split(name: str, splits: tuple[str, ...], source: str) -> None:

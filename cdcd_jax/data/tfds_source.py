@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from cdcd_jax.data import images
-from cdcd_jax.data.folders import check_options
+from cdcd_jax.data.folders import card, check_options
 from cdcd_jax.data.sources import Example, Unreadable, known_split
 from cdcd_jax.errors import InputError, UsageError
 
@@ -48,19 +48,8 @@ class TfdsSource:
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`."""
         size = self.options["size"]
-        label = {
-            "kind": "label",
-            "shape": [],
-            "dtype": "int32",
-            "num_classes": len(self.classes),
-            "names": self.classes,
-        }
-        return {
-            "name": f"tfds/{self.options['name']}",
-            "splits": tuple(self.parts),
-            "conditions": {"label": label} if self.classes else {},
-            "media": {"kind": "image", "shape": [size, size, 3]},
-        }
+        media = {"kind": "image", "shape": [size, size, 3]}
+        return card(f"tfds/{self.options['name']}", self.parts, self.classes, media)
 
     def split(self, name: str) -> "TfdsSplit":
         """One of 'train' and 'test'."""

@@ -103,18 +103,20 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
-        """From the file of `save`.
+        """From the file of `save`, or the directory of records where it lies.
 
         Raises:
             InputError: there is none, or it holds something else.
         """
+        path = Path(path)
+        path = path / FILE_NAME if path.is_dir() else path
         try:
-            return cls(Path(path).read_text(encoding="utf-8"))
+            return cls(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"Found no vocabulary in {path} ({error}); expected the file that lies "
-                "beside the records whose texts it encodes; copy it anew, or make the "
-                "records again."
+                f"Found no vocabulary in {path} ({error}); expected the file "
+                f"{FILE_NAME} that lies beside the records whose texts it encodes; "
+                "copy it anew, or make the records again."
             ) from error
 
     def save(self, path: str | Path) -> None:

@@ -24,7 +24,7 @@ from cdcd_jax.models.feature_judge import FeatureJudge, check_media
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.tokenizers import check_made_with
 from cdcd_jax.models.vocabularies import TEXTS
-from cdcd_jax.reporting import page, report
+from cdcd_jax.reporting import files, page
 from cdcd_jax.reporting.samples import check_place, write_samples
 from cdcd_jax.reporting.sheets import contact_order, contact_sheet
 from cdcd_jax.runtime import hosts, sharding
@@ -58,7 +58,7 @@ def evaluate(model: Trained) -> dict[str, float]:
         asked |= {key: config[key] for key in ("sampling", "contrastive")}
     asked = json.loads(json.dumps(asked))
     path, asked_path = workdir / "evaluation.json", workdir / "evaluation_config.json"
-    if report.read_json(asked_path) == asked and (figures := report.read_json(path)):
+    if files.read_json(asked_path) == asked and (figures := files.read_json(path)):
         print_figures(figures, f"step {step}, evaluated before")
         return figures
 
@@ -68,8 +68,8 @@ def evaluate(model: Trained) -> dict[str, float]:
     if hosts.is_main():
         # the settings first: figures without them would be made again, not believed
         path.unlink(missing_ok=True)
-        report.write_json(asked_path, asked)
-        report.write_json(path, figures)
+        files.write_json(asked_path, asked)
+        files.write_json(path, figures)
         print_figures(figures, f"step {step}")
         print(times, file=sys.stderr)
     return figures

@@ -24,7 +24,7 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.generation.generate import sampling_of
 from cdcd_jax.generation.time_profile import resolved
 from cdcd_jax.models.decoders import Decoders
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.reporting.sheets import Medium
 from cdcd_jax.runtime import hosts
 from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
@@ -220,7 +220,7 @@ def draw(
         hosts.wait_for_all(f"{drawn.name} part {i}")  # all saw that it was missing
         if hosts.is_main():
             kept = {k: v for k, v in outputs.items() if drawn.keeps(k)}
-            report.write_npz(file, **kept)
+            files.write_npz(file, **kept)
     hosts.wait_for_all(f"{drawn.name} drawn")
     return fresh
 
@@ -228,16 +228,16 @@ def draw(
 def _keep_if(folder: pathlib.Path, said: Mapping[str, Any]) -> None:
     """Makes the folder of a set, empty unless its parts are of these settings."""
     path = folder / "settings.json"
-    if hosts.is_main() and report.read_json(path) != said:
+    if hosts.is_main() and files.read_json(path) != said:
         if folder.exists():
             _remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        report.write_json(path, said)
+        files.write_json(path, said)
     hosts.wait_for_all(f"settings of {folder.name}")
 
 
 def _remove(folder: Any) -> None:
-    if report.is_url(folder):
+    if files.is_url(folder):
         folder.rmtree()
     else:
         shutil.rmtree(folder)

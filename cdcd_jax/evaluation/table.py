@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping
 
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import terminal
 
 
 def print_figures(figures: Mapping[str, float | None], title: str) -> None:
@@ -19,7 +19,7 @@ def print_figures(figures: Mapping[str, float | None], title: str) -> None:
         for name, value in figures.items()
         if not name.endswith("/n") and name != "step" and "@" not in name
     }
-    print(f"evaluation of {title}\n{report.format_table(shown)}")
+    print(f"evaluation of {title}\n{terminal.format_table(shown)}")
     if points:
         columns = list(dict.fromkeys(itertools.chain(*points.values())))
         rows = [["point", *columns]]

@@ -10,7 +10,7 @@ import numpy as np
 
 from cdcd_jax.generation import windows
 from cdcd_jax.generation.prompts import Rows
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.reporting.notebook import in_notebook
 from cdcd_jax.reporting.samples import compare, write_samples
 from cdcd_jax.reporting.sheets import Medium, contact_order, contact_sheet
@@ -116,7 +116,7 @@ class Samples:
         Raises:
             OSError: it cannot be written.
         """
-        place = report.as_path(directory)
+        place = files.as_path(directory)
         if self.originals is not None:
             compare(place, self.originals, self.outputs, self.sample_rate)
             return place
@@ -131,7 +131,7 @@ class Samples:
         """Videos of dances beside their sound, at most `number`; see `video`."""
         from cdcd_jax.reporting import video
 
-        if report.is_url(directory):
+        if files.is_url(directory):
             print("no video: ffmpeg writes to local work directories", file=sys.stderr)
             return
         for name, spec in windows.timed(self.conditions, self.rows.condition).items():

@@ -16,7 +16,7 @@ from cdcd_jax.diffusion import grids, sampler
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
 
 NAME = "time_profile.json"
@@ -25,7 +25,7 @@ NAME = "time_profile.json"
 def write_profile(workdir: pathlib.Path, step: int, loss: np.ndarray) -> None:
     """Writes h(t), nats of a token that is drawn at time t, [T]."""
     profile = {"step": step, "nats_by_time": np.asarray(loss).tolist()}
-    report.write_json(workdir / NAME, profile)
+    files.write_json(workdir / NAME, profile)
 
 
 def read_profile(workdir: pathlib.Path, schedule: Schedule) -> np.ndarray:
@@ -54,7 +54,7 @@ def warn_if_old(sampling: Mapping[str, Any], workdir: pathlib.Path, step: int) -
     """Says where an optimised grid is that of another checkpoint's loss."""
     if sampling["grid"] != "optimised" or not hosts.is_main():
         return
-    found = report.read_json(workdir / NAME).get("step")
+    found = files.read_json(workdir / NAME).get("step")
     if found != step:
         print(
             f"the times of sampling.grid = 'optimised' were found at step {found}, "

@@ -1,1 +1,15 @@
-"""Figures that judge samples and likelihoods."""
+"""Figures that judge samples: do they look, sound and vary as real ones do?
+
+Arrays in, named numbers out, each beside what real or shuffled data get. Where samples
+come from, and which of them are judged, is known to `evaluation` alone. In reading
+order:
+
+    names        how figures are named after the set that they judge
+    frechet, diversity, manifold    distances, copies and spread of sets
+    classifier, pictures, sounds    judges of class that are trained here
+    captions     do two digits stand as their caption says?
+    beats, music        rhythm, tempo and genre of music for a dance
+    inception_score, clip_score, audio_distance     by networks from elsewhere
+    features     all figures by networks from elsewhere
+    figures      the sets of figures by name, `eval.figures`
+"""

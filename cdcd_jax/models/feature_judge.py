@@ -29,7 +29,7 @@ from cdcd_jax.metrics.features import (
 from cdcd_jax.networks.clip_image import ClipImage
 from cdcd_jax.networks.clip_text import ClipText
 from cdcd_jax.networks.inception import parameter_shapes
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
 from cdcd_jax.runtime.checkpoint import load_parts
 from cdcd_jax.runtime.leaf_table import weights_digest
@@ -121,13 +121,13 @@ class FeatureJudge:
         key.update(_digest(real[media]))
         if name == "audio":
             key.update(f"{real['sample_rate']}".encode())
-        folder = report.as_path(self._cache)
+        folder = files.as_path(self._cache)
         path = folder / f"{name}_{key.hexdigest()[:32]}.npz"
         known = _read(path)
         if known is None:
             known = make()
             if hosts.is_main():
-                report.write_npz(path, **known)
+                files.write_npz(path, **known)
         return known
 
 
@@ -156,7 +156,7 @@ def _load(
         InputError: nothing, or of another family.
     """
     try:
-        config = json.loads((report.as_path(workdir) / "config.json").read_text())
+        config = json.loads((files.as_path(workdir) / "config.json").read_text())
         if config["task"] != family:
             raise ValueError(f"its task is {config['task']!r}")
         shapes = shapes_of(config)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from cdcd_jax.data.card import CARD_NAME, Card, read_card
 from cdcd_jax.models.decoders import SINGLE, Decoders, open_decoders
 from cdcd_jax.models.tokenizers import check_config, check_made_with
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.training.program import abstract_state, build, place
 from cdcd_jax.training.start import load_params
@@ -83,7 +83,7 @@ class Trained:
     def card(self) -> Card | None:
         """The card of the model's records, where they are at hand."""
         records = self.config["data"]["path"]
-        if not records or not (report.as_path(records) / CARD_NAME).exists():
+        if not records or not (files.as_path(records) / CARD_NAME).exists():
             return None
         return read_card(records)
 

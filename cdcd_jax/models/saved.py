@@ -8,7 +8,7 @@ from typing import Any
 from cdcd_jax.config import defaults, differences, merge
 from cdcd_jax.config.files import run_config
 from cdcd_jax.errors import UsageError
-from cdcd_jax.reporting.report import as_path
+from cdcd_jax.reporting.files import as_path
 
 SAVED = "config.json"  # in a work directory
 # Keys of a model's sections that neither network nor noise depends on.

@@ -12,7 +12,7 @@ import numpy as np
 from cdcd_jax.data.vocabulary import FILE_NAME, ClipVocabulary, Vocabulary
 from cdcd_jax.errors import InputError
 from cdcd_jax.networks.clip_text import ClipText
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.runtime.checkpoint import load_parts
 from cdcd_jax.runtime.leaf_table import weights_digest
 
@@ -38,7 +38,7 @@ class TextEncoder:
         Args:
           settings: `text` of the records' config.
           conditions: of a source's card.
-          trained: the vocabulary of text.vocabulary="trained".
+          trained: the vocabulary, of these or of other records; None for CLIP's.
 
         Raises:
           InputError: no such text tower.
@@ -131,7 +131,7 @@ class TextTower:
         Raises:
           InputError: there is none, or it takes texts of another length.
         """
-        file = report.as_path(path) / "config.json"
+        file = files.as_path(path) / "config.json"
         try:
             config = json.loads(file.read_text())
             sizes = config["model"] if config["task"] == "clip_text" else None

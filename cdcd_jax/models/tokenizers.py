@@ -19,7 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from cdcd_jax.config import check_type, defaults, merge
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.networks.tokenizer import NoTokenizer, PaletteTokenizer
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.runtime.checkpoint import load_parts
 from cdcd_jax.runtime.leaf_table import weights_digest
 from cdcd_jax.tasks.tokenizer import TokenizerTask
@@ -313,7 +313,7 @@ class CheckpointTokenizer:
 
 def _read_task(path: str) -> TokenizerTask:
     """The task that the `config.json` of a work directory describes."""
-    file = report.as_path(path) / "config.json"
+    file = files.as_path(path) / "config.json"
     try:
         config = json.loads(file.read_text())
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, open_vocabulary
 from cdcd_jax.errors import InputError
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
 
 TEXTS = ("text", "clip_text")  # kinds of conditions that are texts
@@ -26,8 +26,8 @@ def open_texts(
     """
     if spec["kind"] == "clip_text":
         return bpe
-    if workdir is not None and (report.as_path(workdir) / FILE_NAME).exists():
-        return Vocabulary.load(report.as_path(workdir) / FILE_NAME)
+    if workdir is not None and (files.as_path(workdir) / FILE_NAME).exists():
+        return Vocabulary.load(files.as_path(workdir) / FILE_NAME)
     told = card.conditions.get(name, {}) if card else {}
     if told.get("vocabulary"):
         return open_vocabulary(told, card.directory)

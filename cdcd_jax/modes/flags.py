@@ -16,7 +16,7 @@ from cdcd_jax.config import defaults, merge, unknown_key
 from cdcd_jax.config.files import default_workdir, list_configs
 from cdcd_jax.errors import UsageError
 from cdcd_jax.models.saved import SAVED, load_config
-from cdcd_jax.reporting.report import as_path
+from cdcd_jax.reporting.files import as_path
 
 MODES = ("train", "evaluate", "generate", "pretokenize", "inspect", "plan")
 EDITS = ("input", "mask", "strength", "expand", "seconds", "toward.<modality>")

@@ -15,8 +15,10 @@ from cdcd_jax.data.records import RecordSource, check_shards
 from cdcd_jax.data.vocabulary import open_vocabulary
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.tokenizers import open_tokenizer
+from cdcd_jax.reporting.files import write_text
 from cdcd_jax.reporting.page import document, picture, safe, sound
-from cdcd_jax.reporting.report import format_table, image_grid, write_png, write_text
+from cdcd_jax.reporting.pictures import image_grid, write_png
+from cdcd_jax.reporting.terminal import format_table
 
 PAGE_NAME, SHEET_NAME = "index.html", "contact_sheet.png"
 MAX_COUNTED = 4096  # records of a split whose tokens are counted

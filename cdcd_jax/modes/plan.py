@@ -24,7 +24,7 @@ from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.attention import resolve
 from cdcd_jax.planning import chips, flops, hlo, plan_report
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.runtime import sharding
 from cdcd_jax.tasks import Task, make_task
 from cdcd_jax.training.program import (
@@ -92,7 +92,7 @@ def plan(
     if workdir is not None:
         workdir.mkdir(parents=True, exist_ok=True)
         name = topology.replace(":", "-")
-        report.write_json(workdir / f"plan-{name}.json", figures)
+        files.write_json(workdir / f"plan-{name}.json", figures)
     return figures
 
 

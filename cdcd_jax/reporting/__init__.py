@@ -1,1 +1,14 @@
-"""reporting"""
+"""What a run tells and leaves behind: files, numbers, pictures, sounds, a page.
+
+Arrays and names come in; what is worth telling is decided above. Whatever needs more
+than numpy is imported where it is used. In reading order:
+
+    files        files that appear whole or not at all, and strict JSON
+    pictures     png files, and many pictures on one sheet
+    sound        wav files and spectrograms
+    skeleton, video     dancers, drawn and filmed with their music
+    terminal     tables, and the line that says how far a run is
+    metrics_log  metrics.jsonl and TensorBoard
+    samples      a folder of what a model drew
+    curves, page        one HTML page of figures, curves, pictures and sounds
+"""

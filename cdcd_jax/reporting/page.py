@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cdcd_jax.reporting import curves, report
+from cdcd_jax.reporting import curves, files, pictures
 from cdcd_jax.reporting.sound import wav_bytes
 
 MOST_BYTES = 3 << 20  # of all pictures, and of all sounds, as they lie in the page
@@ -117,9 +117,9 @@ def write_page(
         "Sounds": _fitting({n: sound(*x) for n, x in sounds.items()}, "sound"),
     }
     body = [f"<h2>{name}</h2>{part}" for name, part in parts.items() if part]
-    text = safe(report.json_text(config))
+    text = safe(files.json_text(config))
     body.append(f"<details><summary>Config</summary><pre>{text}</pre></details>")
-    report.write_text(path, document(title, "".join(body)))
+    files.write_text(path, document(title, "".join(body)))
 
 
 def document(title: str, body: str) -> str:
@@ -139,7 +139,7 @@ def document(title: str, body: str) -> str:
 
 def picture(image: np.ndarray, name: str) -> str:
     """An <img> that holds its picture, uint8 [H, W, C] with C = 1, 3 or 4."""
-    source = _data_uri("image/png", report.png_bytes(image))
+    source = _data_uri("image/png", pictures.png_bytes(image))
     return f'<img alt="{safe(name)}" src="{source}">'
 
 

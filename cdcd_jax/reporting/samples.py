@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cdcd_jax.errors import InputError
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files, pictures
 from cdcd_jax.reporting.sheets import (
     Medium,
     contact_order,
@@ -66,9 +66,9 @@ def write_samples(
         order = contact_order(condition, number)
         sheet = contact_sheet(outputs, media, order, titles)
     with _replaced(directory) as folder:
-        report.write_npz(folder / _LAST, **outputs, **named)
+        files.write_npz(folder / _LAST, **outputs, **named)
         if sheet is not None:  # else tokens alone
-            report.write_png(folder / "contact_sheet.png", sheet)
+            pictures.write_png(folder / "contact_sheet.png", sheet)
         for name, medium in media.items() if single_files else ():
             _write_single(folder, outputs[name], medium)
         more(folder)
@@ -82,9 +82,9 @@ def _write_single(folder: pathlib.Path, samples: np.ndarray, medium: Medium) -> 
     for i, sample in enumerate(samples):
         file = folder / f"{medium.stem}_{i:05d}"
         if medium.kind == "image":
-            report.write_png(file.with_suffix(".png"), sample)
+            pictures.write_png(file.with_suffix(".png"), sample)
         elif medium.kind in ("text", "label"):
-            report.write_text(file.with_suffix(".txt"), f"{word(sample, medium)}\n")
+            files.write_text(file.with_suffix(".txt"), f"{word(sample, medium)}\n")
 
 
 def check_place(directory: pathlib.Path) -> None:
@@ -95,7 +95,7 @@ def check_place(directory: pathlib.Path) -> None:
     Raises:
         InputError: they cannot.
     """
-    is_here = hosts.is_main() and not report.is_url(directory)
+    is_here = hosts.is_main() and not files.is_url(directory)
     if not is_here or not directory.parents[1].exists():
         return
     try:
@@ -115,7 +115,7 @@ def check_place(directory: pathlib.Path) -> None:
 @contextlib.contextmanager
 def _partial(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     """An empty local folder, beside `directory` if that is, and gone afterwards."""
-    if report.is_url(directory):
+    if files.is_url(directory):
         with tempfile.TemporaryDirectory() as name:
             yield pathlib.Path(name)
         return
@@ -171,7 +171,7 @@ def _replaced(directory: pathlib.Path) -> Iterator[pathlib.Path]:
             if ours.fullmatch(old.name):
                 old.unlink()
         for new in sorted(folder.iterdir(), key=is_last):
-            if report.is_url(directory):
+            if files.is_url(directory):
                 (directory / new.name).write_bytes(new.read_bytes())
             else:
                 new.replace(directory / new.name)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting.pictures import image_grid
 
 _TITLED = 112  # pixels a side, at least, of a picture with a title
 _FONT_SIZE, _LINE, _MOST_LINES = 11, 14, 4  # pixels, pixels, lines of a title
@@ -82,7 +82,7 @@ def _rows_of_media(
     if titles is not None:
         stacks[-1] = titled(stacks[-1], titles)
     cells = np.concatenate(stacks, axis=1)
-    return report.image_grid(cells, min(len(cells), columns), pad=4)
+    return image_grid(cells, min(len(cells), columns), pad=4)
 
 
 def _as_wide(pictures: np.ndarray, width: int) -> np.ndarray:
@@ -102,10 +102,10 @@ def picture_sheet(
     """Pictures uint8 [N, H, W, C] on one sheet, small ones enlarged."""
     columns = min(len(images), columns)
     if titles is None:
-        return report.image_grid(images, columns, max(1, 40 // images.shape[1]))
+        return image_grid(images, columns, max(1, 40 // images.shape[1]))
     scale = max(1, -(-_TITLED // images.shape[2]))
     images = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    return report.image_grid(titled(images, titles), columns, pad=4)
+    return image_grid(titled(images, titles), columns, pad=4)
 
 
 def sound_sheet(
@@ -118,7 +118,7 @@ def sound_sheet(
     pictures = spectrograms(audio, sample_rate)
     if titles is not None:
         pictures = titled(pictures, titles)
-    return report.image_grid(pictures, min(len(pictures), columns))
+    return image_grid(pictures, min(len(pictures), columns))
 
 
 def spectrograms(audio: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 import io
 import os
-import pathlib
 
 import numpy as np
 
 from cdcd_jax.errors import InputError
+from cdcd_jax.reporting.files import atomically
 
 # A dark-to-light scale whose lightness grows evenly, as 5 colours to go between.
 _COLOURS = np.array(
@@ -19,7 +19,7 @@ def write_wav(path: str | os.PathLike, audio: np.ndarray, rate: int) -> int:
     """Writes a mono wav file of 16 bits; it is there whole or not at all.
 
     Args:
-        path: of the file; its directory exists.
+        path: of the file.
         audio: float [S] in [-1, 1]. What lies outside is cut off, which the format
             cannot do without.
         rate: samples a second.
@@ -30,13 +30,9 @@ def write_wav(path: str | os.PathLike, audio: np.ndarray, rate: int) -> int:
     Raises:
         InputError: another shape, no samples, or values that are not finite.
     """
-    data, path = wav_bytes(audio, rate), pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    data = wav_bytes(audio, rate)
+    with atomically(path, sync=False) as file:  # a sound can be made again
+        file.write(data)
     return int(np.count_nonzero(np.abs(audio) > 1.0))
 
 

@@ -1,1 +1,12 @@
-"""runtime"""
+"""Devices, processes and checkpoints: what a run stands on, whatever it trains.
+
+Trees of arrays go in and out; what they mean is known above. In reading order:
+
+    sharding     the mesh, and which axes of which arrays lie along it
+    hosts        several processes as one program, and one agreed stop
+    checkpoint   saving, resuming, and parts of other runs
+    leaf_table   names, shapes and checksums, by which damage shows
+    targets      leaves as orbax takes them
+    storage      what goes wrong on disks and in object stores
+    orbax_noise  what orbax need not tell
+"""

@@ -8,14 +8,9 @@ the devices that hold the arrays.
 """
 
 import contextlib
-import math
-import re
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
@@ -31,18 +26,12 @@ from cdcd_jax.runtime.leaf_table import (
     unsealed,
 )
 from cdcd_jax.runtime.orbax_noise import mute_orbax, silence_of_failed_reads
-
-# TensorStore reports its errors as ValueError with one of these in front.
-_STATUS = re.compile(
-    r"\b(RESOURCE_EXHAUSTED|PERMISSION_DENIED|UNAUTHENTICATED|UNAVAILABLE"
-    r"|DEADLINE_EXCEEDED|FAILED_PRECONDITION|ABORTED|UNKNOWN|INTERNAL|DATA_LOSS"
-    r"|NOT_FOUND|OUT_OF_RANGE)\b"
+from cdcd_jax.runtime.storage import (
+    check_space,
+    failures_of_saving,
+    reason_of_failed_read,
 )
-# Of these, the ones that say nothing about the checkpoint itself.
-_UNREACHABLE = re.compile(
-    r"\b(PERMISSION_DENIED|UNAUTHENTICATED|UNAVAILABLE|DEADLINE_EXCEEDED)\b"
-)
-_SPARE_BYTES = 4 << 20  # for metadata files and the file system's own blocks
+from cdcd_jax.runtime.targets import as_array, as_target, with_empty, without_empty
 
 
 class _Damage(Exception):
@@ -103,13 +92,14 @@ class Checkpoints:
             )
         if step == newest:
             return False
-        state = jax.tree.map(_as_array, state)
-        self._check_space(state)
+        state = jax.tree.map(as_array, state)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        check_space(self._directory, size, self._how_to_go_on)
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(_without_empty(state)),
+            state=ocp.args.StandardSave(without_empty(state)),
             leaves=ocp.args.JsonSave(sealed(describe(state))),
         )
-        with self._failures_of_saving():
+        with failures_of_saving(self._directory, self._how_to_go_on):
             self._directory.mkdir(parents=True, exist_ok=True)
             self._open().save(step, args=args, force=True)
         self._newest_started = step
@@ -121,7 +111,7 @@ class Checkpoints:
         Raises: InputError if it failed on input or output.
         """
         if self._manager is not None:
-            with self._failures_of_saving():
+            with failures_of_saving(self._directory, self._how_to_go_on):
                 self._manager.wait_until_finished()
                 self._manager.check_for_errors()
 
@@ -157,7 +147,7 @@ class Checkpoints:
           structure, shape or dtype, or if all checkpoints are damaged.
         """
         self.wait()
-        target = jax.tree.map(_as_target, abstract_state)
+        target = jax.tree.map(as_target, abstract_state)
         steps = self.steps()
         if step is not None:
             return step, self._restore_exactly(step, target, steps, part)
@@ -225,7 +215,7 @@ class Checkpoints:
         except (KeyError, TypeError, ValueError) as error:
             raise _Damage(f"its table of leaves is broken ({error})") from error
         check_same_leaves(leaves, target, self._directory / str(step), part)
-        wanted = _without_empty(target)
+        wanted = without_empty(target)
         args = ocp.args.StandardRestore(wanted)
         if part:
             args = ocp.args.PyTreeRestore(
@@ -233,7 +223,7 @@ class Checkpoints:
                 partial_restore=True,
                 restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
             )
-        state = _with_empty(self._read_item(step, "state", args), target)
+        state = with_empty(self._read_item(step, "state", args), target)
         for name, checksum in checksums(state).items():
             if checksum != leaves[name]["checksum"]:
                 raise _Damage(f"the values of leaf '{name}' differ from those saved")
@@ -250,15 +240,7 @@ class Checkpoints:
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise
         except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            if isinstance(error, PermissionError) or _UNREACHABLE.search(text):
-                raise InputError(
-                    f"Found that {self._directory / str(step)} cannot be read: "
-                    f"{text[:300]}. Expected a readable checkpoint. Check access and "
-                    "connection, then run the same command again."
-                ) from error
-            text = text.split(" See full TensorStore")[0].split(" [tensorstore_spec")[0]
-            reason = text if len(text) <= 300 else text[:297] + "..."
+            reason = reason_of_failed_read(error, self._directory / str(step))
         if not _all_processes(not reason):
             raise _Damage(reason or "another process cannot read it")
         return item
@@ -285,37 +267,6 @@ class Checkpoints:
                 path.rmtree()
         _all_processes(True)
 
-    def _check_space(self, state: Any) -> None:
-        if "://" in str(self._directory):
-            return
-        folder = self._directory
-        while not folder.exists():
-            folder = folder.parent
-        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + _SPARE_BYTES
-        free = shutil.disk_usage(folder).free
-        if free < needed:
-            raise InputError(
-                f"Found {free} bytes free for checkpoints in {self._directory}; "
-                f"expected at least {needed} bytes. {self._how_to_go_on()}"
-            )
-
-    @contextlib.contextmanager
-    def _failures_of_saving(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            text = " ".join(str(error).split())
-            reason = text if len(text) <= 300 else "..." + text[-297:]
-            if isinstance(error, OSError) or _STATUS.search(text):
-                raise InputError(
-                    f"Found that a checkpoint cannot be written to {self._directory}: "
-                    f"{reason}. Expected room and the right to write there. "
-                    f"{self._how_to_go_on()}"
-                ) from error
-            raise
-
     def _how_to_go_on(self) -> str:
         step = self.latest_step()
         resumes = "" if step is None else f" (it resumes from step {step})"
@@ -323,39 +274,6 @@ class Checkpoints:
             f"Make room there and run the same command again{resumes}, or name another "
             "directory."
         )
-
-
-def _as_array(leaf: Any) -> jax.Array:
-    return leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf)
-
-
-def _as_target(leaf: Any) -> jax.ShapeDtypeStruct:
-    """Shape, dtype and a sharding that is sure to fit; ValueError if it does not."""
-    sharding = getattr(leaf, "sharding", None)
-    if sharding is None:
-        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    shape = np.shape(leaf)
-    # Raised here, an uneven sharding is not mistaken for a damaged checkpoint.
-    sharding.shard_shape(shape)
-    dtype = getattr(leaf, "dtype", None)
-    if dtype is None:
-        dtype = jnp.asarray(leaf).dtype
-    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-
-
-def _without_empty(tree: Any) -> Any:
-    """None for arrays without elements, which orbax refuses to save."""
-    return jax.tree.map(lambda leaf: leaf if math.prod(leaf.shape) else None, tree)
-
-
-def _with_empty(state: Any, target: Any) -> Any:
-    """The arrays without elements put back."""
-    leaves, treedef = jax.tree.flatten(target)
-    read = iter(jax.tree.leaves(state))
-    return treedef.unflatten(
-        next(read) if math.prod(leaf.shape) else jnp.zeros(leaf.shape, leaf.dtype)
-        for leaf in leaves
-    )
 
 
 def _all_processes(fine: bool) -> bool:

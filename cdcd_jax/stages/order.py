@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from cdcd_jax.config import Config, resolve_stages
+from cdcd_jax.config import Config, resolve_stages, stage_of
 from cdcd_jax.config.files import config_of, default_workdir
 from cdcd_jax.data.card import CARD_NAME
 from cdcd_jax.errors import InputError, UsageError
@@ -101,10 +101,10 @@ def _before(
 
 
 def _names(value: Any, path: str) -> bool:
-    """Whether settings hold the path of a stage."""
+    """Whether settings hold the path of a stage, or of what lies in it."""
     if isinstance(value, Mapping):
         return any(_names(part, path) for part in value.values())
-    return value == path
+    return stage_of(value) == path[1:]
 
 
 def _check_made(

@@ -16,7 +16,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from cdcd_jax.config.records import check_config, check_same
+from cdcd_jax.config.records import check_config, check_same, given_vocabulary
 from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
 from cdcd_jax.data.shards import (
     Layout,
@@ -30,7 +30,8 @@ from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.texts import TextEncoder, text_conditions
 from cdcd_jax.models.tokenizers import open_tokenizer
-from cdcd_jax.reporting.report import Progress, is_url, write_json
+from cdcd_jax.reporting.files import is_url, write_json
+from cdcd_jax.reporting.terminal import Progress
 from cdcd_jax.runtime import hosts
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
@@ -60,18 +61,22 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
     tokenizer = open_tokenizer(config["tokenizer"], tuple(config["grid"]))
     raw = source.card()
     _check_media(raw["media"], tokenizer)
-    job = {"config": config, "fingerprint": tokenizer.fingerprint}
+    given = _given(config["text"], raw["conditions"])
+    job = {
+        "config": config,
+        "fingerprint": tokenizer.fingerprint,
+        "vocabulary": given.sha256 if given else "",
+    }
     if (workdir / CARD_NAME).exists():
         card = read_card(workdir)
-        found = card.tokenizer.get("fingerprint")
-        check_same({"config": card.config, "fingerprint": found}, job, workdir)
+        check_same(_made(card), job, workdir)
         if hosts.is_main():
             _tidy(workdir)
             print(f"Token records of {card.name} are in {workdir}")
         return workdir
 
     sizes = {name: _Shards(config, source.split(name), name) for name in raw["splits"]}
-    trained = _vocabulary(sizes["train"], text_conditions(raw["conditions"]))
+    trained = given or _trained(sizes["train"], text_conditions(raw["conditions"]))
     texts = TextEncoder(config["text"], raw["conditions"], trained)
     layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
     job["examples"] = {name: len(part.split) for name, part in sizes.items()}
@@ -138,7 +143,26 @@ def _group(example: Mapping[str, Any], rule: str) -> str:
     )
 
 
-def _vocabulary(shards: _Shards, names: list[str]) -> Vocabulary | None:
+def _given(
+    settings: Mapping[str, Any], conditions: Mapping[str, Any]
+) -> Vocabulary | None:
+    """The vocabulary that the config takes from other records, if it does."""
+    path = given_vocabulary(settings)
+    return Vocabulary.load(path) if path and text_conditions(conditions) else None
+
+
+def _made(card: Card) -> dict[str, Any]:
+    """The job that a card is of."""
+    sums = [spec["sha256"] for spec in card.conditions.values() if "sha256" in spec]
+    given = given_vocabulary(card.config.get("text", {}))
+    return {
+        "config": card.config,
+        "fingerprint": card.tokenizer.get("fingerprint"),
+        "vocabulary": sums[0] if given and sums else "",
+    }
+
+
+def _trained(shards: _Shards, names: list[str]) -> Vocabulary | None:
     """Trained on the texts of a split, if the config asks for one.
 
     A split may have `texts()`, all of its texts, where these cost less than its

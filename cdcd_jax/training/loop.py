@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from cdcd_jax.errors import InputError, Stopped, UsageError
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import metrics_log
 from cdcd_jax.runtime import hosts, sharding
 from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.training import observe
@@ -99,7 +99,7 @@ def train(
         stack.callback(stream.close)
         stream = checked(stream, task.describe()["batch"])
         clock = observe.Clock(config, task, mesh, model_flops(config))
-        reports = report.Reports(workdir, total, step, enabled=hosts.is_main())
+        reports = metrics_log.Reports(workdir, total, step, enabled=hosts.is_main())
         stack.enter_context(contextlib.closing(reports))
         trace = stack.enter_context(observe.Trace(workdir, profile))
         pending: list[tuple[int, dict]] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from cdcd_jax.config import differences, with_defaults
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
 
 
@@ -37,4 +37,4 @@ def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
     hosts.wait_for_all("config")
     if hosts.is_main():
         workdir.mkdir(parents=True, exist_ok=True)
-        report.write_json(path, config)
+        files.write_json(path, config)

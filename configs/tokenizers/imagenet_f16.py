@@ -13,14 +13,12 @@ with this code; weights trained elsewhere come by
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import SYNTHETIC_MEDIA, experiment, merge, variant
+from cdcd_jax.config import SYNTHETIC_MEDIA, merge, variant
+from cdcd_jax.config.large import PERCEPTUAL, large_vqgan
 
 VARIANTS = {
     "": {},
-    "perceptual": dict(
-        init_parts=dict(perceptual="runs/converted/lpips"),
-        losses=dict(perceptual=1.0, pyramid=0.0),
-    ),
+    "perceptual": PERCEPTUAL,
     "16384": dict(quantizer=dict(num_codes=16384)),
     "synthetic": SYNTHETIC_MEDIA,
 }
@@ -28,36 +26,14 @@ VARIANTS = {
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'perceptual', '16384' or 'synthetic'."""
-    config = experiment(
-        task="tokenizer",
+    config = large_vqgan(
         data=dict(
             raw="tfds",
             options=dict(name="imagenet2012", test="validation", size=256),
             batch_size=96,
-            threads=16,
         ),
-        model=dict(
-            resolution=256,
-            channels=128,
-            channel_mult=(1, 1, 2, 2, 4),
-            num_res_blocks=2,
-            attention_resolutions=(16,),
-            latent_channels=256,
-            dtype="bfloat16",
-        ),
-        quantizer=dict(num_codes=1024, dim=256),
-        losses=dict(
-            l1=1.0, l2=0.0, pyramid=1.0, adversarial=0.8, adversarial_start=50_000
-        ),
-        optim=dict(
-            num_steps=500_000,
-            learning_rate=1e-4,
-            warmup_steps=5000,
-            betas=(0.5, 0.9),
-            weight_decay=0.0,
-            ema_decay=0.9999,
-        ),
-        eval=dict(num_samples=5000),
-        report=dict(log_every=100, sample_every=5000, checkpoint_every=2500),
+        model=dict(channel_mult=(1, 1, 2, 2, 4), attention_resolutions=(16,)),
+        quantizer=dict(num_codes=1024),
+        losses={},
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))

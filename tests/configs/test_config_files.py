@@ -100,7 +100,7 @@ from cdcd_jax.training import program
 from cdcd_jax.training.step import init_state, make_train_step
 from cdcd_jax.config import experiment
 import cdcd_jax.diffusion.sampler
-import cdcd_jax.reporting.report, cdcd_jax.runtime.checkpoint
+import cdcd_jax.reporting.metrics_log, cdcd_jax.runtime.checkpoint
 config = experiment(
     data=dict(batch_size=8),
     model=dict(width=16, depth=1, heads=2,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cdcd_jax.config.records import check_config
 from cdcd_jax.data import bpe
 from cdcd_jax.data.captioned_digits import CaptionedDigits
 from cdcd_jax.data.card import read_card
@@ -222,6 +223,69 @@ def test_records_from_before_there_was_a_choice(tmp_path: Path) -> None:
     assert pretokenize(config, tmp_path) == tmp_path
     with pytest.raises(InputError, match=r"'text\.size': 0"):
         pretokenize(settings(), tmp_path)
+
+
+# -- taken over from other records -----------------------------------------------------
+
+
+def second(vocabulary: Path, **text) -> dict:
+    """Records of a later stage, of other pictures and texts."""
+    config = settings()
+    config["data"]["options"] = dict(train_examples=20, test_examples=10)
+    return config | {"text": dict(vocabulary=str(vocabulary), length=16, **text)}
+
+
+def test_a_later_stage_takes_the_vocabulary_of_an_earlier_one(tmp_path: Path) -> None:
+    first = read_card(pretokenize(settings(), tmp_path / "first"))
+    given = tmp_path / "first" / FILE_NAME
+    card = read_card(pretokenize(second(given), tmp_path / "second"))
+    assert card.conditions["text"] == first.conditions["text"]
+    assert (tmp_path / "second" / FILE_NAME).read_bytes() == given.read_bytes()
+    row = RecordSource(card, "test")[3]["condition"]["text"]
+    text = open_vocabulary(card.conditions["text"], card.directory).decode(row)
+    np.testing.assert_array_equal(Vocabulary.load(given).encode(text, 16)[0], row)
+    # the directory says the same as its file, and may lie anywhere
+    moved = (tmp_path / "first").rename(tmp_path / "moved")
+    before = {p.name: p.read_bytes() for p in card.directory.iterdir()}
+    assert pretokenize(second(moved), tmp_path / "second") == card.directory
+    assert {p.name: p.read_bytes() for p in card.directory.iterdir()} == before
+
+
+def test_another_vocabulary_than_that_of_the_records(tmp_path: Path) -> None:
+    pretokenize(settings(), tmp_path / "first")
+    given = tmp_path / "first" / FILE_NAME
+    pretokenize(second(given), tmp_path / "second")
+    with pytest.raises(InputError, match=r"'text\.vocabulary': 'of other records'"):
+        pretokenize(second(given) | {"text": dict(length=16)}, tmp_path / "second")
+    old = Vocabulary.load(given)
+    train(["a", "zero"], 64).save(given)
+    new = Vocabulary.load(given)
+    says = rf"sha256 {old.sha256}; expected {new.sha256}, as .*{FILE_NAME} has"
+    with pytest.raises(InputError, match=says):
+        pretokenize(second(given), tmp_path / "second")
+    with pytest.raises(InputError, match="expected words of the texts"):
+        pretokenize(second(given), tmp_path / "third")
+
+
+@pytest.mark.parametrize("content", [None, "{}", "no json"])
+def test_a_path_without_a_vocabulary(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / FILE_NAME).write_text(content)
+    with pytest.raises(InputError, match=rf"Found no vocabulary in .*{FILE_NAME}"):
+        pretokenize(second(tmp_path / FILE_NAME), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (dict(size=64), r"text\.size = 64 with .*expected .* 0 with .* that there is"),
+        (dict(features="runs/clip"), r"text\.features with text\.vocabulary = '/x/"),
+    ],
+)
+def test_settings_that_contradict_a_path(text: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_config(second(Path("/x") / FILE_NAME, **text))
 
 
 # -- random batches of all kinds of conditions -----------------------------------------

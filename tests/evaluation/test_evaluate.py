@@ -11,7 +11,7 @@ import tiny
 from cdcd_jax.evaluation import sets as drawn
 from cdcd_jax.generation.time_profile import NAME
 from cdcd_jax.models.feature_judge import FeatureJudge
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import files
 
 SWEEP = [
     "--mode=evaluate",
@@ -79,7 +79,7 @@ def test_a_sweep_is_drawn_and_judged(copied, capsys):
 def test_an_evaluation_goes_on_where_it_was_killed(copied, small_parts, monkeypatch):
     """At any file that it writes; nothing is drawn twice, and all is the same."""
     whole, _ = evaluated(shutil.copytree(copied, copied.parent / "whole"))
-    write, left = report.write_npz, []
+    write, left = files.write_npz, []
 
     class Killed(BaseException):
         """Not an Exception, so that nothing mends it."""
@@ -90,13 +90,13 @@ def test_an_evaluation_goes_on_where_it_was_killed(copied, small_parts, monkeypa
         left.pop()
         write(path, **arrays)
 
-    monkeypatch.setattr(report, "write_npz", limited)
+    monkeypatch.setattr(files, "write_npz", limited)
     for number in (0, 1, 4, 4):
         left[:] = [None] * number
         with pytest.raises(Killed):
             evaluated(copied)
         assert not (copied / "evaluation.json").exists()
-    monkeypatch.setattr(report, "write_npz", write)
+    monkeypatch.setattr(files, "write_npz", write)
     parts = list((copied / "evaluation").glob("*/part_*.npz"))
     times = {part: part.stat().st_mtime_ns for part in parts}
     assert len(parts) >= 4

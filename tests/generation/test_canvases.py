@@ -11,7 +11,7 @@ from cdcd_jax.diffusion.sampler import MASKING, METHODS, SamplingOptions, sample
 from cdcd_jax.diffusion.schedule import make_schedule
 from cdcd_jax.generation import canvases, edit_files, editing, windows
 from cdcd_jax.models.tokenizers import open_tokenizer
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting import pictures
 
 LEVELS = 5  # of the palette
 
@@ -101,5 +101,5 @@ def test_regions_of_pictures(tmp_path):
     assert of("0,0,0.5,1", (1, 7)).tolist() == [[True] * 3 + [False] * 4]
     mask = np.zeros((4, 6, 1), np.uint8)
     mask[1, 2] = 255
-    report.write_png(tmp_path / "mask.png", mask)
+    pictures.write_png(tmp_path / "mask.png", mask)
     assert np.argwhere(of(str(tmp_path / "mask.png"))).tolist() == [[1, 2]]

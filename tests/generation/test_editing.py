@@ -10,7 +10,7 @@ from untrained import LENGTH, RATE, small, untrained
 from cdcd_jax.diffusion.sampler import METHODS
 from cdcd_jax.errors import UsageError
 from cdcd_jax.modes import flags
-from cdcd_jax.reporting import report
+from cdcd_jax.reporting.pictures import write_png
 
 LEVELS = 5  # of the palette
 RED, TWO = ("--condition.colour=red",), "--config.sampling.num_samples=2"
@@ -49,7 +49,7 @@ def picture(tmp_path_factory):
     """A grey picture with values between those of the palette."""
     file = tmp_path_factory.mktemp("input") / "picture.png"
     pixels = np.random.default_rng(1).integers(0, 256, (4, 6, 1), dtype=np.uint8)
-    report.write_png(file, pixels)
+    write_png(file, pixels)
     return file, pixels
 
 
@@ -271,10 +271,10 @@ BAD = [
 def bad_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
     grey = np.zeros((4, 6, 1), np.uint8)
-    report.write_png(folder / "black.png", grey)
-    report.write_png(folder / "grey.png", grey + 128)
-    report.write_png(folder / "wide.png", np.zeros((4, 7, 1), np.uint8))
-    report.write_png(folder / "colour.png", grey + np.array([9, 8, 7], np.uint8))
+    write_png(folder / "black.png", grey)
+    write_png(folder / "grey.png", grey + 128)
+    write_png(folder / "wide.png", np.zeros((4, 7, 1), np.uint8))
+    write_png(folder / "colour.png", grey + np.array([9, 8, 7], np.uint8))
     (folder / "broken.png").write_bytes((folder / "grey.png").read_bytes()[:40])
     (folder / "broken.npz").write_bytes(b"PK" * 9)
     soundfile.write(folder / "sound.wav", np.zeros(99), RATE)

@@ -13,7 +13,7 @@ from cdcd_jax.data.records import RecordSource
 from cdcd_jax.errors import InputError
 from cdcd_jax.models.texts import ROWS, TextEncoder, TextTower
 from cdcd_jax.networks.clip_text import ClipText
-from cdcd_jax.reporting.report import write_json
+from cdcd_jax.reporting.files import write_json
 from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.stages.pretokenize import pretokenize
 

@@ -21,7 +21,7 @@ from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.evaluation.evaluate import open_data
 from cdcd_jax.models.tokenizers import open_tokenizer
-from cdcd_jax.reporting.report import write_json
+from cdcd_jax.reporting.files import write_json
 from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.stages.pretokenize import pretokenize
 from cdcd_jax.training import program

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from cdcd_jax.reporting import report, samples
+from cdcd_jax.reporting import files, pictures, samples
 
 
 def draw(directory, value, number=3, **more):
@@ -58,7 +58,7 @@ def test_what_is_cut_off_is_the_old_set_or_plainly_none(moved, tmp_path, monkeyp
     replace = pathlib.Path.replace
     monkeypatch.setattr(pathlib.Path, "replace", stop)
     if not moved:  # while it is drawn
-        monkeypatch.setattr(report, "write_png", stop)
+        monkeypatch.setattr(pictures, "write_png", stop)
     with pytest.raises(KeyboardInterrupt):
         draw(folder, 2)
     after = contents(folder)
@@ -68,7 +68,7 @@ def test_what_is_cut_off_is_the_old_set_or_plainly_none(moved, tmp_path, monkeyp
 
 
 def test_a_bucket_takes_samples(bucket):
-    folder = report.as_path(bucket) / "samples" / "mine"
+    folder = files.as_path(bucket) / "samples" / "mine"
     samples.check_place(folder)
     for number in (3, 2):
         draw(folder, number, number)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from cdcd_jax.errors import InputError
-from cdcd_jax.reporting import curves, page, report
+from cdcd_jax.reporting import curves, files, page
 
 VOID = {"meta", "img", "link", "br", "input", "hr"}  # have no end
 HOSTILE = "</script><script>alert('x')</script> & \"quoted\" \udce9"
@@ -340,7 +340,7 @@ def test_it_is_there_whole_or_not_at_all(
     def stop(source: str, target: str) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(report.os, "replace", stop)
+    monkeypatch.setattr(files.os, "replace", stop)
     with pytest.raises(OSError, match="No space"):
         written(tmp_path, title="the second")
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
@@ -355,6 +355,6 @@ def test_a_page_in_a_bucket() -> None:
         fsspec.register_implementation(name, MemoryFileSystem, clobber=True)
     MemoryFileSystem.store.clear()
     page.write_page("gs://bucket/run/page.html", "Far away", {}, {}, {}, {}, [])
-    text = report.as_path("gs://bucket/run/page.html").read_text()
+    text = files.as_path("gs://bucket/run/page.html").read_text()
     assert Tree(text).said("h1") == ["Far away"]
     MemoryFileSystem.store.clear()

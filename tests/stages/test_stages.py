@@ -31,6 +31,22 @@ def test_what_is_named_comes_first(tmp_path):
     assert names(config(tokenizer=dict(mode="train")), "generate", tmp_path) == []
 
 
+def test_a_file_of_a_stage_makes_it_come_first(tmp_path):
+    text = dict(vocabulary="@z_first/text-vocabulary.json")
+    # a stage whose name begins like another's is another
+    more = dict(
+        a_second=dict(mode="pretokenize", text=text),
+        z_first=dict(mode="pretokenize"),
+        z=dict(mode="train", init_from="@a_second"),
+        tokenizer=dict(mode="train"),
+    )
+    found = names(config(**more), "train", tmp_path)
+    assert found.index("z_first") < found.index("a_second") < found.index("z")
+    settings = stages.settings(more["a_second"], tmp_path, 0)
+    path = str(tmp_path / "z_first" / "text-vocabulary.json")
+    assert settings["text"]["vocabulary"] == path
+
+
 def test_evaluation_makes_nothing_and_says_what_is_missing(tmp_path):
     first = config(tokenizer=dict(mode="train"))
     first["tokenizer"] = dict(kind="checkpoint", path="@tokenizer")
