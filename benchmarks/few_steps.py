@@ -29,7 +29,7 @@ import numpy as np
 
 from cdcd_jax.config import resolve_stages, with_defaults
 from cdcd_jax.data.pipeline import one_pass
-from cdcd_jax.diffusion.sampler import METHODS
+from cdcd_jax.diffusion import samplers
 from cdcd_jax.evaluation import sets as drawn
 from cdcd_jax.evaluation.evaluate import conditions_of, judged_splits, open_data
 from cdcd_jax.generation.generate import draw_key
@@ -90,8 +90,9 @@ def judge_of(figures: str, train: Mapping[str, Any]) -> Callable[..., Judged]:
 def sampler_of(text: str) -> dict[str, Any]:
     """The options of 'method,option=value,...'; exits where one is unknown."""
     method, *rest = text.split(",")
-    if method not in METHODS:
-        sys.exit(f"error: unknown sampler {method!r}: choose of {', '.join(METHODS)}")
+    if method not in samplers.SAMPLERS:
+        known = ", ".join(samplers.SAMPLERS)
+        sys.exit(f"error: unknown sampler {method!r}: choose of {known}")
     known = {field.name for field in dataclasses.fields(drawn.SamplingOptions)}
     known -= {"method", "steps", "times"}  # which others say
     options: dict[str, Any] = {"method": method}

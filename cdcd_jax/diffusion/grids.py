@@ -6,11 +6,15 @@ apart from each other at a price of (m(t) - m(s)) h(t), which is the bound of th
 chain; `optimised` is the grid at which the sum of prices is least.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from cdcd_jax.diffusion.schedule import Schedule
 
-GRIDS = ("uniform", "cosine", "geometric", "optimised")
+OPTIMISED = (
+    "optimised"  # the grid whose times are given, as `optimised_grid` finds them
+)
 # Of a geometric grid: tokens of a step over those of the one before, and of the last
 # over those of the first, at most.
 GROWTH, MOST_GROWTH = 4 / 3, 12.0
@@ -21,8 +25,19 @@ def masked_share(schedule: Schedule) -> np.ndarray:
     return schedule.gamma_bar / schedule.gamma_bar[-1]
 
 
-def uniform_grid(start: int, steps: int) -> np.ndarray:
-    """Jumps of equal length, to within 1."""
+def progress(schedule: Schedule) -> np.ndarray:
+    """Share of tokens still masked, or else replaced, relative to T's: [T + 1], rising.
+
+    What grids and guidance go by.
+    """
+    if schedule.has_mask:
+        return masked_share(schedule)
+    return schedule.uniform_mass / schedule.uniform_mass[-1]
+
+
+def uniform_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
+    """Jumps of equal length, to within 1, whatever the share."""
+    del share
     # half up, so that a grid is the same on every platform
     return np.floor(start * np.arange(steps, -1, -1) / steps + 0.5).astype(np.int64)
 
@@ -65,6 +80,40 @@ def _nearest(left: np.ndarray, share: np.ndarray, start: int) -> np.ndarray:
         times.append(max(min(near[i], times[-1] - 1), steps - i))
     times[-1] = 0
     return np.array(times, np.int64)
+
+
+# `sampling.grid` -> the times, of (share, start, steps)
+GRIDS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
+    "uniform": uniform_grid,
+    "cosine": cosine_grid,
+    "geometric": geometric_grid,
+}
+
+
+def grid_times(
+    name: str, given: Sequence[int], schedule: Schedule, start: int, steps: int
+) -> np.ndarray:
+    """The times of a grid by its name, int [S + 1].
+
+    Args:
+        name: a key of `GRIDS`, or 'optimised'.
+        given: the times themselves where they are optimised.
+        schedule: the noise levels.
+        start: the first time.
+        steps: S, at most `start`.
+
+    Raises:
+        ValueError: given times that do not fit.
+    """
+    if name != OPTIMISED:
+        return GRIDS[name](progress(schedule), start, steps)
+    times = np.array(given, np.int64)
+    if len(times) != steps + 1 or times[0] != start or times[-1] != 0:
+        raise ValueError(
+            f"sampling.grid = 'optimised' has the times {given}: it needs "
+            f"{steps + 1} from {start} to 0, which --mode=evaluate finds"
+        )
+    return times
 
 
 def optimised_grid(

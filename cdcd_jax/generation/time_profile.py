@@ -86,6 +86,6 @@ def resolved(
         first = int(sampler.time_grid(plain, schedule, start or None)[0])
     except ValueError as error:
         raise UsageError(str(error)) from None
-    loss, share = read_profile(workdir, schedule), sampler.progress(schedule)
+    loss, share = read_profile(workdir, schedule), grids.progress(schedule)
     times = grids.optimised_grid(loss, share, first, plain.steps)
     return {**config, "sampling": {**sampling, "times": tuple(map(int, times))}}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cdcd_jax.diffusion import schedule
-from cdcd_jax.diffusion.sampler import progress
+from cdcd_jax.diffusion.grids import progress
 from cdcd_jax.diffusion.schedule import Schedule
 
 # (tokens [B, L], condition, t [B], key, null) -> T x the bound's term, nats [B]

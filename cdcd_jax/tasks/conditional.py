@@ -3,7 +3,6 @@
 Settings are read by key, so that a plain dict serves where ml_collections is absent.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cdcd_jax.diffusion import contrastive, objective, sampler, schedule
+from cdcd_jax.diffusion import contrastive, objective, schedule
+from cdcd_jax.diffusion.mask_replace import MaskReplace
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.transition import sample_x_t
 from cdcd_jax.errors import UsageError
@@ -292,9 +292,7 @@ class ConditionalTask:
 
     def check_sampling(self, options: SamplingOptions) -> None:
         """Raises ValueError if these options cannot be; an optimised grid may lack."""
-        if options.grid == "optimised" and not options.times:
-            options = dataclasses.replace(options, grid="cosine")
-        sampler.time_grid(options, self.schedule)
+        MaskReplace(self.schedule).check(options)
 
     def sampling(self, rows: int, options: SamplingOptions) -> tuple[Any, tuple]:
         """What draws a batch of `rows` samples, jitted, and its arguments' shapes.

@@ -11,17 +11,22 @@ import numpy as np
 import pytest
 from test_sampler import JOINT, SCHEDULES, K, L, T, counts, exact_denoiser
 
-from cdcd_jax.diffusion import grids, orders
+from cdcd_jax.diffusion import grids
 from cdcd_jax.diffusion.sampler import (
-    MASKING,
     SamplingOptions,
     mask_note,
     sample,
     time_grid,
 )
+from cdcd_jax.diffusion.samplers import SAMPLERS
+from cdcd_jax.diffusion.samplers.first_hitting import hitting_times
+from cdcd_jax.diffusion.samplers.remasking import remasking_law
+from cdcd_jax.diffusion.samplers.spread import spread_order, spread_ranks
+from cdcd_jax.diffusion.samplers.unmasking import reveal
 from cdcd_jax.diffusion.schedule import make_schedule
 
 MANY = 200_000
+MASKING = [name for name, cls in SAMPLERS.items() if cls.by_masks]
 P_0 = np.zeros((K + 1, K + 1))
 P_0[:K, :K] = JOINT
 PRODUCT = np.zeros((K + 1, K + 1))
@@ -135,7 +140,7 @@ def test_remasking_of_strength_0_is_the_posterior() -> None:
     x_t = jnp.asarray(rng.integers(0, K + 1, (4, L)))
     for t, s in ((T, 2), (3, 1), (1, 0)):
         share = schedule.gamma_bar / schedule.gamma_bar[-1]
-        found = np.exp(orders.remasking_law(log_p, x_t, share[t], share[s], 0.0))
+        found = np.exp(remasking_law(log_p, x_t, share[t], share[s], 0.0))
         np.testing.assert_allclose(found.sum(-1), 1.0, atol=1e-6)
         for index in itertools.product(range(4), range(L)):
             post = bf.posterior(schedule, t, s, int(x_t[index]))
@@ -186,7 +191,7 @@ def test_reveal_takes_the_first_masked_ones() -> None:
     x_t = jnp.array([[K, 1, K, K], [K, K, 0, K]])
     order = jnp.array([[0.1, 9.0, 0.3, 0.2], [0.5, 0.4, 9.0, 0.6]])
     tokens = jnp.full((2, 4), 2)
-    found = orders.reveal(x_t, tokens, order, jnp.array([2, 0]), K)
+    found = reveal(x_t, tokens, order, jnp.array([2, 0]), K)
     np.testing.assert_array_equal(found, [[K, 1, 2, 2], [K, K, 0, K]])
 
 
@@ -220,7 +225,7 @@ def test_hitting_times_are_those_of_the_next_position() -> None:
     share = jnp.array([0.0, 0.25, 0.5, 0.75, 1.0])
     hit = jnp.array([[0.9, 0.3, 0.6], [0.2, 0.1, 0.0]])
     masked = jnp.array([[False, True, True], [True, True, True]])
-    times = orders.hitting_times(hit, masked, share, share[-1])
+    times = hitting_times(hit, masked, share, share[-1])
     np.testing.assert_array_equal(times, [3, 1])
 
 
@@ -270,20 +275,20 @@ def test_skip_visits_what_the_reference_visits() -> None:
 def test_spread_ranks_keep_neighbours_apart() -> None:
     """Each token once; of any 4 that follow each other early, none are neighbours."""
     for layout in ((8, 8), (5, 7), (1, 13), (3, 1)):
-        ranks = orders.spread_ranks(layout)
+        ranks = spread_ranks(layout)
         np.testing.assert_array_equal(np.sort(ranks), np.arange(np.prod(layout)))
-    places = np.argsort(orders.spread_ranks((8, 8)))[:16]
+    places = np.argsort(spread_ranks((8, 8)))[:16]
     rows, columns = places // 8, places % 8
     for i in range(12):
         for a, b in itertools.combinations(range(i, i + 4), 2):
             apart = abs(rows[a] - rows[b]) + abs(columns[a] - columns[b])
             assert apart > 1
-    np.testing.assert_array_equal(orders.spread_ranks((1, 8)), [0, 4, 2, 6, 1, 5, 3, 7])
+    np.testing.assert_array_equal(spread_ranks((1, 8)), [0, 4, 2, 6, 1, 5, 3, 7])
 
 
 def test_spread_order_begins_anywhere() -> None:
-    order = np.asarray(orders.spread_order(jax.random.key(0), 4_000, (2, 3)))
-    base = -orders.spread_ranks((2, 3)).reshape(2, 3)
+    order = np.asarray(spread_order(jax.random.key(0), 4_000, (2, 3)))
+    base = -spread_ranks((2, 3)).reshape(2, 3)
     shifts = [np.roll(base, s, (0, 1)).ravel() for s in np.ndindex(2, 3)]
     seen = [int((order == shift).all(1).sum()) for shift in shifts]
     assert sum(seen) == 4_000

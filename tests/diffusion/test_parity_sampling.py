@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 from cdcd_jax.convert.transformer import denoiser_params
-from cdcd_jax.diffusion import orders, sampler
+from cdcd_jax.diffusion import sampler
 from cdcd_jax.diffusion.sampler import Noise, SamplingOptions
+from cdcd_jax.diffusion.samplers import purity
+from cdcd_jax.diffusion.samplers.times import sampler_of
 from cdcd_jax.diffusion.schedule import make_schedule
 from cdcd_jax.diffusion.transition import log_posterior, one_step_table
 from cdcd_jax.networks.conditioners import Encoded
@@ -160,19 +162,20 @@ def test_runs_in_an_order(name: str) -> None:
             continue
         masked = np.asarray(x_t == K)
         if options.method == "purity":
-            score = orders.purity(log_p)
+            score = purity.purity(log_p)
             close = np.testing.assert_allclose
             close(score, run["score"][i], rtol=0, atol=1e-5)
-            weights = np.exp(orders.purity_order(score, 0.0)) * masked
+            weights = np.exp(purity.purity_order(score, 0.0)) * masked
             close(weights, run["select_weights"][i], rtol=0, atol=1e-5)
-            sharp = orders.sharpen(log_p, score, options.purity_weight)
+            sharp = purity.sharpen(log_p, score, options.purity_weight)
             assert_same_law(sharp, np.swapaxes(run["prob"][i], -1, -2)[..., :K])
         # an order that puts the positions that were drawn before all others
         drawn = np.zeros((B, L), np.float32)
         for row, selected in zip(drawn, run["selected"][i], strict=True):
             row[selected[selected >= 0]] = 1e9
         number = jnp.asarray(run["n_selected"][i], jnp.int32)
-        x_t = sampler.unmask(log_p, x_t, Noise(noise, drawn), number, 1.0, options)
+        own = sampler_of(options)
+        x_t = own.unmask(log_p, x_t, Noise(noise, drawn), number, 1.0)
         np.testing.assert_array_equal(x_t, run["x_out"][i])
     np.testing.assert_array_equal(x_t, run["final"])
 

@@ -7,7 +7,8 @@ import pytest
 from untrained import untrained
 
 from cdcd_jax.config import experiment
-from cdcd_jax.diffusion.sampler import MASKING, METHODS, SamplingOptions, sample
+from cdcd_jax.diffusion.sampler import SamplingOptions, sample
+from cdcd_jax.diffusion.samplers import SAMPLERS
 from cdcd_jax.diffusion.schedule import make_schedule
 from cdcd_jax.generation import canvases, edit_files, editing, windows
 from cdcd_jax.models.tokenizers import open_tokenizer
@@ -23,10 +24,10 @@ def test_strength_says_the_first_time():
     assert editing.start_time(canvases.NO_WISH, 10) == 0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SAMPLERS)
 def test_rows_share_their_noise(method):
     schedule = make_schedule("vq_diffusion_paper", LEVELS, 6)
-    if method in MASKING:
+    if SAMPLERS[method].by_masks:
         schedule = make_schedule("absorbing_linear", LEVELS, 6)
     options = SamplingOptions(method=method, steps=6 if method == "ancestral" else 3)
     logits = jax.random.normal(jax.random.key(0), (12, LEVELS))

@@ -7,7 +7,7 @@ import tiny
 from PIL import Image
 from untrained import LENGTH, RATE, small, untrained
 
-from cdcd_jax.diffusion.sampler import METHODS
+from cdcd_jax.diffusion.samplers import SAMPLERS
 from cdcd_jax.errors import UsageError
 from cdcd_jax.modes import flags
 from cdcd_jax.reporting.pictures import write_png
@@ -75,7 +75,7 @@ def sound(tmp_path_factory):
     return file, soundfile.read(file, dtype="float32")[0]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SAMPLERS)
 def test_what_is_masked_out_stays_under_every_method(method, pictures, picture):
     file, pixels = picture
     code, text, drawn = generate(

@@ -1,0 +1,60 @@
+"""What a config says of drawing: the section `sampling`, as a value that is static."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingOptions:
+    """How a batch is drawn.
+
+    The options of one sampler alone stand here too, as they stand in the config: a
+    sampler is built of those that it has fields for.
+
+    Attributes:
+        method: a key of `samplers.SAMPLERS`. 'ancestral' visits every time; 'strided'
+            jumps with the exact posterior between the times of a grid; 'skip' is the
+            reference's fast sampling (see `grids.skip_jumps`); 'random', 'spread',
+            'purity', 'confidence' and 'first_hitting' unmask a fixed number of tokens a
+            step, 'remasking' masks some again.
+        steps: S, network evaluations. 'ancestral' needs T of them.
+        grid: of the times: a key of `grids.GRIDS`, or 'optimised'.
+        times: the grid itself where it is 'optimised', int [S + 1].
+        temperature: divides the logits.
+        top_p, top_k: see `guidance.truncate`.
+        guidance_scale: w of classifier-free guidance; 1 for none.
+        guidance_schedule: 'constant'; 'rising' from 1 to w as tokens appear; 'falling'
+            from w to 1.
+        order_temperature: of 'confidence', at the start.
+        purity_weight: r of 'purity'; sharpens p to the power 1 + r * purity.
+        remask: strength of 'remasking', 0 to 1.
+    """
+
+    method: str = "strided"
+    steps: int = 25
+    grid: str = "uniform"
+    times: tuple[int, ...] = ()
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    guidance_scale: float = 1.0
+    guidance_schedule: str = "constant"
+    order_temperature: float = 1.0
+    purity_weight: float = 0.0
+    remask: float = 0.1
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], **changes: Any) -> "SamplingOptions":
+        """From a section of the config; `changes` win."""
+        names = [f.name for f in dataclasses.fields(cls)]
+        values = {name: settings[name] for name in names if name in settings}
+        return cls(**{**values, **changes})
+
+
+def choose(name: str, value: str, known: Iterable[str]) -> None:
+    """Raises ValueError unless `sampling.<name>` is one of the known."""
+    if value not in known:
+        raise ValueError(
+            f"unknown sampling.{name} {value!r}: choose one of {', '.join(known)}"
+        )
