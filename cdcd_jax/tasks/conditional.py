@@ -5,7 +5,8 @@ Settings are read by key, so that a plain dict serves where ml_collections is ab
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,13 +18,12 @@ from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.transition import sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
-from cdcd_jax.networks import conditioners
-from cdcd_jax.networks.attention import IMPLEMENTATIONS
-from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
+from cdcd_jax.networks import conditioners, positions
 from cdcd_jax.networks.partition import constrain, parts
 from cdcd_jax.tasks import bound as held_out
-from cdcd_jax.tasks.contrast import Contrast, Network, choose
+from cdcd_jax.tasks.contrast import Contrast, Network
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch
+from cdcd_jax.tasks.settings import choose, make_network
 
 Batch = Mapping[str, Any]
 # {"network": parameters}, so that later modules can stand beside it
@@ -38,14 +38,13 @@ class ConditionalTask:
     """
 
     def __init__(self, config: Mapping[str, Any]):
-        model, diffusion = config["model"], config["diffusion"]
-        self.diffusion = diffusion
         self.settings = config
-        self.grid = tuple(model["grid"])
-        self.length = self.grid[0] * self.grid[1]
-        self.num_codes = model["num_codes"]
-        choose("model", "form", model["form"], FORMS)
-        choose("model", "join", model["join"], conditioners.JOINS)
+        self.diffusion = diffusion = config["diffusion"]
+        self.num_codes = config["model"]["num_codes"]
+        self.grid = positions.grid_of(config["model"]["grid"])
+        self.length = positions.length_of(self.grid)
+        self.network = make_network(config)
+        self.conditions = self.network.conditions
         if config["eval"]["figures"]:  # else the bound alone
             figures = config["eval"]["figures"]
             choose("eval", "figures", figures, metric_figures.FIGURES)
@@ -60,58 +59,13 @@ class ConditionalTask:
             raise
         except ValueError as error:
             raise UsageError(str(error)) from None
-        self.conditions = {
-            name: conditioners.full_spec(name, spec)
-            for name, spec in model["conditions"].items()
-        }
-        self.network = ConditionalDenoiser(
-            denoiser=self._denoiser_settings(model),
-            conditions=self.conditions,
-            join=model["join"],
+        self._draw = functools.partial(
+            draw_batch, self.network, self.schedule, self.length
         )
         self.draw_batch = jax.jit(
-            functools.partial(draw_batch, self.network, self.schedule, self.length),
-            static_argnames=("batch", "options", "time", "shared"),
+            self._draw, static_argnames=("batch", "options", "time", "shared")
         )
         self._bound_batch = jax.jit(self._bound)
-
-    def _denoiser_settings(self, model: Mapping[str, Any]) -> dict[str, Any]:
-        names = "form num_codes grid width depth heads mlp mlp_ratio activation"
-        names += " scan_layers remat attention embedding_scale"
-        choose("model", "attention", model["attention"], IMPLEMENTATIONS)
-        choose("model", "remat", model["remat"], REMAT)
-        if model["width"] % model["heads"]:
-            raise UsageError(
-                f"model.width = {model['width']} is not a multiple of model.heads = "
-                f"{model['heads']}: change one of both"
-            )
-        size = model["width"] // model["heads"]
-        if model["form"] == "modern" and size % 2:
-            raise UsageError(
-                f"model.width / model.heads = {size}: the modern form turns pairs of "
-                "features of a head by their position; choose an even one"
-            )
-        specs = self.conditions.values()
-        classes = [c["num_classes"] for c in specs if c["kind"] == "label"]
-        sequences = [c for c in specs if conditioners.gives_sequence(c)]
-        needs = {
-            "selfcondition": (classes, "kind='label'"),
-            "selfcross": (sequences, "a sequence, such as kind='text'"),
-        }
-        found, kind = needs.get(model["form"], (True, ""))
-        if not found:
-            raise UsageError(
-                f"model.form = {model['form']!r} needs a condition with {kind}, but "
-                f"model.conditions = {self.conditions}: add one, or take form 'modern'"
-            )
-        return dict(
-            {name: model[name] for name in names.split()},
-            grid=self.grid,
-            timesteps=self.diffusion["timesteps"],
-            num_classes=classes[0] if classes else 0,
-            position_grid=tuple(model["position_grid"]) or None,
-            dtype=jnp.dtype(model["dtype"]),
-        )
 
     # -- the six functions ---------------------------------------------------------
 
@@ -149,8 +103,7 @@ class ConditionalTask:
             keys[0], size, history, self.diffusion["time_sampling"]
         )
         x_t = sample_x_t(keys[1], tokens, t, self.schedule)
-        rate = self.settings["model"]["condition_dropout"]
-        drop = jax.random.bernoulli(keys[2], rate, (size,))
+        drop = self._drop(keys[2], condition, size)
         network = self._bind(params)
         features = network.features(x_t, t, condition, drop)
         negative, valid = self.contrast.negatives(keys[3], batch)
@@ -168,10 +121,11 @@ class ConditionalTask:
         }
         loss = metrics["bound"] + metrics["auxiliary"]
         if negative.shape[1]:
-            # a negative is as likely as the sample where the condition was dropped
-            valid = valid & ~drop[:, None]
+            # a negative is as likely as the sample where nothing is known
+            nothing = functools.reduce(jnp.logical_and, jax.tree.leaves(drop))
+            valid = valid & ~nothing[:, None]
             d_z = self.contrast.scored(
-                network, d, candidates, x_t, t, condition, keys[4]
+                network, d, candidates, x_t, t, condition, drop, keys[4]
             )
             term = self.contrast.term(d_z, valid, t, p_t)
             metrics["contrastive"] = jnp.mean(term)
@@ -208,16 +162,25 @@ class ConditionalTask:
 
         Returns:
             tokens int32 [N, L].
+
+        Raises:
+            UsageError: a condition is left out that is not optional, or a scale is of
+                none of them.
         """
         del extra
-        taken = lambda rows: {name: rows[name] for name in self.conditions}
-        condition = taken(condition)
-        toward = edit.toward and (taken(edit.toward[0]), edit.toward[1])
+        condition = self._taken(condition)
+        toward = edit.toward and (self._taken(edit.toward[0]), edit.toward[1])
+        if unknown := set(edit.scales or ()) - set(self.conditions):
+            raise UsageError(
+                f"Found scales of {sorted(unknown)}; expected some of "
+                f"{sorted(self.conditions)}; leave the others out."
+            )
         if number is None:
-            number = len(next(iter(condition.values())))
+            number = self._rows(condition)
         size = min(self.settings["sampling"]["batch_size"], number)
         size = -(-size // parts("batch")) * parts("batch")
-        drawn, given = [], (condition, edit.known, edit.start, toward)
+        drawn = []
+        given = (condition, edit.known, edit.start, toward, edit.scales)
         for i in range(0, number, size):
             # the last batch is filled up with its own rows, so that one shape compiles
             rows = np.minimum(np.arange(i, i + size), number - 1)
@@ -292,13 +255,61 @@ class ConditionalTask:
 
     def empty_condition(self, batch: int) -> dict[str, jax.Array]:
         """A condition of zeros, for shapes and for the null."""
-        shape = lambda spec: tuple(spec.get("shape", ()))
-        integers = conditioners.INTEGERS
-        dtype = lambda spec: jnp.int32 if spec["kind"] in integers else jnp.float32
-        return {
-            name: jnp.zeros((batch, *shape(spec)), dtype(spec))
-            for name, spec in self.conditions.items()
-        }
+        specs = self.conditions.items()
+        return {name: conditioners.empty(spec, batch) for name, spec in specs}
+
+    def sampling(
+        self, rows: int, options: SamplingOptions
+    ) -> tuple[Callable[..., Any], tuple[Params, dict[str, Any], Any]]:
+        """What draws a batch of `rows` samples, and its arguments, without a value.
+
+        Returns:
+            a jitted function of (params, condition, key), and `jax.ShapeDtypeStruct`s
+            in their places.
+        """
+        draw = functools.partial(self._draw, batch=rows, options=options)
+        arguments = jax.eval_shape(
+            lambda: (
+                self.init(jax.random.key(0))[0],
+                self.empty_condition(rows),
+                jax.random.key(0),
+            )
+        )
+        return jax.jit(draw), arguments
+
+    def _drop(
+        self, key: jax.Array, condition: Mapping[str, jax.Array], size: int
+    ) -> conditioners.Drop:
+        """Whose nulls an example is trained under.
+
+        All at once at a rate. Where there are several and some may be absent, each of
+        these also by itself at the same rate, so that its null is known beside the
+        others.
+        """
+        rate = self.settings["model"]["condition_dropout"]
+        everything = jax.random.bernoulli(key, rate, (size,))
+        optional = [name for name, s in self.conditions.items() if s.get("optional")]
+        if not optional:
+            return everything
+        drop = dict.fromkeys(self.conditions, everything)
+        for name in optional if len(drop) > 1 else ():
+            # by name, so that the order of the config changes nothing
+            own = jax.random.fold_in(key, zlib.crc32(name.encode()))
+            drop[name] = everything | jax.random.bernoulli(own, rate, (size,))
+        return conditioners.nulls(self.conditions, condition, drop)
+
+    def _taken(self, condition: Mapping[str, Any]) -> dict[str, Any]:
+        """The conditions that the model takes, and in which rows they are."""
+        names = [f"{n}{end}" for n in self.conditions for end in ("", "/present")]
+        return {name: condition[name] for name in names if name in condition}
+
+    def _rows(self, condition: Mapping[str, Any]) -> int:
+        if not condition:
+            raise UsageError(
+                "Found no condition and no number of samples; expected either; give "
+                f"one of {sorted(self.conditions)}, or number."
+            )
+        return len(next(iter(condition.values())))
 
     def _bind(self, params: Params) -> Network:
         """The network with these parameters."""
