@@ -19,10 +19,6 @@ from cdcd_jax.networks.encoded import Conditioner
 from cdcd_jax.networks.motion_conditioners import Motion, ReferenceDance
 from cdcd_jax.networks.text_conditioners import ClipTextTower, Text
 
-# Whose null is taken in each row: bool [B], true for all of them at once; or by name,
-# {name: bool [B]}, of which those that are not named are kept.
-Drop = jax.Array | Mapping[str, jax.Array]
-
 KINDS = {
     "label": Label,
     "array": Array,
@@ -108,38 +104,3 @@ def make_conditioner(
         settings.pop(key, None)
     frozen = settings.pop("frozen", False)
     return cls(width, length, modern, frozen, **settings, name=name)
-
-
-def nulls(
-    specs: Mapping[str, Mapping[str, Any]],
-    condition: Mapping[str, jax.Array],
-    drop: Drop,
-) -> dict[str, jax.Array]:
-    """Whose nulls stand in each row: bool [B] by name, of those dropped or absent.
-
-    Args:
-        specs: full descriptions by name.
-        condition: arrays [B, ...] by name. An optional one may be left out, or say by
-            `<name>/present`, bool [B], in which rows it is.
-        drop: see `Drop`.
-
-    Raises:
-        UsageError: a condition that is not optional is left out.
-    """
-    rows = len(jax.tree.leaves((drop, dict(condition)))[0])
-    found = {}
-    for name, spec in specs.items():
-        kept = jnp.zeros(rows, bool)
-        null = drop.get(name, kept) if isinstance(drop, Mapping) else drop
-        if name not in condition:
-            if not spec.get("optional"):
-                raise UsageError(
-                    f"Found the conditions {sorted(condition)}; expected {name!r} "
-                    f"among them; give it, or train a model whose model.conditions."
-                    f"{name} says optional=True."
-                )
-            null = jnp.ones(rows, bool)
-        elif spec.get("optional") and f"{name}/present" in condition:
-            null = null | ~condition[f"{name}/present"]
-        found[name] = null
-    return found

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from cdcd_jax.errors import UsageError
-from cdcd_jax.networks import conditioners, layers
+from cdcd_jax.networks import conditioners, layers, presence
 from cdcd_jax.networks.blocks import BlockInputs, ModernBlock, ReferenceBlock
 from cdcd_jax.networks.encoded import Encoded, Environment, join
 from cdcd_jax.networks.layers import Head, normal_init
@@ -244,15 +244,15 @@ class ConditionalDenoiser(nn.Module):
         }
 
     def encode(
-        self, condition: Mapping[str, jax.Array], drop: conditioners.Drop
+        self, condition: Mapping[str, jax.Array], drop: presence.Drop
     ) -> Encoded:
         """Arrays [B, ...] by modality -> what the denoiser takes.
 
         Args:
-            condition, drop: see `conditioners.nulls`; of what is left out the null is
+            condition, drop: see `presence.nulls`; of what is left out the null is
                 taken.
         """
-        nulls = conditioners.nulls(self.conditions, condition, drop)
+        nulls = presence.nulls(self.conditions, condition, drop)
 
         def encoded(name: str) -> Encoded:
             null = nulls[name]
@@ -292,7 +292,7 @@ class ConditionalDenoiser(nn.Module):
         x_t: jax.Array,
         t: jax.Array,
         condition: Mapping[str, jax.Array],
-        drop: conditioners.Drop,
+        drop: presence.Drop,
     ) -> jax.Array:
         """Logits float32 [B, L, K]."""
         return self.denoise(x_t, t, self.encode(condition, drop))

@@ -5,7 +5,6 @@ Settings are read by key, so that a plain dict serves where ml_collections is ab
 
 import dataclasses
 import functools
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,12 +17,13 @@ from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.transition import sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
-from cdcd_jax.networks import conditioners, positions
-from cdcd_jax.networks.partition import constrain, parts
+from cdcd_jax.networks import conditioners, positions, presence
+from cdcd_jax.networks.partition import constrain
 from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.contrast import Contrast, Network
-from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch
+from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch, in_batches
 from cdcd_jax.tasks.settings import choose, make_network
+from cdcd_jax.tasks.target import target_of
 
 Batch = Mapping[str, Any]
 # {"network": parameters}, so that later modules can stand beside it
@@ -95,7 +95,7 @@ class ConditionalTask:
             scalar loss, metrics (scalars), new extra.
         """
         del step
-        tokens, condition = batch["tokens"], batch["condition"]
+        tokens, condition = target_of(batch), batch["condition"]
         size = tokens.shape[0]
         keys = jax.random.split(key, 5)
         history = extra["time_history"]
@@ -103,7 +103,13 @@ class ConditionalTask:
             keys[0], size, history, self.diffusion["time_sampling"]
         )
         x_t = sample_x_t(keys[1], tokens, t, self.schedule)
-        drop = self._drop(keys[2], condition, size)
+        drop = presence.drawn_drop(
+            keys[2],
+            self.conditions,
+            condition,
+            self.settings["model"]["condition_dropout"],
+            size,
+        )
         network = self._bind(params)
         features = network.features(x_t, t, condition, drop)
         negative, valid = self.contrast.negatives(keys[3], batch)
@@ -168,30 +174,10 @@ class ConditionalTask:
                 none of them.
         """
         del extra
-        condition = self._taken(condition)
-        toward = edit.toward and (self._taken(edit.toward[0]), edit.toward[1])
-        if unknown := set(edit.scales or ()) - set(self.conditions):
-            raise UsageError(
-                f"Found scales of {sorted(unknown)}; expected some of "
-                f"{sorted(self.conditions)}; leave the others out."
-            )
-        if number is None:
-            number = self._rows(condition)
-        size = min(self.settings["sampling"]["batch_size"], number)
-        size = -(-size // parts("batch")) * parts("batch")
-        drawn = []
-        given = (condition, edit.known, edit.start, toward, edit.scales)
-        for i in range(0, number, size):
-            # the last batch is filled up with its own rows, so that one shape compiles
-            rows = np.minimum(np.arange(i, i + size), number - 1)
-            chosen = functools.partial(np.take, indices=rows, axis=0)
-            part, *edited = jax.tree.map(chosen, given)
-            own = jax.random.fold_in(key, 0 if edit.shared else i)
-            settings = dict(batch=size, options=options)
-            settings |= dict(time=edit.time, shared=edit.shared)
-            sample = self.draw_batch(params, part, own, *edited, **settings)
-            drawn.append(np.asarray(sample.tokens))
-        return {"tokens": np.concatenate(drawn)[:number]}
+        draw = functools.partial(self.draw_batch, params, options=options)
+        most = self.settings["sampling"]["batch_size"]
+        tokens = in_batches(draw, self.conditions, condition, key, number, edit, most)
+        return {"tokens": tokens}
 
     def evaluate(
         self, params: Params, extra: dict, batches: Mapping[str, Any], key: jax.Array
@@ -276,40 +262,6 @@ class ConditionalTask:
             )
         )
         return jax.jit(draw), arguments
-
-    def _drop(
-        self, key: jax.Array, condition: Mapping[str, jax.Array], size: int
-    ) -> conditioners.Drop:
-        """Whose nulls an example is trained under.
-
-        All at once at a rate. Where there are several and some may be absent, each of
-        these also by itself at the same rate, so that its null is known beside the
-        others.
-        """
-        rate = self.settings["model"]["condition_dropout"]
-        everything = jax.random.bernoulli(key, rate, (size,))
-        optional = [name for name, s in self.conditions.items() if s.get("optional")]
-        if not optional:
-            return everything
-        drop = dict.fromkeys(self.conditions, everything)
-        for name in optional if len(drop) > 1 else ():
-            # by name, so that the order of the config changes nothing
-            own = jax.random.fold_in(key, zlib.crc32(name.encode()))
-            drop[name] = everything | jax.random.bernoulli(own, rate, (size,))
-        return conditioners.nulls(self.conditions, condition, drop)
-
-    def _taken(self, condition: Mapping[str, Any]) -> dict[str, Any]:
-        """The conditions that the model takes, and in which rows they are."""
-        names = [f"{n}{end}" for n in self.conditions for end in ("", "/present")]
-        return {name: condition[name] for name in names if name in condition}
-
-    def _rows(self, condition: Mapping[str, Any]) -> int:
-        if not condition:
-            raise UsageError(
-                "Found no condition and no number of samples; expected either; give "
-                f"one of {sorted(self.conditions)}, or number."
-            )
-        return len(next(iter(condition.values())))
 
     def _bind(self, params: Params) -> Network:
         """The network with these parameters."""

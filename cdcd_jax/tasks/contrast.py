@@ -14,10 +14,11 @@ from cdcd_jax.diffusion import contrastive, negatives, objective
 from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.diffusion.transition import Transition, one_step_table, sample_x_t
 from cdcd_jax.errors import UsageError
-from cdcd_jax.networks.conditioners import Drop
 from cdcd_jax.networks.partition import by_shard, parts
 from cdcd_jax.networks.positions import grid_of, length_of, plane_of
+from cdcd_jax.networks.presence import Drop
 from cdcd_jax.tasks.settings import choose
+from cdcd_jax.tasks.target import target_of
 
 # Where inter negatives come from.
 SOURCES = ("batch", "records")
@@ -132,7 +133,7 @@ class Contrast:
 
         Inter negatives are those that the batch brings, or found among its examples.
         """
-        settings, tokens = self.settings, batch["tokens"]
+        settings, tokens = self.settings, target_of(batch)
         size, number = tokens.shape[0], settings["num_negatives"]
         found = [jnp.zeros((size, 0, self.length), jnp.int32)]
         valid = [jnp.zeros((size, 0), bool)]
@@ -145,7 +146,14 @@ class Contrast:
             found.append(batch["negatives"])
             valid.append(jnp.ones((size, number), bool))
         elif number and settings["negatives"] != "intra":
-            identity = batch["condition"][settings["key"]]
+            name = settings["key"]
+            if name not in batch["condition"]:
+                raise UsageError(
+                    f"Found a batch without the condition {name!r}; expected it, since "
+                    f"contrastive.key = {name!r} says by it who is a negative of whom; "
+                    "take another key, or negatives 'intra'."
+                )
+            identity = batch["condition"][name]
             drawn, exists = negatives.inter(
                 key_inter, tokens, identity, number, settings["group"]
             )

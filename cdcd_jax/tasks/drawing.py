@@ -1,6 +1,7 @@
 """A batch of samples of a conditional denoiser: guidance, editing, conditions kept."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,9 +12,11 @@ import numpy as np
 from cdcd_jax.diffusion import sampler
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.schedule import Schedule
+from cdcd_jax.errors import UsageError
+from cdcd_jax.networks import presence
 from cdcd_jax.networks.denoiser import ConditionalDenoiser
 from cdcd_jax.networks.encoded import Encoded, Environment
-from cdcd_jax.networks.partition import constrain
+from cdcd_jax.networks.partition import constrain, parts
 from cdcd_jax.networks.positions import plane_of
 
 
@@ -133,10 +136,8 @@ def draw_batch(
             return sampler.guidance_at(changed, schedule, t)
 
         wanted = [options.guidance_scale] if scales is None else scales.values()
-        return weighed(
-            logits[-1],
-            [(law[0], scale(s)) for law, s in zip(laws, wanted, strict=True)],
-        )
+        pairs = zip(laws, wanted, strict=True)
+        return weighed(logits[-1], [(law[0], scale(own)) for law, own in pairs])
 
     drawn = sampler.sample(
         tokens_to_logits,
@@ -151,6 +152,52 @@ def draw_batch(
     )
     # whole on every device, so that every process can read them
     return jax.tree.map(lambda a: constrain(a, *[None] * a.ndim), drawn)
+
+
+def in_batches(
+    draw: Callable[..., sampler.Sample],
+    specs: presence.Specs,
+    condition: Mapping[str, np.ndarray],
+    key: jax.Array,
+    number: int | None,
+    edit: Edit,
+    most: int,
+) -> np.ndarray:
+    """Tokens int32 [N, L] of `number` rows, at most `most` at once.
+
+    Args:
+        draw: `draw_batch` from the condition on.
+        specs: the conditions of the model.
+        condition, number, edit: see `ConditionalTask.sample`, as are the errors.
+    """
+    condition = presence.taken(specs, condition)
+    toward = edit.toward and (presence.taken(specs, edit.toward[0]), edit.toward[1])
+    if unknown := sorted(set(edit.scales or ()) - set(specs)):
+        raise UsageError(
+            f"Found scales of {unknown}; expected some of {sorted(specs)}; leave the "
+            "others out."
+        )
+    if number is None and not condition:
+        raise UsageError(
+            "Found no condition and no number of samples; expected either; say how "
+            "many there shall be."
+        )
+    if number is None:
+        number = len(next(iter(condition.values())))
+    size = min(most, number)
+    size = -(-size // parts("batch")) * parts("batch")
+    drawn, given = [], (condition, edit.known, edit.start, toward, edit.scales)
+    for i in range(0, number, size):
+        # the last batch is filled up with its own rows, so that one shape compiles
+        rows = np.minimum(np.arange(i, i + size), number - 1)
+        part, *edited = jax.tree.map(
+            functools.partial(np.take, indices=rows, axis=0), given
+        )
+        own = jax.random.fold_in(key, 0 if edit.shared else i)
+        settings = dict(batch=size, time=edit.time, shared=edit.shared)
+        sample = draw(part, own, *edited, **settings)
+        drawn.append(np.asarray(sample.tokens))
+    return np.concatenate(drawn)[:number]
 
 
 def logits_under(

@@ -21,8 +21,8 @@ from cdcd_jax.diffusion import orders, sampler
 from cdcd_jax.diffusion.sampler import Noise, SamplingOptions
 from cdcd_jax.diffusion.schedule import make_schedule
 from cdcd_jax.diffusion.transition import log_posterior, one_step_table
-from cdcd_jax.networks.conditioners import Encoded
 from cdcd_jax.networks.denoiser import Denoiser
+from cdcd_jax.networks.encoded import Encoded
 
 FILE = pathlib.Path(__file__).parents[1] / "golden" / "parity_sampling.npz"
 K, T, L, B = 24, 10, 16, 3
