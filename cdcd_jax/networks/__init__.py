@@ -1,1 +1,22 @@
-"""The networks: denoiser, conditioners, tokenizers."""
+"""The networks: flax modules from arrays to arrays, which know no task and no file.
+
+A denoiser reads noisy tokens and what its conditioners made of the conditions.
+
+    partition.py              where an activation lies on the mesh
+    attention.py              one function, by platform
+    positions.py              grids of any axes; angles of rotary positions
+    layers.py                 attention, MLP, norms, heads
+    encoded.py                what a condition becomes; the base of conditioners
+    array_conditioners.py     labels, finished arrays, features
+    text_encoder.py, clip_text.py, text_conditioners.py
+    motion.py, reference_motion.py, motion_conditioners.py
+    conditioners.py           the table of kinds, and their descriptions
+    presence.py               which conditions are there, and whose nulls are taken
+    blocks.py, denoiser.py    the denoiser and its conditioners in one tree
+    quantizer.py, patches.py, vqgan.py, vqvae1d.py, tokenizer.py
+                              media to codes and back
+    discriminator.py, perceptual.py, spectral.py
+                              what their losses look at
+    clip_image.py, inception.py
+                              networks of others, whose features are compared
+"""

@@ -9,17 +9,24 @@ vector set scale, shift and gate of every branch (after Peebles and Xie 2023, bu
 branches start open); queries and keys are normalised; positions are rotary in both axes
 of the grid; cross-attention is there when the condition has a sequence, and what a
 condition says of each token is added to it.
+
+Its doors: in come codes or values; out go heads by name, that read the same features.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cdcd_jax.networks import conditioners, layers
-from cdcd_jax.networks.layers import MLP, Attention, Head, TableNorm, normal_init
+from cdcd_jax.errors import UsageError
+from cdcd_jax.networks import conditioners, layers, presence
+from cdcd_jax.networks.blocks import BlockInputs, ModernBlock, ReferenceBlock
+from cdcd_jax.networks.encoded import Encoded, Environment, join
+from cdcd_jax.networks.layers import Head, normal_init
 from cdcd_jax.networks.partition import constrain
+from cdcd_jax.networks.positions import Grid, length_of
 
 FORMS = ("modern", "self", "selfcondition", "selfcross")
 # What the backward pass finds instead of computing it again.
@@ -30,111 +37,15 @@ REMAT = {
 }
 
 
-class BlockInputs(NamedTuple):
-    """What every block sees besides the tokens."""
-
-    time_index: jax.Array  # int32 [B], t' = t - 1
-    encoded: conditioners.Encoded
-    vector: jax.Array | None  # [B, D], time and condition (modern form)
-
-
-class ReferenceBlock(nn.Module):
-    """A block of the reference's 'self', 'selfcondition' or 'selfcross' transformer."""
-
-    form: str
-    heads: int
-    mlp: str
-    mlp_ratio: int
-    activation: str
-    grid: tuple[int, int]
-    timesteps: int
-    num_classes: int
-    dtype: Any
-    attention: str
-
-    @nn.compact
-    def __call__(self, x: jax.Array, inputs: BlockInputs) -> tuple[jax.Array, None]:
-        """[B, L, D] -> [B, L, D]."""
-        t = inputs.time_index
-        x = constrain(x, "batch", "length", "features")
-        attention = lambda name: Attention(
-            self.heads, dtype=self.dtype, implementation=self.attention, name=name
-        )
-        y = TableNorm(self.timesteps, name="ln1")(x, t)
-        x = x + attention("attn1")(y)
-        if self.form == "selfcross":
-            y = TableNorm(self.timesteps, name="ln1_1")(x, t)
-            x = x + attention("attn2")(y, inputs.encoded.sequence)
-        if self.form == "selfcondition":
-            # one more entry than classes: the null
-            norm = TableNorm(self.num_classes + 1, name="ln2")
-            y = norm(x, inputs.encoded.label)
-        else:
-            y = nn.LayerNorm(epsilon=1e-5, name="ln2")(x)
-        mlp = MLP(
-            self.mlp, self.mlp_ratio, self.activation, self.grid, self.dtype, name="mlp"
-        )
-        return x + mlp(y), None
-
-
-class ModernBlock(nn.Module):
-    """Self-attention, cross-attention to a sequence if there is one, and MLP."""
-
-    heads: int
-    mlp: str
-    mlp_ratio: int
-    activation: str
-    grid: tuple[int, int]
-    dtype: Any
-    attention: str
-
-    @nn.compact
-    def __call__(self, x: jax.Array, inputs: BlockInputs) -> tuple[jax.Array, None]:
-        """[B, L, D] -> [B, L, D]."""
-        width = x.shape[-1]
-        x = constrain(x, "batch", "length", "features")
-        sequence = inputs.encoded.sequence
-        branches = 2 if sequence is None else 3
-        modulation = nn.Dense(
-            3 * branches * width, kernel_init=nn.initializers.zeros, name="modulation"
-        )(jax.nn.silu(inputs.vector))
-        modulation = constrain(modulation, "batch", "features")[:, None, :]
-        parts = iter(jnp.split(modulation, 3 * branches, axis=-1))
-
-        def branch(x: jax.Array, module) -> jax.Array:
-            scale, shift, gate = next(parts), next(parts), next(parts)
-            y = layers.layer_norm(x) * (1 + scale) + shift
-            y = constrain(y.astype(self.dtype), "batch", "length", "features")
-            y = constrain(module(y), "batch", "length", "features")
-            return x + (1 + gate) * y
-
-        attention = lambda name, **kwargs: Attention(
-            self.heads,
-            qk_norm=True,
-            dtype=self.dtype,
-            implementation=self.attention,
-            name=name,
-            **kwargs,
-        )
-        x = branch(x, attention("attn1", rotary_grid=self.grid))
-        if sequence is not None:
-            cross = attention("attn2", kernel_init=layers.fan_in_init)
-            x = branch(x, lambda y: cross(y, sequence.astype(self.dtype)))
-        mlp = MLP(
-            self.mlp, self.mlp_ratio, self.activation, self.grid, self.dtype, name="mlp"
-        )
-        return branch(x, mlp), None
-
-
 class Denoiser(nn.Module):
     """p_theta(x_0 | x_t, condition) as logits.
 
     Attributes:
         form: one of `FORMS`.
         num_codes: K.
-        grid: (H, W) of the tokens, row-major; (1, L) for sound.
+        grid: of the tokens, see `positions`.
         width, depth, heads: of the transformer.
-        mlp: 'fc' or 'conv' (3 x 3 on the grid).
+        mlp: 'fc' or 'conv', see `layers.MLP`.
         mlp_ratio: hidden width over width.
         activation: a key of `layers.ACTIVATIONS`.
         timesteps: T; the length of the learned time tables, and the unit of t.
@@ -149,11 +60,19 @@ class Denoiser(nn.Module):
         attention: see `networks.attention`.
         embedding_scale: deviation of what the tables of tokens and, in the modern form,
             of positions start from.
+        inputs: 'tokens', codes int32 [B, L] (M where masked), or 'values', float
+            [B, L, C].
+        outputs: name -> size of the heads; None for logits of the codes alone.
+        environment: features of what it may attend to beside its condition (modern
+            form); 0 for none, and no parameters.
+
+    Raises:
+        UsageError: an environment for one of the reference's forms.
     """
 
     form: str
     num_codes: int
-    grid: tuple[int, int]
+    grid: Grid
     width: int
     depth: int
     heads: int
@@ -168,28 +87,62 @@ class Denoiser(nn.Module):
     dtype: Any = jnp.float32
     attention: str = "auto"
     embedding_scale: float = 0.02
+    inputs: str = "tokens"
+    outputs: Mapping[str, int] | None = None
+    environment: int = 0
 
     def setup(self) -> None:
+        if self.environment and self.form != "modern":
+            raise UsageError(
+                f"Found an environment of {self.environment} features in the form "
+                f"{self.form!r}; expected it in the form 'modern', which alone has a "
+                "branch for it; take that form, or environment = 0."
+            )
         init = layers.fan_in_init if self.form == "modern" else normal_init
-        self.logits = Head(self.num_codes, self.dtype, init)
+        outputs = self.outputs or {"logits": self.num_codes}
+        # named, so that the tree has `logits` where it always was
+        self.read_by = {
+            name: Head(size, self.dtype, init, name=name)
+            for name, size in outputs.items()
+        }
 
     def __call__(
-        self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
-    ) -> jax.Array:
-        """Tokens int32 [B, L] (M where masked), t int32 [B] -> float32 [B, L, K]."""
-        return self.logits(self.features(x_t, t, encoded))
+        self,
+        x_t: jax.Array,
+        t: jax.Array,
+        encoded: Encoded,
+        environment: Environment | None = None,
+    ) -> jax.Array | dict[str, jax.Array]:
+        """x_t as `inputs` says, t int32 [B] -> float32 [B, L, K], logits.
+
+        With `outputs`, what each head reads: {name: float32 [B, L, size]}.
+        """
+        features = self.features(x_t, t, encoded, environment)
+        if self.outputs is None:
+            return self.read(features)
+        return {name: self.read(features, name) for name in self.outputs}
+
+    def read(self, features: jax.Array, name: str = "logits") -> jax.Array:
+        """[B, l, D] of any tokens -> what head `name` makes of it, float32."""
+        return self.read_by[name](features)
 
     @nn.compact
     def features(
-        self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
+        self,
+        x_t: jax.Array,
+        t: jax.Array,
+        encoded: Encoded,
+        environment: Environment | None = None,
     ) -> jax.Array:
-        """What the logits are a linear function of, [B, L, D]."""
+        """What all heads are linear functions of, [B, L, D]."""
         modern = self.form == "modern"
         init = nn.initializers.normal(self.embedding_scale)
-        x = nn.Embed(
-            self.num_codes + 1, self.width, embedding_init=init, name="tokens"
-        )(x_t)
-        x = constrain(x, "batch", "length", "features")
+        if self.inputs == "tokens":
+            codes = self.num_codes + 1
+            embed = nn.Embed(codes, self.width, embedding_init=init, name="tokens")
+        else:
+            embed = nn.Dense(self.width, name="patches")
+        x = constrain(embed(x_t), "batch", "length", "features")
         if modern:
             table = self.param(
                 "positions", init, (x_t.shape[1], self.width), jnp.float32
@@ -200,7 +153,7 @@ class Denoiser(nn.Module):
         else:
             x, vector = x + self._factorised_positions(x_t.shape[1]), None
         x = constrain(x, "batch", "length", "features")
-        x = self._blocks(x, BlockInputs(t - 1, encoded, vector))
+        x = self._blocks(x, BlockInputs(t - 1, encoded, vector, environment))
         if modern:
             both = nn.Dense(
                 2 * self.width, kernel_init=nn.initializers.zeros, name="modulation"
@@ -212,7 +165,7 @@ class Denoiser(nn.Module):
             x = nn.LayerNorm(epsilon=1e-5, name="norm")(x)
         return constrain(x.astype(self.dtype), "batch", "length", "features")
 
-    def _vector(self, t: jax.Array, encoded: conditioners.Encoded) -> jax.Array:
+    def _vector(self, t: jax.Array, encoded: Encoded) -> jax.Array:
         time = layers.time_embedding(t / self.timesteps, 2 * (self.width // 2))
         dense = lambda name: nn.Dense(self.width, name=name)
         vector = dense("time_2")(jax.nn.silu(dense("time_1")(time)))
@@ -238,8 +191,10 @@ class Denoiser(nn.Module):
             dtype=self.dtype,
             attention=self.attention,
         )
-        block = ModernBlock
-        if self.form != "modern":
+        if self.form == "modern":
+            block = ModernBlock
+            kwargs.update(environment=self.environment)
+        else:
             block = ReferenceBlock
             kwargs.update(
                 form=self.form, timesteps=self.timesteps, num_classes=self.num_classes
@@ -269,7 +224,7 @@ class ConditionalDenoiser(nn.Module):
     Attributes:
         denoiser: the settings of `Denoiser`.
         conditions: modality -> settings of its conditioner.
-        join: of several sequences, see `conditioners.join`.
+        join: of several sequences, see `encoded.join`.
     """
 
     denoiser: dict[str, Any]
@@ -279,7 +234,7 @@ class ConditionalDenoiser(nn.Module):
     def setup(self) -> None:
         settings = self.denoiser
         self.network = Denoiser(**settings)
-        length = settings["grid"][0] * settings["grid"][1]
+        length = length_of(settings["grid"])
         modern = settings["form"] == "modern"
         self.encoders = {
             name: conditioners.make_conditioner(
@@ -289,36 +244,55 @@ class ConditionalDenoiser(nn.Module):
         }
 
     def encode(
-        self, condition: dict[str, jax.Array], drop: jax.Array
-    ) -> conditioners.Encoded:
-        """Arrays [B, ...] by modality; drop bool [B]: where true, all nulls at once."""
-        return conditioners.join(
-            [self.encoders[name](condition[name], drop) for name in self.encoders],
-            self.join,
-        )
+        self, condition: Mapping[str, jax.Array], drop: presence.Drop
+    ) -> Encoded:
+        """Arrays [B, ...] by modality -> what the denoiser takes.
+
+        Args:
+            condition, drop: see `presence.nulls`; of what is left out the null is
+                taken.
+        """
+        nulls = presence.nulls(self.conditions, condition, drop)
+
+        def encoded(name: str) -> Encoded:
+            null = nulls[name]
+            given = condition.get(name)
+            if given is None:
+                given = conditioners.empty(self.conditions[name], len(null))
+            return self.encoders[name](given, null)
+
+        return join([encoded(name) for name in self.encoders], self.join)
 
     def features(
-        self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
+        self,
+        x_t: jax.Array,
+        t: jax.Array,
+        encoded: Encoded,
+        environment: Environment | None = None,
     ) -> jax.Array:
         """[B, L, D]; `head` makes logits of it."""
-        return self.network.features(x_t, t, encoded)
+        return self.network.features(x_t, t, encoded, environment)
 
     def head(self, features: jax.Array) -> jax.Array:
         """[B, l, D] of any tokens -> logits float32 [B, l, K]."""
-        return self.network.logits(features)
+        return self.network.read(features)
 
     def denoise(
-        self, x_t: jax.Array, t: jax.Array, encoded: conditioners.Encoded
+        self,
+        x_t: jax.Array,
+        t: jax.Array,
+        encoded: Encoded,
+        environment: Environment | None = None,
     ) -> jax.Array:
         """See `Denoiser.__call__`."""
-        return self.network(x_t, t, encoded)
+        return self.network(x_t, t, encoded, environment)
 
     def __call__(
         self,
         x_t: jax.Array,
         t: jax.Array,
-        condition: dict[str, jax.Array],
-        drop: jax.Array,
+        condition: Mapping[str, jax.Array],
+        drop: presence.Drop,
     ) -> jax.Array:
         """Logits float32 [B, L, K]."""
         return self.denoise(x_t, t, self.encode(condition, drop))

@@ -14,6 +14,7 @@ import numpy as np
 
 from cdcd_jax.networks.attention import attention
 from cdcd_jax.networks.partition import constrain, is_split
+from cdcd_jax.networks.positions import Grid, rotary_angles
 
 Dtype = Any
 
@@ -63,25 +64,6 @@ def time_embedding(time: jax.Array, width: int) -> jax.Array:
     frequency = jnp.exp(-math.log(10000.0) * jnp.arange(half) / half)
     angle = 1000.0 * time.astype(jnp.float32)[:, None] * frequency
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
-
-
-def rotary_angles(grid: tuple[int, int], size: int) -> np.ndarray:
-    """Angles float32 [L, size / 2] of a grid's positions for heads of `size` features.
-
-    A (1, L) grid gives all pairs to the column; else rows and columns share them (Su et
-    al. 2021, along both axes). The longest period is far longer than the grid.
-    """
-    height, width = grid
-    pairs = size // 2
-    row_pairs = 0 if height == 1 else pairs // 2
-    row, column = np.divmod(np.arange(height * width), width)
-
-    def axis(position: np.ndarray, number: int) -> np.ndarray:
-        base = 10.0 * max(grid)
-        return position[:, None] * base ** (-np.arange(number) / max(number, 1))
-
-    angles = [axis(row, row_pairs), axis(column, pairs - row_pairs)]
-    return np.concatenate(angles, axis=-1).astype(np.float32)
 
 
 def rotate(x: jax.Array, angle: np.ndarray) -> jax.Array:
@@ -150,19 +132,25 @@ class Attention(nn.Module):
     Attributes:
         heads: number of heads; divides the width of x.
         qk_norm: RMS norm with a learned scale on queries and keys.
-        rotary_grid: (H, W) of the tokens when queries and keys are to be rotated by
-            their row and column (self-attention only); None for no rotation.
+        rotary_grid: of the tokens when queries and keys are to be rotated by their
+            place in it (self-attention only); None for no rotation.
         dtype: of the matrix products.
         implementation: see `networks.attention`.
         kernel_init: of all products.
+        adds: false where the product that comes last starts from zero, so that a branch
+            adds nothing at first.
+        lasting: false where the sequence changes at every step, so that its keys and
+            values are not kept.
     """
 
     heads: int
     qk_norm: bool = False
-    rotary_grid: tuple[int, int] | None = None
+    rotary_grid: Grid | None = None
     dtype: Dtype = jnp.float32
     implementation: str = "auto"
     kernel_init: nn.initializers.Initializer = normal_init
+    adds: bool = True
+    lasting: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, sequence: jax.Array | None = None) -> jax.Array:
@@ -174,7 +162,8 @@ class Attention(nn.Module):
         width = x.shape[-1]
         shape = (self.heads, width // self.heads)
         source = x if sequence is None else sequence
-        cached = sequence is not None and self.has_variable("cache", "key")
+        kept = sequence is not None and self.lasting
+        cached = kept and self.has_variable("cache", "key")
 
         def project(name: str, inputs: jax.Array) -> jax.Array:
             dense = nn.DenseGeneral(
@@ -198,23 +187,25 @@ class Attention(nn.Module):
         else:
             k = norm(project("key", source), "key_scale")
             v = project("value", source)
-        if sequence is not None and self.is_mutable_collection("cache"):
+        if kept and self.is_mutable_collection("cache"):
             self.put_variable("cache", "key", k)
             self.put_variable("cache", "value", v)
         out = attention(q, k, v, self.implementation)
-        proj = nn.Dense(
-            width, kernel_init=self.kernel_init, dtype=self.dtype, name="proj"
-        )
+        init = self.kernel_init if self.adds else nn.initializers.zeros
+        proj = nn.Dense(width, kernel_init=init, dtype=self.dtype, name="proj")
         return per_token(proj, out.reshape(x.shape))
 
 
 class MLP(nn.Module):
-    """Two layers, fully connected ('fc') or 3 x 3 convolutions on the grid ('conv')."""
+    """Two layers, fully connected ('fc') or convolutions on one grid ('conv').
+
+    Convolutions see 3 places along each of its two or three axes.
+    """
 
     kind: str
     ratio: int
     activation: str
-    grid: tuple[int, int]
+    grid: Grid
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -230,11 +221,17 @@ class MLP(nn.Module):
             x = activation(constrain(x, "batch", "length", "hidden"))
             return per_token(dense(width, "out"), x)
         conv = lambda size, name: nn.Conv(
-            size, (3, 3), padding=1, kernel_init=conv_init, dtype=self.dtype, name=name
+            size,
+            (3,) * len(self.grid),
+            padding=1,
+            kernel_init=conv_init,
+            dtype=self.dtype,
+            name=name,
         )
+        axes = ("frame", "row", "column")[-len(self.grid) :]
         x = x.reshape(batch, *self.grid, width)
         x = conv(self.ratio * width, "hidden")(x)
-        x = activation(constrain(x, "batch", "row", "column", "hidden"))
+        x = activation(constrain(x, "batch", *axes, "hidden"))
         return conv(width, "out")(x).reshape(batch, length, width)
 
 

@@ -11,7 +11,7 @@ from cdcd_jax.networks.patches import PatchAutoencoder
 from cdcd_jax.networks.vqgan import ImageAutoencoder
 from cdcd_jax.networks.vqvae1d import WaveAutoencoder
 from cdcd_jax.tasks.codebooks import QUANTIZERS
-from cdcd_jax.tasks.contrast import choose
+from cdcd_jax.tasks.settings import choose
 
 # Settings of `model` by kind; those of vqgan are the defaults of the config.
 WAVE = dict(

@@ -14,6 +14,7 @@ import numpy as np
 from cdcd_jax.diffusion import schedule
 from cdcd_jax.diffusion.grids import progress
 from cdcd_jax.diffusion.schedule import Schedule
+from cdcd_jax.tasks.target import target_of
 
 # (tokens [B, L], condition, t [B], key, null) -> T x the bound's term, nats [B]
 Term = Callable[..., jax.Array]
@@ -42,7 +43,7 @@ def _times_of(
     """Batches with their times [R, B] and a key."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     for i, batch in enumerate(batches):
-        times = stratified_times(rng, repeats, len(batch["tokens"]), timesteps)
+        times = stratified_times(rng, repeats, len(target_of(batch)), timesteps)
         yield batch, times, jax.random.fold_in(key, i)
 
 
@@ -64,12 +65,12 @@ def bound(
     rows, chosen = [], []
     for batch, times, own in _times_of(batches, key, repeats, timesteps):
         found = [
-            term(batch["tokens"], batch["condition"], t, jax.random.fold_in(own, r))
+            term(target_of(batch), batch["condition"], t, jax.random.fold_in(own, r))
             for r, t in enumerate(times)
         ]
         rows.append(np.stack(jax.device_get(found), axis=1))
         chosen.append(times.T)
-    length = batches[0]["tokens"].shape[1]
+    length = target_of(batches[0]).shape[1]
     return Bound(np.concatenate(rows), np.concatenate(chosen), length)
 
 
@@ -144,15 +145,16 @@ def information(
     Returns:
         mi_bound_nats and nce_accuracy_parallel, with `/n`; the bound's standard error.
     """
-    everything = np.concatenate([batch["tokens"] for batch in batches])
+    everything = np.concatenate([target_of(batch) for batch in batches])
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)) + 1)
     losses, right = [], []
     for batch, times, own in _times_of(batches, key, repeats, timesteps):
-        size = len(batch["tokens"])
+        x_0 = np.asarray(target_of(batch))
+        size = len(x_0)
         chosen = rng.integers(len(everything), size=(size, number))
-        candidates = np.concatenate(
-            [np.asarray(batch["tokens"])[:, None], everything[chosen]], axis=1
-        ).reshape(size * (number + 1), -1)
+        candidates = np.concatenate([x_0[:, None], everything[chosen]], axis=1).reshape(
+            size * (number + 1), -1
+        )
         spread = lambda a: jnp.repeat(jnp.asarray(a), number + 1, axis=0)
         condition = jax.tree.map(spread, batch["condition"])
         d = np.zeros(size * (number + 1))

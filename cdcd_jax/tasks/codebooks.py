@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cdcd_jax.networks import quantizer as vq
-from cdcd_jax.tasks.contrast import choose
+from cdcd_jax.tasks.settings import choose
 
 UPDATES = ("ema", "gradient")
 QUANTIZERS = ("nearest", "gumbel")

@@ -4,7 +4,7 @@ Settings are read by key, so that a plain dict serves where ml_collections is ab
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,14 +17,14 @@ from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.transition import sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
-from cdcd_jax.networks import conditioners
-from cdcd_jax.networks.attention import IMPLEMENTATIONS
-from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
-from cdcd_jax.networks.partition import constrain, parts
+from cdcd_jax.networks import conditioners, positions, presence
+from cdcd_jax.networks.partition import constrain
 from cdcd_jax.tasks import bound as held_out
-from cdcd_jax.tasks.contrast import Contrast, Network, choose
-from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch
+from cdcd_jax.tasks.contrast import Contrast, Network
+from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch, in_batches
 from cdcd_jax.tasks.labels import labels_by_prefix
+from cdcd_jax.tasks.settings import choose, make_network
+from cdcd_jax.tasks.target import target_of
 
 Batch = Mapping[str, Any]
 # {"network": parameters}, so that later modules can stand beside it
@@ -39,14 +39,13 @@ class ConditionalTask:
     """
 
     def __init__(self, config: Mapping[str, Any]):
-        model, diffusion = config["model"], config["diffusion"]
-        self.diffusion = diffusion
         self.settings = config
-        self.grid = tuple(model["grid"])
-        self.length = self.grid[0] * self.grid[1]
-        self.num_codes = model["num_codes"]
-        choose("model", "form", model["form"], FORMS)
-        choose("model", "join", model["join"], conditioners.JOINS)
+        self.diffusion = diffusion = config["diffusion"]
+        self.num_codes = config["model"]["num_codes"]
+        self.grid = positions.grid_of(config["model"]["grid"])
+        self.length = positions.length_of(self.grid)
+        self.network = make_network(config)
+        self.conditions = self.network.conditions
         if config["eval"]["figures"]:  # else the bound alone
             figures = config["eval"]["figures"]
             choose("eval", "figures", figures, metric_figures.FIGURES)
@@ -61,58 +60,13 @@ class ConditionalTask:
             raise
         except ValueError as error:
             raise UsageError(str(error)) from None
-        self.conditions = {
-            name: conditioners.full_spec(name, spec)
-            for name, spec in model["conditions"].items()
-        }
-        self.network = ConditionalDenoiser(
-            denoiser=self._denoiser_settings(model),
-            conditions=self.conditions,
-            join=model["join"],
+        self._draw = functools.partial(
+            draw_batch, self.network, self.schedule, self.length
         )
         self.draw_batch = jax.jit(
-            functools.partial(draw_batch, self.network, self.schedule, self.length),
-            static_argnames=("batch", "options", "time", "shared"),
+            self._draw, static_argnames=("batch", "options", "time", "shared")
         )
         self._bound_batch = jax.jit(self._bound)
-
-    def _denoiser_settings(self, model: Mapping[str, Any]) -> dict[str, Any]:
-        names = "form num_codes grid width depth heads mlp mlp_ratio activation"
-        names += " scan_layers remat attention embedding_scale"
-        choose("model", "attention", model["attention"], IMPLEMENTATIONS)
-        choose("model", "remat", model["remat"], REMAT)
-        if model["width"] % model["heads"]:
-            raise UsageError(
-                f"model.width = {model['width']} is not a multiple of model.heads = "
-                f"{model['heads']}: change one of both"
-            )
-        size = model["width"] // model["heads"]
-        if model["form"] == "modern" and size % 2:
-            raise UsageError(
-                f"model.width / model.heads = {size}: the modern form turns pairs of "
-                "features of a head by their position; choose an even one"
-            )
-        specs = self.conditions.values()
-        classes = [c["num_classes"] for c in specs if c["kind"] == "label"]
-        sequences = [c for c in specs if conditioners.gives_sequence(c)]
-        needs = {
-            "selfcondition": (classes, "kind='label'"),
-            "selfcross": (sequences, "a sequence, such as kind='text'"),
-        }
-        found, kind = needs.get(model["form"], (True, ""))
-        if not found:
-            raise UsageError(
-                f"model.form = {model['form']!r} needs a condition with {kind}, but "
-                f"model.conditions = {self.conditions}: add one, or take form 'modern'"
-            )
-        return dict(
-            {name: model[name] for name in names.split()},
-            grid=self.grid,
-            timesteps=self.diffusion["timesteps"],
-            num_classes=classes[0] if classes else 0,
-            position_grid=tuple(model["position_grid"]) or None,
-            dtype=jnp.dtype(model["dtype"]),
-        )
 
     # -- the six functions ---------------------------------------------------------
 
@@ -142,7 +96,7 @@ class ConditionalTask:
             scalar loss, metrics (scalars), new extra.
         """
         del step
-        tokens, condition = batch["tokens"], batch["condition"]
+        tokens, condition = target_of(batch), batch["condition"]
         size = tokens.shape[0]
         keys = jax.random.split(key, 5)
         history = extra["time_history"]
@@ -150,8 +104,13 @@ class ConditionalTask:
             keys[0], size, history, self.diffusion["time_sampling"]
         )
         x_t = sample_x_t(keys[1], tokens, t, self.schedule)
-        rate = self.settings["model"]["condition_dropout"]
-        drop = jax.random.bernoulli(keys[2], rate, (size,))
+        drop = presence.drawn_drop(
+            keys[2],
+            self.conditions,
+            condition,
+            self.settings["model"]["condition_dropout"],
+            size,
+        )
         network = self._bind(params)
         features = network.features(x_t, t, condition, drop)
         negative, valid = self.contrast.negatives(keys[3], batch)
@@ -169,10 +128,11 @@ class ConditionalTask:
         }
         loss = metrics["bound"] + metrics["auxiliary"]
         if negative.shape[1]:
-            # a negative is as likely as the sample where the condition was dropped
-            valid = valid & ~drop[:, None]
+            # a negative is as likely as the sample where nothing is known
+            nothing = functools.reduce(jnp.logical_and, jax.tree.leaves(drop))
+            valid = valid & ~nothing[:, None]
             d_z = self.contrast.scored(
-                network, d, candidates, x_t, t, condition, keys[4]
+                network, d, candidates, x_t, t, condition, drop, keys[4]
             )
             term = self.contrast.term(d_z, valid, t, p_t)
             metrics["contrastive"] = jnp.mean(term)
@@ -209,27 +169,16 @@ class ConditionalTask:
 
         Returns:
             tokens int32 [N, L].
+
+        Raises:
+            UsageError: a condition is left out that is not optional, or a scale is of
+                none of them.
         """
         del extra
-        taken = lambda rows: {name: rows[name] for name in self.conditions}
-        condition = taken(condition)
-        toward = edit.toward and (taken(edit.toward[0]), edit.toward[1])
-        if number is None:
-            number = len(next(iter(condition.values())))
-        size = min(self.settings["sampling"]["batch_size"], number)
-        size = -(-size // parts("batch")) * parts("batch")
-        drawn, given = [], (condition, edit.known, edit.start, toward)
-        for i in range(0, number, size):
-            # the last batch is filled up with its own rows, so that one shape compiles
-            rows = np.minimum(np.arange(i, i + size), number - 1)
-            chosen = functools.partial(np.take, indices=rows, axis=0)
-            part, *edited = jax.tree.map(chosen, given)
-            own = jax.random.fold_in(key, 0 if edit.shared else i)
-            settings = dict(batch=size, options=options)
-            settings |= dict(time=edit.time, shared=edit.shared)
-            sample = self.draw_batch(params, part, own, *edited, **settings)
-            drawn.append(np.asarray(sample.tokens))
-        return {"tokens": np.concatenate(drawn)[:number]}
+        draw = functools.partial(self.draw_batch, params, options=options)
+        most = self.settings["sampling"]["batch_size"]
+        tokens = in_batches(draw, self.conditions, condition, key, number, edit, most)
+        return {"tokens": tokens}
 
     def evaluate(
         self, params: Params, extra: dict, batches: Mapping[str, Any], key: jax.Array
@@ -294,38 +243,40 @@ class ConditionalTask:
         """Raises ValueError if these options cannot be; an optimised grid may lack."""
         MaskReplace(self.schedule).check(options)
 
-    def sampling(self, rows: int, options: SamplingOptions) -> tuple[Any, tuple]:
-        """What draws a batch of `rows` samples, jitted, and its arguments' shapes.
-
-        Returns:
-            (params, condition, key) -> `Sample`, and shapes of the three.
-        """
-        own = (self.network, self.schedule, self.length)
-        draw = functools.partial(draw_batch, *own, batch=rows, options=options)
-        arguments = jax.eval_shape(
-            lambda key: (self.init(key)[0], self.empty_condition(rows), key),
-            jax.random.key(0),
-        )
-        return jax.jit(draw), arguments
-
     @staticmethod
     def _field(spec: Mapping[str, Any]) -> dict[str, Any]:
-        """A condition as a field of the batch: labels, texts, or features."""
-        shape = tuple(spec.get("shape", ()))
-        if spec["kind"] not in conditioners.INTEGERS:
-            return dict(shape=shape, dtype="float32")
-        if spec["kind"] == "label":
-            return dict(shape=shape, dtype="int32", low=0, high=spec["num_classes"])
-        # 0 fills up: random texts are full ones
-        return dict(shape=shape, dtype="int32", low=1, high=spec["vocabulary"])
+        """A condition as a field of the batch: classes, tokens of a text, or numbers."""
+        shape, dtype = tuple(spec.get("shape", ())), conditioners.dtype_of(spec)
+        field = dict(shape=shape, dtype=jnp.dtype(dtype).name)
+        if "num_classes" in spec:
+            return {**field, "low": 0, "high": spec["num_classes"]}
+        if "vocabulary" in spec:  # 0 fills up: random texts are full ones
+            return {**field, "low": 1, "high": spec["vocabulary"]}
+        return field
 
     def empty_condition(self, batch: int) -> dict[str, jax.Array]:
         """A condition of zeros, for shapes and for the null."""
-        fields = {name: self._field(spec) for name, spec in self.conditions.items()}
-        return {
-            name: jnp.zeros((batch, *field["shape"]), field["dtype"])
-            for name, field in fields.items()
-        }
+        specs = self.conditions.items()
+        return {name: conditioners.empty(spec, batch) for name, spec in specs}
+
+    def sampling(
+        self, rows: int, options: SamplingOptions
+    ) -> tuple[Callable[..., Any], tuple[Params, dict[str, Any], Any]]:
+        """What draws a batch of `rows` samples, and its arguments, without a value.
+
+        Returns:
+            a jitted function of (params, condition, key), and `jax.ShapeDtypeStruct`s
+            in their places.
+        """
+        draw = functools.partial(self._draw, batch=rows, options=options)
+        arguments = jax.eval_shape(
+            lambda: (
+                self.init(jax.random.key(0))[0],
+                self.empty_condition(rows),
+                jax.random.key(0),
+            )
+        )
+        return jax.jit(draw), arguments
 
     def _bind(self, params: Params) -> Network:
         """The network with these parameters."""

@@ -4,7 +4,7 @@ The formulas live in `diffusion/`; here the settings `contrastive.*` choose amon
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,10 @@ from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.diffusion.transition import Transition, one_step_table, sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.partition import by_shard, parts
+from cdcd_jax.networks.positions import grid_of, length_of, plane_of
+from cdcd_jax.networks.presence import Drop
+from cdcd_jax.tasks.settings import choose
+from cdcd_jax.tasks.target import target_of
 
 # Where inter negatives come from.
 SOURCES = ("batch", "records")
@@ -23,7 +27,7 @@ SOURCES = ("batch", "records")
 class Network(NamedTuple):
     """A network in two parts, so that logits need not exist all at once."""
 
-    # (x_t [B, L], t [B], condition, drop bool [B]) -> features [B, L, D]
+    # (x_t [B, L], t [B], condition, drop) -> features [B, L, D]
     features: Callable[..., jax.Array]
     # (head_params, [B, l, D]) -> logits [B, l, K]
     head: Callable[[Any, jax.Array], jax.Array]
@@ -41,15 +45,6 @@ class Divergences(NamedTuple):
         return self.step if name == "step" else self.sample
 
 
-def choose(section: str, key: str, value: Any, choices: Iterable[str]) -> None:
-    """Raises UsageError unless the setting is one of the choices."""
-    if value not in choices:
-        raise UsageError(
-            f"{section}.{key} = {value!r} is unknown: choose one of "
-            f"{', '.join(map(str, choices))}"
-        )
-
-
 class Contrast:
     """Negatives and contrastive terms under one set of settings.
 
@@ -63,8 +58,8 @@ class Contrast:
 
     def __init__(self, config: Mapping[str, Any], noise: Schedule):
         self.settings = config["contrastive"]
-        self.grid = tuple(config["model"]["grid"])
-        self.length = self.grid[0] * self.grid[1]
+        self.grid = grid_of(config["model"]["grid"])
+        self.length = length_of(self.grid)
         self.mask_weight = tuple(config["diffusion"]["mask_weight"])
         self.chunk = config["model"]["head_chunk"]
         self.schedule = noise
@@ -108,6 +103,12 @@ class Contrast:
             )
             choose("contrastive", "key", settings["key"], config["model"]["conditions"])
         if settings["negatives"] != "inter":
+            if plane_of(self.grid) is None:
+                raise UsageError(
+                    f"Found contrastive.negatives = {settings['negatives']!r} on "
+                    f"model.grid = {self.grid}; expected a grid (H, W), whose pieces "
+                    "are put in another order; take negatives 'inter'."
+                )
             negatives.chunk_layout(self.grid, tuple(settings["chunks"]))
 
     @property
@@ -132,7 +133,7 @@ class Contrast:
 
         Inter negatives are those that the batch brings, or found among its examples.
         """
-        settings, tokens = self.settings, batch["tokens"]
+        settings, tokens = self.settings, target_of(batch)
         size, number = tokens.shape[0], settings["num_negatives"]
         found = [jnp.zeros((size, 0, self.length), jnp.int32)]
         valid = [jnp.zeros((size, 0), bool)]
@@ -145,7 +146,14 @@ class Contrast:
             found.append(batch["negatives"])
             valid.append(jnp.ones((size, number), bool))
         elif number and settings["negatives"] != "intra":
-            identity = batch["condition"][settings["key"]]
+            name = settings["key"]
+            if name not in batch["condition"]:
+                raise UsageError(
+                    f"Found a batch without the condition {name!r}; expected it, since "
+                    f"contrastive.key = {name!r} says by it who is a negative of whom; "
+                    "take another key, or negatives 'intra'."
+                )
+            identity = batch["condition"][name]
             drawn, exists = negatives.inter(
                 key_inter, tokens, identity, number, settings["group"]
             )
@@ -231,6 +239,7 @@ class Contrast:
         x_t: jax.Array,
         t: jax.Array,
         condition: Mapping[str, jax.Array],
+        drop: Drop,
         key: jax.Array,
     ) -> jax.Array:
         """d of the sample and its negatives at the chosen level, path and critic.
@@ -239,7 +248,7 @@ class Contrast:
             network: for passes at another x_t or without condition.
             shared: d of all of them at the sample's own x_t.
             z: int32 [B, 1 + N, L], the sample first.
-            x_t, t, condition: of the sample.
+            x_t, t, condition, drop: of the sample.
 
         Returns:
             [B, 1 + N].
@@ -261,19 +270,24 @@ class Contrast:
         condition_rows = jax.tree.map(repeat, dict(condition))
         x_rows = sample_x_t(key, rows, t_rows, self.schedule)
 
-        def others(drop: bool) -> jax.Array:
-            dropped = jnp.full(len(rows), drop)
+        # what is missing of an example is missing of its negatives; where it has
+        # nothing, they do not count
+        by_name = isinstance(drop, Mapping)
+        kept = jax.tree.map(repeat, drop) if by_name else jnp.full(len(rows), False)
+
+        def others(dropped: Drop) -> jax.Array:
             out = network.features(x_rows, t_rows, condition_rows, dropped)
             d = self.divergences(network, out, rows[:, None, :], x_rows, t_rows)
             return d.level(level).reshape(size, number)
 
         own = shared.level(level)[:, :1]
-        d = jnp.concatenate([own, others(False)], axis=1)
+        d = jnp.concatenate([own, others(kept)], axis=1)
         if not ratio:
             return d
         null = network.features(x_t, t, condition, jnp.ones(size, bool))
         own_null = self.divergences(network, null, z[:, :1], x_t, t).level(level)
-        return d - jnp.concatenate([own_null, others(True)], axis=1)
+        without = others(jnp.full(len(rows), True))
+        return d - jnp.concatenate([own_null, without], axis=1)
 
     def term(
         self, d: jax.Array, valid: jax.Array, t: jax.Array, p_t: jax.Array

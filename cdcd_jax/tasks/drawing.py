@@ -1,6 +1,8 @@
 """A batch of samples of a conditional denoiser: guidance, editing, conditions kept."""
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +12,12 @@ import numpy as np
 from cdcd_jax.diffusion import sampler
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.schedule import Schedule
+from cdcd_jax.errors import UsageError
+from cdcd_jax.networks import presence
 from cdcd_jax.networks.denoiser import ConditionalDenoiser
-from cdcd_jax.networks.partition import constrain
+from cdcd_jax.networks.encoded import Encoded, Environment
+from cdcd_jax.networks.partition import constrain, parts
+from cdcd_jax.networks.positions import plane_of
 
 
 class Edit(NamedTuple):
@@ -24,21 +30,73 @@ class Edit(NamedTuple):
     time: int = 0
     # another condition, and its weight [N]: the law is p(x_0 | c)^(1 - w) p(x_0 | c')^w
     toward: tuple[Mapping[str, np.ndarray], np.ndarray] | None = None
+    # by modality, [N]: the law is p(x_0) prod_m (p(x_0 | c_m) / p(x_0))^s_m
+    scales: Mapping[str, np.ndarray] | None = None
     shared: bool = False  # every row is drawn from the same noise
 
 
 NO_EDIT = Edit()
 
 
+class Row(NamedTuple):
+    """One of the rows that a network evaluation has for each sample."""
+
+    condition: Mapping[str, jax.Array]  # {name: [B, ...]}
+    # whose nulls are taken: all or none of them, or {name: whether}
+    drop: bool | Mapping[str, bool] = False
+    environment: bool = False  # whether it sees what stands beside
+
+
 def rows_of_an_example(options: SamplingOptions, edit: Edit = NO_EDIT) -> int:
     """How many rows a network evaluation has for each sample."""
-    return 1 + (options.guidance_scale != 1.0) + (edit.toward is not None)
+    by_name = len(edit.scales or {"": 1.0})
+    guided = edit.scales is not None or options.guidance_scale != 1.0
+    return by_name * (1 + (edit.toward is not None)) + guided
 
 
 def said_cost(evaluations: int, rows: int) -> str:
     """What a sample costs, in words."""
     plural = "" if rows == 1 else "s"
     return f"{evaluations} network evaluations of {rows} row{plural} a sample"
+
+
+def weighed(
+    base: jax.Array, others: Iterable[tuple[jax.Array, jax.Array]]
+) -> jax.Array:
+    """log p_base + sum_i w_i (log p_i - log p_base): weights that sum to one.
+
+    What guidance, interpolation and a scale for each modality are; a weight may be
+    negative. (Ho and Salimans 2021; for tokens Tang et al. 2022, eq. 5.)
+
+    Args:
+        base: logits [B, L, K], whose weight is what the others leave.
+        others: logits [B, L, K] and weights [B].
+    """
+    log_p = lambda logits: jax.nn.log_softmax(logits.astype(jnp.float32))
+    log_base = total = log_p(base)
+    for logits, weight in others:
+        total = total + weight[:, None, None] * (log_p(logits) - log_base)
+    return total
+
+
+def guided_rows(
+    conditions: Sequence[Mapping[str, jax.Array]],
+    names: Iterable[str],
+    scales: Mapping[str, jax.Array] | None,
+    guided: bool,
+) -> list[Row]:
+    """The rows of an example: each condition, by modality if `scales` says, the null.
+
+    Args:
+        conditions: a condition, and perhaps the one that it goes toward.
+        names: of all modalities of the model.
+        scales: by modality; see `Edit`.
+        guided: whether the null comes last.
+    """
+    alone = [{other: other != name for other in names} for name in scales or ()]
+    drops = alone or [False]
+    rows = [Row(condition, drop) for drop in drops for condition in conditions]
+    return rows + [Row(conditions[0], True)] * guided
 
 
 def draw_batch(
@@ -51,6 +109,7 @@ def draw_batch(
     known: tuple[jax.Array, jax.Array] | None = None,
     start: jax.Array | None = None,
     toward: tuple[Mapping[str, jax.Array], jax.Array] | None = None,
+    scales: Mapping[str, jax.Array] | None = None,
     *,
     batch: int,
     options: SamplingOptions,
@@ -58,19 +117,27 @@ def draw_batch(
     shared: bool = False,
 ) -> sampler.Sample:
     """Draws `batch` samples of `length` tokens; the rest is as in `Edit`."""
-    guided = options.guidance_scale != 1.0
+    guided = scales is not None or options.guidance_scale != 1.0
     conditions = [condition] if toward is None else [condition, toward[0]]
-    logits_of = logits_under(network, params, conditions, length, batch, guided)
+    rows = guided_rows(conditions, network.conditions, scales, guided)
+    logits_of = logits_under(network, params, rows, length, batch)
+    ends = len(conditions)
 
     def tokens_to_logits(x_t: jax.Array, t: jax.Array) -> jax.Array:
         logits = logits_of(x_t, t)
-        mixed, null = logits[0], logits[-1]
+        laws = [logits[i : i + ends] for i in range(0, len(rows) - guided, ends)]
         if toward is not None:  # between the two laws as guidance goes beyond one
-            mixed = sampler.guide(logits[1], mixed, toward[1][:, None, None])
+            laws = [[weighed(law[0], [(law[1], toward[1])])] for law in laws]
         if not guided:
-            return mixed
-        scale = sampler.guidance_at(options, schedule, t)
-        return sampler.guide(mixed, null, scale[:, None, None])
+            return laws[0][0]
+
+        def scale(own: Any) -> jax.Array:
+            changed = dataclasses.replace(options, guidance_scale=own)
+            return sampler.guidance_at(changed, schedule, t)
+
+        wanted = [options.guidance_scale] if scales is None else scales.values()
+        pairs = zip(laws, wanted, strict=True)
+        return weighed(logits[-1], [(law[0], scale(own)) for law, own in pairs])
 
     drawn = sampler.sample(
         tokens_to_logits,
@@ -79,7 +146,7 @@ def draw_batch(
         (batch, length),
         options,
         known=known,
-        layout=network.denoiser["grid"],
+        layout=plane_of(network.denoiser["grid"]),
         start=None if start is None else (start, time),
         shared=shared,
     )
@@ -87,42 +154,91 @@ def draw_batch(
     return jax.tree.map(lambda a: constrain(a, *[None] * a.ndim), drawn)
 
 
+def in_batches(
+    draw: Callable[..., sampler.Sample],
+    specs: presence.Specs,
+    condition: Mapping[str, np.ndarray],
+    key: jax.Array,
+    number: int | None,
+    edit: Edit,
+    most: int,
+) -> np.ndarray:
+    """Tokens int32 [N, L] of `number` rows, at most `most` at once.
+
+    Args:
+        draw: `draw_batch` from the condition on.
+        specs: the conditions of the model.
+        condition, number, edit: see `ConditionalTask.sample`, as are the errors.
+    """
+    condition = presence.taken(specs, condition)
+    toward = edit.toward and (presence.taken(specs, edit.toward[0]), edit.toward[1])
+    if unknown := sorted(set(edit.scales or ()) - set(specs)):
+        raise UsageError(
+            f"Found scales of {unknown}; expected some of {sorted(specs)}; leave the "
+            "others out."
+        )
+    if number is None and not condition:
+        raise UsageError(
+            "Found no condition and no number of samples; expected either; say how "
+            "many there shall be."
+        )
+    if number is None:
+        number = len(next(iter(condition.values())))
+    size = min(most, number)
+    size = -(-size // parts("batch")) * parts("batch")
+    drawn, given = [], (condition, edit.known, edit.start, toward, edit.scales)
+    for i in range(0, number, size):
+        # the last batch is filled up with its own rows, so that one shape compiles
+        rows = np.minimum(np.arange(i, i + size), number - 1)
+        part, *edited = jax.tree.map(
+            functools.partial(np.take, indices=rows, axis=0), given
+        )
+        own = jax.random.fold_in(key, 0 if edit.shared else i)
+        settings = dict(batch=size, time=edit.time, shared=edit.shared)
+        sample = draw(part, own, *edited, **settings)
+        drawn.append(np.asarray(sample.tokens))
+    return np.concatenate(drawn)[:number]
+
+
 def logits_under(
     network: ConditionalDenoiser,
     params: Any,
-    conditions: Sequence[Mapping[str, jax.Array]],
+    rows: Sequence[Row],
     length: int,
     batch: int,
-    with_null: bool,
-) -> Callable[[jax.Array, jax.Array], list[jax.Array]]:
-    """(x_t, t) -> logits [B, L, K] under each condition, and lastly under the null.
+) -> Callable[..., list[jax.Array]]:
+    """(x_t, t, environment [B, S, E] or None) -> logits [B, L, K] of each row.
 
-    Conditions are read once, and keys and values of what is attended to are made once.
-    The rows of an example stand side by side, so that they are on one device.
+    Conditions are read once, and keys and values of what is attended to are made once,
+    but for the environment, which changes from step to step. The rows of an example
+    stand side by side, so that they are on one device.
     """
-    variables, rows = {"params": params}, len(conditions) + with_null
+    variables, number = {"params": params}, len(rows)
 
     def beside(parts: Sequence[jax.Array]) -> jax.Array:
-        """`rows` arrays [B, ...] -> [B * rows, ...]."""
+        """`number` arrays [B, ...] -> [B * number, ...]."""
         return jnp.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
 
-    def encode(condition: Mapping[str, jax.Array], null: bool) -> Any:
-        drop = jnp.full(batch, null)
-        return network.apply(variables, condition, drop, method="encode")
+    def encode(row: Row) -> Encoded:
+        drop = jax.tree.map(lambda gone: jnp.full(batch, gone), row.drop)
+        return network.apply(variables, row.condition, drop, method="encode")
 
-    read = [encode(condition, False) for condition in conditions]
-    read += [encode(conditions[0], True)] * with_null
-    encoded = jax.tree.map(lambda *parts: beside(parts), *read)
+    encoded = jax.tree.map(lambda *parts: beside(parts), *map(encode, rows))
     # of this call only keys and values are used, and computed
-    x, t = jnp.zeros((rows * batch, length), jnp.int32), jnp.ones(rows * batch, int)
+    x, t = jnp.zeros((number * batch, length), jnp.int32), jnp.ones(number * batch, int)
     _, cache = network.apply(
         variables, x, t, encoded, method="denoise", mutable=["cache"]
     )
+    sees = beside([jnp.full(batch, row.environment) for row in rows])
 
-    def logits_of(x_t: jax.Array, t: jax.Array) -> list[jax.Array]:
-        given = beside([x_t] * rows), beside([t] * rows), encoded
+    def logits_of(
+        x_t: jax.Array, t: jax.Array, environment: jax.Array | None = None
+    ) -> list[jax.Array]:
+        given = beside([x_t] * number), beside([t] * number), encoded
+        if environment is not None:
+            given += (Environment(beside([environment] * number), sees),)
         logits = network.apply({**variables, **cache}, *given, method="denoise")
-        logits = logits.reshape(batch, rows, *logits.shape[1:])
-        return [logits[:, i] for i in range(rows)]
+        logits = logits.reshape(batch, number, *logits.shape[1:])
+        return [logits[:, i] for i in range(number)]
 
     return logits_of

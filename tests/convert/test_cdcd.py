@@ -15,8 +15,8 @@ from cdcd_jax.convert import cdcd, jukebox, transformer
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.convert.vqdiffusion import under
 from cdcd_jax.models.tokenizers import open_tokenizer
-from cdcd_jax.networks.conditioners import Encoded
 from cdcd_jax.networks.denoiser import Denoiser
+from cdcd_jax.networks.encoded import Encoded
 from cdcd_jax.networks.reference_motion import ReferenceEncoder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -17,8 +17,8 @@ from cdcd_jax.convert.__main__ import main
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.networks.clip_text import ClipText
-from cdcd_jax.networks.conditioners import Encoded
 from cdcd_jax.networks.denoiser import Denoiser
+from cdcd_jax.networks.encoded import Encoded
 from cdcd_jax.runtime.checkpoint import load_parts
 from cdcd_jax.tasks import make_task
 from cdcd_jax.training import loop

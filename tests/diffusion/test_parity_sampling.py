@@ -23,8 +23,8 @@ from cdcd_jax.diffusion.samplers import purity
 from cdcd_jax.diffusion.samplers.times import sampler_of
 from cdcd_jax.diffusion.schedule import make_schedule
 from cdcd_jax.diffusion.transition import log_posterior, one_step_table
-from cdcd_jax.networks.conditioners import Encoded
 from cdcd_jax.networks.denoiser import Denoiser
+from cdcd_jax.networks.encoded import Encoded
 
 FILE = pathlib.Path(__file__).parents[1] / "golden" / "parity_sampling.npz"
 K, T, L, B = 24, 10, 16, 3

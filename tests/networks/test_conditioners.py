@@ -11,16 +11,14 @@ import pytest
 import tiny
 
 from cdcd_jax.errors import UsageError
-from cdcd_jax.networks import conditioners
+from cdcd_jax.networks import motion_conditioners
 from cdcd_jax.networks.conditioners import (
-    INTEGERS,
     KINDS,
-    Encoded,
     full_spec,
     gives_sequence,
-    join,
     make_conditioner,
 )
+from cdcd_jax.networks.encoded import Encoded, join
 from cdcd_jax.tasks import make_task
 
 WIDTH, LENGTH, ROWS = 8, 12, 3
@@ -69,7 +67,7 @@ def value(spec: dict[str, Any], seed: int = 0) -> np.ndarray:
     if spec["kind"] == "label":
         return ((np.arange(ROWS) + seed) % spec["num_classes"]).astype(np.int32)
     shape = (ROWS, *spec["shape"])
-    if spec["kind"] in INTEGERS:
+    if KINDS[spec["kind"]].integers:
         return rng.integers(1, spec["vocabulary"], shape).astype(np.int32)
     return rng.normal(size=shape).astype(np.float32)
 
@@ -213,7 +211,7 @@ def test_motion_that_comes_later_is_felt_later() -> None:
 
 
 def test_at_times() -> None:
-    at_times = jax.jit(conditioners.at_times, static_argnums=1)
+    at_times = jax.jit(motion_conditioners.at_times, static_argnums=1)
     x = jnp.array([[[0.0, 5.0], [4.0, 5.0]]])
     # middles of 2 spans at 1/4 and 3/4, of 4 at 1/8, 3/8, 5/8, 7/8
     found = at_times(x, 4)

@@ -29,8 +29,8 @@ from cdcd_jax.convert import cdcd
 from cdcd_jax.convert.transformer import denoiser_params
 from cdcd_jax.diffusion import contrastive, negatives, objective, schedule, transition
 from cdcd_jax.networks import conditioners
-from cdcd_jax.networks.conditioners import Encoded
 from cdcd_jax.networks.denoiser import Denoiser
+from cdcd_jax.networks.encoded import Encoded
 from cdcd_jax.tasks import make_task
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

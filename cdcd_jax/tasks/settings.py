@@ -1,0 +1,110 @@
+"""From `model.*` of a conditional task to its conditions and its denoiser, checked."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from cdcd_jax.errors import UsageError
+from cdcd_jax.networks import conditioners
+from cdcd_jax.networks.attention import IMPLEMENTATIONS
+from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
+from cdcd_jax.networks.encoded import JOINS
+from cdcd_jax.networks.positions import Grid, grid_of, plane_of
+
+# What the denoiser has under the same name.
+_NAMES = (
+    *("form", "num_codes", "width", "depth", "heads", "mlp", "mlp_ratio", "activation"),
+    *("scan_layers", "remat", "attention", "embedding_scale"),
+)
+
+
+def choose(section: str, key: str, value: Any, choices: Iterable[str]) -> None:
+    """Raises UsageError unless the setting is one of the choices."""
+    if value not in choices:
+        raise UsageError(
+            f"{section}.{key} = {value!r} is unknown: choose one of "
+            f"{', '.join(map(str, choices))}"
+        )
+
+
+def make_network(config: Mapping[str, Any]) -> ConditionalDenoiser:
+    """The network that a whole experiment describes.
+
+    Raises:
+        UsageError: settings that contradict each other or that do not exist.
+    """
+    model = config["model"]
+    choose("model", "form", model["form"], FORMS)
+    choose("model", "join", model["join"], JOINS)
+    choose("model", "attention", model["attention"], IMPLEMENTATIONS)
+    choose("model", "remat", model["remat"], REMAT)
+    conditions = {
+        name: conditioners.full_spec(name, spec)
+        for name, spec in model["conditions"].items()
+    }
+    grid = grid_of(model["grid"])
+    _check_sizes(model)
+    _check_grid(model, grid)
+    _check_conditions(model["form"], conditions)
+    classes = _classes(conditions)
+    denoiser = dict(
+        {name: model[name] for name in _NAMES},
+        grid=grid,
+        timesteps=config["diffusion"]["timesteps"],
+        num_classes=classes[0] if classes else 0,
+        position_grid=tuple(model["position_grid"]) or None,
+        dtype=jnp.dtype(model["dtype"]),
+    )
+    return ConditionalDenoiser(denoiser, conditions, model["join"])
+
+
+def _classes(conditions: Mapping[str, Mapping[str, Any]]) -> list[int]:
+    """Numbers of classes of the labels."""
+    specs = conditions.values()
+    return [spec["num_classes"] for spec in specs if spec["kind"] == "label"]
+
+
+def _check_sizes(model: Mapping[str, Any]) -> None:
+    if model["width"] % model["heads"]:
+        raise UsageError(
+            f"model.width = {model['width']} is not a multiple of model.heads = "
+            f"{model['heads']}: change one of both"
+        )
+    size = model["width"] // model["heads"]
+    if model["form"] == "modern" and size % 2:
+        raise UsageError(
+            f"model.width / model.heads = {size}: the modern form turns pairs of "
+            "features of a head by their position; choose an even one"
+        )
+
+
+def _check_grid(model: Mapping[str, Any], grid: Grid) -> None:
+    """What cannot go over any grid."""
+    if model["form"] != "modern" and plane_of(grid) is None:
+        raise UsageError(
+            f"Found model.grid = {grid} with model.form = {model['form']!r}; expected "
+            "rows and columns, for which this form has tables; take form 'modern', or "
+            "a grid (H, W)."
+        )
+    one = not isinstance(grid[0], tuple)
+    if model["mlp"] == "conv" and not (one and len(grid) in (2, 3)):
+        raise UsageError(
+            f"Found model.grid = {grid} with model.mlp = 'conv'; expected one grid of "
+            "two or three axes to go over; take mlp 'fc', or another grid."
+        )
+
+
+def _check_conditions(form: str, conditions: Mapping[str, Mapping[str, Any]]) -> None:
+    """What a form needs to be conditioned by."""
+    sequences = [c for c in conditions.values() if conditioners.gives_sequence(c)]
+    needs = {
+        "selfcondition": (_classes(conditions), "kind='label'"),
+        "selfcross": (sequences, "a sequence, such as kind='text'"),
+    }
+    found, kind = needs.get(form, (True, ""))
+    if not found:
+        raise UsageError(
+            f"model.form = {form!r} needs a condition with {kind}, but "
+            f"model.conditions = {dict(conditions)}: add one, or take form 'modern'"
+        )
