@@ -26,11 +26,9 @@ from cdcd_jax.generation.canvases import Wish, draw_samples, lay_out
 from cdcd_jax.generation.edit_files import Source
 from cdcd_jax.generation.prompts import Rows
 from cdcd_jax.metrics.classifier import PixelClassifier
-from cdcd_jax.models import saved
-from cdcd_jax.models.tokenizers import open_tokenizer
+from cdcd_jax.models.model import Trained
+from cdcd_jax.models.saved import saved_config
 from cdcd_jax.reporting import pictures
-from cdcd_jax.training import program
-from cdcd_jax.training.start import load_params
 
 HALVES = ("left", "right", "top", "bottom")
 PARTS = {"corner": "0.5,0.5,1,1", "center": "center", "all": "0,0,1,1"}
@@ -58,13 +56,12 @@ class Editor:
     """
 
     def __init__(self, workdir: pathlib.Path, images: np.ndarray, seed: int):
-        self.config = saved.load_config(f"{workdir}/config.json")
-        self.task, optimizer = program.build(self.config)
-        abstract = program.abstract_state(self.task, optimizer)
-        self.parts = load_params(workdir, abstract)[1:]
-        grid = tuple(self.config["model"]["grid"])
-        self.tokenizer = open_tokenizer(self.config["tokenizer"], grid)
-        tokens = self.tokenizer.encode(images).reshape(-1, *grid)
+        self.config = saved_config(workdir)
+        model = Trained(self.config, workdir)
+        self.task, self.parts = model.task, model.weights[1:]
+        self.decoders = model.decoders
+        tokenizer = self.decoders.tokenizer
+        tokens = tokenizer.encode(images).reshape(-1, *tokenizer.grid)
         self.source, self.key = Source(tokens, images, {}), jax.random.key(seed)
 
     def edit(
@@ -95,13 +92,14 @@ class Editor:
             source, wish = None, Wish()
             other = Rows({"label": toward.repeat(repeat)}, None, {})
         canvas = lay_out(
-            config, self.tokenizer, conditions, condition, wish, source, time
+            *(config, self.decoders.tokenizer, conditions, condition),
+            *(wish, source, time),
         )
         rows = Rows(condition, None, {})
         rows, canvas = editing.align(rows, canvas, other, repeat)
         key = jax.random.fold_in(self.key, draw) if draw else self.key
         outputs, _ = draw_samples(
-            *(config, self.task, self.tokenizer, self.parts, rows.condition),
+            *(config, self.task, self.decoders, self.parts, rows.condition),
             *(key, len(labels) * repeat, canvas),
         )
         return outputs["images"]

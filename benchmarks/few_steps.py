@@ -16,7 +16,6 @@ drawn anew. A sampler without enough times for a number of steps has a dash.
 import argparse
 import ast
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,21 +26,21 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import measure
 import numpy as np
 
-from cdcd_jax.config import resolve_stages, with_defaults
+from cdcd_jax.config import resolve_stages
 from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.diffusion import samplers
 from cdcd_jax.evaluation import sets as drawn
-from cdcd_jax.evaluation.evaluate import conditions_of, judged_splits, open_data
-from cdcd_jax.generation.generate import draw_key
+from cdcd_jax.evaluation.evaluate import open_data
+from cdcd_jax.evaluation.splits import conditions_of, judged_splits
+from cdcd_jax.generation.rows import draw_key
 from cdcd_jax.generation.time_profile import resolved
 from cdcd_jax.metrics.captions import CaptionJudge
 from cdcd_jax.metrics.classifier import PixelClassifier
 from cdcd_jax.metrics.frechet import frechet_distance
-from cdcd_jax.models.tokenizers import open_tokenizer
+from cdcd_jax.models.model import Trained
+from cdcd_jax.models.saved import saved_config
 from cdcd_jax.runtime import sharding
 from cdcd_jax.tasks.drawing import rows_of_an_example
-from cdcd_jax.training.program import abstract_state, build, place
-from cdcd_jax.training.start import load_params
 
 DRAWS = 200  # bootstraps
 STEPS = "2,4,6,8,10,16,25,50,100"
@@ -114,25 +113,21 @@ class Runner:
     """Draws and judges sets of samples of one work directory."""
 
     def __init__(self, workdir: pathlib.Path, number: int, guidance: float, seed: int):
-        saved = json.loads((workdir / "config.json").read_text())
-        config = resolve_stages(with_defaults(saved), workdir)
+        config = resolve_stages(saved_config(workdir), workdir)
         config["sampling"] |= {"guidance_scale": guidance, "temperature": 1.0}
         config["sampling"] |= {"top_p": 1.0, "top_k": 0, "grid": "uniform"}
         config["eval"] |= {"num_samples": number}
         config["seed"] = seed
         self.config, self.workdir, self.number = config, workdir, number
-        self.task, optimizer = build(config)
-        self.mesh = place(config, self.task)
-        card = open_data(config, self.task)
-        abstract = abstract_state(self.task, optimizer, self.mesh)
-        self.step, *self.parts = load_params(workdir, abstract)
-        self.tokenizer = open_tokenizer(config["tokenizer"], config["model"]["grid"])
-        self.condition = conditions_of(config, card, self.task)
+        model = Trained(config, workdir)
+        self.task, self.mesh, self.decoders = model.task, model.mesh, model.decoders
+        card = open_data(model)
+        self.step, *self.parts = model.weights
+        self.condition = conditions_of(model, card)
         self.condition.pop("truth", None)
         test = list(one_pass(card, config["eval"]["split"], 64))
         batches = {"test": test, "samples": {}}
-        given = (config, workdir, card, self.task, self.tokenizer, batches)
-        split = judged_splits(*given)
+        split = judged_splits(model, card, batches)
         self.judge = judge_of(config["eval"]["figures"], split["train"])
         self.test = pixels_of(split["test"]["images"])
 
@@ -158,7 +153,7 @@ class Runner:
         given = (folder, self.condition, self.number, key, asked)
         with sharding.use(self.mesh):
             drawn.draw(self.task, self.parts, part, *given)
-        images = self.tokenizer.decode(drawn.tokens_of(folder))["images"]
+        images = self.decoders.decode(drawn.outputs_of(folder))["images"]
         return self.judge(images, self.condition), rows_of_an_example(options)
 
 

@@ -24,9 +24,8 @@ def generate(options: Options) -> None:
     else:
         samples = model.sample(**asked)
     if hosts.is_main():
-        drawn = samples.drawn
         print(
-            f"{len(samples)} samples of step {drawn.step} in {drawn.seconds:.1f} s, "
-            f"{drawn.cost}: {directory}",
+            f"{len(samples)} samples of step {samples.step} in "
+            f"{samples.seconds:.1f} s, {samples.cost}: {directory}",
             file=sys.stderr,
         )

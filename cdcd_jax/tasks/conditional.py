@@ -245,7 +245,7 @@ class ConditionalTask:
 
     @staticmethod
     def _field(spec: Mapping[str, Any]) -> dict[str, Any]:
-        """A condition as a field of the batch: classes, tokens of a text, or numbers."""
+        """A condition as a field of the batch: classes, tokens of a text, numbers."""
         shape, dtype = tuple(spec.get("shape", ())), conditioners.dtype_of(spec)
         field = dict(shape=shape, dtype=jnp.dtype(dtype).name)
         if "num_classes" in spec:

@@ -12,10 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from cdcd_jax.config import merge, records
+from cdcd_jax.config import files, merge, records
 from cdcd_jax.errors import UsageError
 from cdcd_jax.models import tokenizers
-from cdcd_jax.modes import flags
 from cdcd_jax.tasks import make_task
 from cdcd_jax.training import loop, program
 from cdcd_jax.training.inputs import input_stream
@@ -27,7 +26,7 @@ GIVEN = ("imagenet_f16.py:perceptual", "openimages_f8.py:perceptual")
 def names() -> list[str]:
     """<file>:<variant> of all configs, as --config takes them."""
     found = []
-    for file in flags.config_files():
+    for file in files.config_files():
         found += [f"{file}:{name}".removesuffix(":") for name in module(file).VARIANTS]
     return sorted(found)
 

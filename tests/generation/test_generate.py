@@ -16,10 +16,11 @@ from cdcd_jax.config import experiment
 from cdcd_jax.data import vocabulary
 from cdcd_jax.errors import UsageError
 from cdcd_jax.generation import windows
-from cdcd_jax.generation.generate import draw_samples
+from cdcd_jax.generation.canvases import draw_samples
+from cdcd_jax.models.decoders import Decoders
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.modes import flags
-from cdcd_jax.reporting import samples
+from cdcd_jax.reporting import samples, sheets
 from cdcd_jax.tasks.drawing import NO_EDIT
 
 MOTION = dict(motion=dict(kind="motion", shape=(FRAMES, 1), frame_rate=60))
@@ -53,6 +54,10 @@ class EchoTokenizer:
         return {"audio": tokens.repeat(HOP, axis=1).astype(np.float32)}
 
 
+def echo_decoders():
+    return Decoders({"tokens": {"kind": "tokens"}}, lambda *_: EchoTokenizer())
+
+
 def dance(frames, rows=2):
     """[rows, frames, 1]: frame i of row r holds i + 100 r."""
     return np.arange(frames)[None, :, None] + 100.0 * np.arange(rows)[:, None, None]
@@ -64,7 +69,7 @@ def echo(frames, overlap=0.5, task=None):
     condition = {"motion": dance(frames), "beats": np.zeros((2, 3))}
     key = jax.random.key(0)
     outputs, number = draw_samples(
-        config, task, EchoTokenizer(), (None, None), condition, key, 2
+        config, task, echo_decoders(), (None, None), condition, key, 2
     )
     return task, outputs, number
 
@@ -113,7 +118,7 @@ def test_what_has_no_time_is_the_same_in_all_windows():
     config = experiment(model=dict(grid=(1, LENGTH)))
     condition = {"genre": np.array([2, 1]), "motion": dance(15)}
     draw_samples(
-        config, task, EchoTokenizer(), ({}, {}), condition, jax.random.key(0), 2
+        config, task, echo_decoders(), ({}, {}), condition, jax.random.key(0), 2
     )
     assert len(task.calls) > 2
     assert all(c.condition["genre"].tolist() == [2, 1] for c in task.calls)
@@ -148,7 +153,8 @@ def test_titles_stand_below_their_pictures(tmp_path):
     titles = ["a three", long, "w" * 60, "ein Ü, 字"] * 3
     condition = {"text": np.array(titles)}
     outputs = {"tokens": np.zeros((12, 4), np.int32), "images": images}
-    sheet = samples.write_samples(tmp_path, outputs, condition, titles=titles)
+    media = {"images": sheets.Medium("image")}
+    sheet = samples.write_samples(tmp_path, outputs, condition, media, titles=titles)
     cell = 112 + 4 * 14 + 4  # the picture, four lines
     assert sheet.shape == (2 * (cell + 4) + 4, 10 * (112 + 4) + 4, 3)
     strips = [sheet[4 + 112 : 4 + cell, 4 + 116 * i :][:, :112] for i in range(4)]
@@ -162,8 +168,8 @@ def test_titles_stand_below_their_pictures(tmp_path):
 
 def test_sounds_have_titles_too():
     audio = np.random.default_rng(0).standard_normal((3, 8000)).astype(np.float32)
-    plain = samples.sound_sheet(audio, 8000)
-    sheet = samples.sound_sheet(audio, 8000, titles=["BR", "PO", "waltz"])
+    plain = sheets.sound_sheet(audio, 8000)
+    sheet = sheets.sound_sheet(audio, 8000, titles=["BR", "PO", "waltz"])
     assert sheet.shape[0] == plain.shape[0] + 14 + 4
 
 

@@ -20,6 +20,7 @@ from cdcd_jax.data.records import RecordSource
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.evaluation.evaluate import open_data
+from cdcd_jax.models.model import Trained
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import write_json
 from cdcd_jax.runtime.checkpoint import Checkpoints
@@ -384,12 +385,11 @@ def test_records_of_another_tokenizer_are_refused(workdir, tmp_path):
         model=dict(num_codes=16, grid=(4, 4)),
         tokenizer=dict(kind="checkpoint", path=str(workdir)),
     )
-    task = program.build(config)[0]
-    assert open_data(config, task) == card
+    assert open_data(Trained(config, tmp_path)) == card
     foreign = dataclasses.replace(card, tokenizer={"fingerprint": "0"})
     write_card(foreign)
     with pytest.raises(InputError, match="of the tokenizer"):
-        open_data(config, task)
+        open_data(Trained(config, tmp_path))
 
 
 def test_views_are_augmented_and_seeded(tmp_path):

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from cdcd_jax.reporting import files, pictures, samples
+from cdcd_jax.reporting.sheets import Medium
 
 
 def draw(directory, value, number=3, **more):
     images = np.full((number, 8, 8, 1), value, np.uint8)
     outputs = {"tokens": np.zeros((number, 4), np.int32), "images": images}
-    samples.write_samples(directory, outputs, {}, **more)
+    media = {"images": Medium("image")}
+    samples.write_samples(directory, outputs, {}, media, **more)
 
 
 def contents(directory):
