@@ -21,7 +21,6 @@ from cdcd_jax.data.raw_examples import (
     check_positive,
     open_raw,
 )
-from cdcd_jax.data.raw_examples import raw_pass as raw_pass
 from cdcd_jax.data.records import RecordSource, check_shards
 from cdcd_jax.data.sources import UnreadableFiles
 from cdcd_jax.errors import InputError, UsageError

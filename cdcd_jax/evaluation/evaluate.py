@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdcd_jax.data.card import Card
-from cdcd_jax.data.pipeline import one_pass, open_dataset, open_raw, raw_pass
+from cdcd_jax.data.pipeline import one_pass, open_dataset
+from cdcd_jax.data.raw_examples import open_raw, raw_pass
 from cdcd_jax.data.sources import known_split
 from cdcd_jax.diffusion.sampler import mask_note
 from cdcd_jax.errors import UsageError

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from cdcd_jax.data.card import Card
-from cdcd_jax.data.pipeline import one_pass, raw_pass, spread_records
+from cdcd_jax.data.pipeline import one_pass, spread_records
+from cdcd_jax.data.raw_examples import raw_pass
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError
 from cdcd_jax.generation.rows import are_labels, every_label, told

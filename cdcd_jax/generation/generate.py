@@ -149,7 +149,7 @@ def held_out(
     Raises:
         InputError: no such source or split.
     """
-    from cdcd_jax.data.pipeline import open_raw, raw_pass
+    from cdcd_jax.data.raw_examples import open_raw, raw_pass
 
     media = task.describe()["media"]
     split = open_raw(config, media).split(config["eval"]["split"])
