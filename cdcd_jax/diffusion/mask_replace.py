@@ -92,9 +92,8 @@ class MaskReplace:
         weight = objective.position_weights(x_t, t, num_codes, self.mask_weight)
         ramp = objective.ramp(t, self.timesteps, self.auxiliary_ramp)
         auxiliary = jnp.sum(-weight * score.log_p[..., 0], axis=1)
-        training = jnp.sum(weight * kl, axis=1) + self.auxiliary_weight * (
-            ramp * auxiliary
-        )
+        training = jnp.sum(weight * kl, axis=1)
+        training += self.auxiliary_weight * ramp * auxiliary
         return Terms(self.timesteps * jnp.sum(kl, axis=1), self.timesteps * training)
 
     def prior_term(self, x_0: Int[Array, "B L"]) -> Float[Array, " B"]:

@@ -154,19 +154,18 @@ def draw(
         states[name] = begun
         step_keys[name] = jax.random.split(key_steps, _steps(walk))
 
+    def look(states: dict) -> dict[str, jax.Array]:
+        return {name: walk.seen(states[name]) for name, walk in walks.items()}
+
     def step(states: dict, given: tuple[dict, dict]) -> tuple[dict, dict | None]:
         inputs, keys = given
-        seen = {name: walk.seen(states[name]) for name, walk in walks.items()}
         times = {n: walk.time(states[n], inputs[n]) for n, walk in walks.items()}
-        said = predict(seen, times)
+        said = predict(look(states), times)
         after = {
             name: walk.advance(keys[name], states[name], said[name], inputs[name])
             for name, walk in walks.items()
         }
         return after, (look(after) if canvases else None)
-
-    def look(states: dict) -> dict[str, jax.Array]:
-        return {name: walk.seen(states[name]) for name, walk in walks.items()}
 
     inputs = {name: walk.inputs for name, walk in walks.items()}
     states, trajectory = jax.lax.scan(step, states, (inputs, step_keys))
