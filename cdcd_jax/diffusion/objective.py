@@ -126,7 +126,7 @@ def posterior_kl(
     score: Scores,
     tr: Transition,
     num_codes: int,
-    floor: float | None = None,
+    floor: float | Float[Array, ""] | None = None,
 ) -> Float[Array, "B L N"]:
     """KL(q(x_s | x_t, x_0 = z) || p_theta(x_s | x_t)) in nats, one per z.
 

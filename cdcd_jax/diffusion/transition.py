@@ -75,7 +75,7 @@ class Transition:
     q_keep: jax.Array  # q(x_s = j | x_t = j, x_0 = j) = f + e (1 - r)
     absorbing: bool  # beta = 0 in the whole schedule
 
-    def at(self, index: Int[Array, "..."]) -> Transition:
+    def at(self, index: int | Int[Array, "..."]) -> Transition:
         """The jumps numbered by `index` (int, any shape)."""
         return jax.tree.map(lambda a: a[index], self)
 
