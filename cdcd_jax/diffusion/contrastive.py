@@ -9,8 +9,15 @@ over positions: the variational term (level 'step') or -log p(x_0 = z | x_t, c) 
 that is T (or 1 / p(t)) times nats over L.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float
 
 FORMS = ("difference", "difference_paper", "infonce")
 CRITICS = ("conditional", "ratio")
@@ -25,11 +32,11 @@ def _mean_valid(d: jax.Array, valid: jax.Array) -> jax.Array:
 
 
 def difference(
-    d_negative: jax.Array,
-    valid: jax.Array,
-    time_weight: jax.Array,
-    scale: jax.Array,
-) -> jax.Array:
+    d_negative: Float[Array, "B N"],
+    valid: Bool[Array, "B N"],
+    time_weight: Float[Array, " B"],
+    scale: Float[Array, " B"],
+) -> Float[Array, " B"]:
     """-w_t mean_j d(z^j): what the reference's code adds to the bound.
 
     Args:
@@ -45,8 +52,11 @@ def difference(
 
 
 def difference_paper(
-    d_positive: jax.Array, d_negative: jax.Array, valid: jax.Array, scale: jax.Array
-) -> jax.Array:
+    d_positive: Float[Array, " B"],
+    d_negative: Float[Array, "B N"],
+    valid: Bool[Array, "B N"],
+    scale: Float[Array, " B"],
+) -> Float[Array, " B"]:
     """d(x_0) - C sum_j d(z^j) with C = 1/N: the final form of the paper's section 3.
 
     Shapes as in `difference`; d_positive is [B].
@@ -55,14 +65,14 @@ def difference_paper(
 
 
 def infonce(
-    d_positive: jax.Array,
-    d_negative: jax.Array,
-    valid: jax.Array,
+    d_positive: Float[Array, " B"],
+    d_negative: Float[Array, "B N"],
+    valid: Bool[Array, "B N"],
     temperature: float,
     timesteps: int,
     length: int,
-    importance: jax.Array,
-) -> jax.Array:
+    importance: Float[Array, " B"],
+) -> Float[Array, " B"]:
     """Cross-entropy of picking x_0 among {x_0, z^1..z^N} by exp(-d / temperature).
 
     d is scaled by T / L, so that the temperature (nats a token) does not depend on the
@@ -89,8 +99,10 @@ def infonce(
 
 
 def nce_accuracy(
-    d_positive: jax.Array, d_negative: jax.Array, valid: jax.Array
-) -> jax.Array:
+    d_positive: Float[Array, " B"],
+    d_negative: Float[Array, "B N"],
+    valid: Bool[Array, "B N"],
+) -> Float[Array, ""]:
     """Share of examples whose own tokens score strictly better than all negatives.
 
     Examples without a valid negative do not count; nan when there is none at all.

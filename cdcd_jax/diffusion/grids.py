@@ -6,11 +6,17 @@ apart from each other at a price of (m(t) - m(s)) h(t), which is the bound of th
 chain; `optimised` is the grid at which the sum of prices is least.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cdcd_jax.diffusion.schedule import Schedule
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 OPTIMISED = (
     "optimised"  # the grid whose times are given, as `optimised_grid` finds them
@@ -20,12 +26,12 @@ OPTIMISED = (
 GROWTH, MOST_GROWTH = 4 / 3, 12.0
 
 
-def masked_share(schedule: Schedule) -> np.ndarray:
+def masked_share(schedule: Schedule) -> Float[np.ndarray, " times"]:
     """gamma_bar_t / gamma_bar_T, [T + 1], rising from 0 to 1."""
     return schedule.gamma_bar / schedule.gamma_bar[-1]
 
 
-def progress(schedule: Schedule) -> np.ndarray:
+def progress(schedule: Schedule) -> Float[np.ndarray, " times"]:
     """Share of tokens still masked, or else replaced, relative to T's: [T + 1], rising.
 
     What grids and guidance go by.
@@ -35,14 +41,18 @@ def progress(schedule: Schedule) -> np.ndarray:
     return schedule.uniform_mass / schedule.uniform_mass[-1]
 
 
-def uniform_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
+def uniform_grid(
+    share: Float[np.ndarray, " times"], start: int, steps: int
+) -> Int[np.ndarray, " visited"]:
     """Jumps of equal length, to within 1, whatever the share."""
     del share
     # half up, so that a grid is the same on every platform
     return np.floor(start * np.arange(steps, -1, -1) / steps + 0.5).astype(np.int64)
 
 
-def cosine_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
+def cosine_grid(
+    share: Float[np.ndarray, " times"], start: int, steps: int
+) -> Int[np.ndarray, " visited"]:
     """The masked share falls as cos(pi i / 2S) (Chang et al. 2022, MaskGIT).
 
     Few tokens are drawn at first, when the others say little of them. Times are rounded
@@ -56,7 +66,9 @@ def cosine_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
     return _nearest(np.cos(0.5 * np.pi * np.arange(steps + 1) / steps), share, start)
 
 
-def geometric_grid(share: np.ndarray, start: int, steps: int) -> np.ndarray:
+def geometric_grid(
+    share: Float[np.ndarray, " times"], start: int, steps: int
+) -> Int[np.ndarray, " visited"]:
     """Every step draws a third more tokens than the one before; ours.
 
     The first tokens settle what the whole has in common, which is lost where many are
@@ -92,7 +104,7 @@ GRIDS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 
 def grid_times(
     name: str, given: Sequence[int], schedule: Schedule, start: int, steps: int
-) -> np.ndarray:
+) -> Int[np.ndarray, " visited"]:
     """The times of a grid by its name, int [S + 1].
 
     Args:
@@ -117,8 +129,11 @@ def grid_times(
 
 
 def optimised_grid(
-    loss: np.ndarray, share: np.ndarray, start: int, steps: int
-) -> np.ndarray:
+    loss: Float[np.ndarray, " T"],
+    share: Float[np.ndarray, " T+1"],
+    start: int,
+    steps: int,
+) -> Int[np.ndarray, " visited"]:
     """The grid of least bound, by dynamic programming (Watson et al. 2021).
 
     Args:
@@ -142,7 +157,7 @@ def optimised_grid(
     return np.array(times, np.int64)
 
 
-def skip_visits(start: int, skip: int) -> np.ndarray:
+def skip_visits(start: int, skip: int) -> Int[np.ndarray, " S"]:
     """Times that the reference's fast sampler visits when it leaves `skip` out.
 
     (VQ-Diffusion, `sample_fast`.) The last one is 1.
@@ -151,7 +166,9 @@ def skip_visits(start: int, skip: int) -> np.ndarray:
     return np.array(visited + [1] * (visited[-1] != 1), np.int64)
 
 
-def skip_jumps(start: int, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def skip_jumps(
+    start: int, steps: int
+) -> tuple[Int[np.ndarray, " S"], Int[np.ndarray, " S"], Int[np.ndarray, " S"]]:
     """The reference's fast sampling: times visited, and the jumps taken there, [S].
 
     At time t it takes the one-step posterior of the earlier time t - skip, as if x_t

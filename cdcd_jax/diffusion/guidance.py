@@ -1,6 +1,9 @@
 """What is made of logits before a token is drawn: guidance, truncation."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +11,9 @@ import jax.numpy as jnp
 from cdcd_jax.diffusion import grids
 from cdcd_jax.diffusion.samplers.options import SamplingOptions
 from cdcd_jax.diffusion.schedule import Schedule
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
 
 # `sampling.guidance_schedule` -> how much of the guidance there is at a masked share
 GUIDANCE: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -18,8 +24,10 @@ GUIDANCE: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def guide(
-    logits: jax.Array, null_logits: jax.Array, scale: float | jax.Array
-) -> jax.Array:
+    logits: Float[Array, "*B K"],
+    null_logits: Float[Array, "*B K"],
+    scale: float | Float[Array, "..."],
+) -> Float[Array, "*B K"]:
     """Classifier-free guidance l_null + scale (l - l_null) on log-probabilities.
 
     (Ho and Salimans 2021; for tokens Tang et al. 2022, eq. 5.) Shapes [..., K].
@@ -30,15 +38,17 @@ def guide(
 
 
 def guidance_at(
-    options: SamplingOptions, schedule: Schedule, t: jax.Array
-) -> jax.Array:
+    options: SamplingOptions, schedule: Schedule, t: Int[Array, "*B"]
+) -> Float[Array, "*B"]:
     """The guidance scale at time t, in the shape of t."""
     share = jnp.asarray(grids.progress(schedule), jnp.float32)[t]
     weight = GUIDANCE[options.guidance_schedule](share)
     return 1.0 + (options.guidance_scale - 1.0) * weight
 
 
-def truncate(logits: jax.Array, top_p: float, top_k: int) -> jax.Array:
+def truncate(
+    logits: Float[Array, "*B K"], top_p: float, top_k: int
+) -> Float[Array, "*B K"]:
     """Rules out the tail of each distribution by -inf.
 
     Args:

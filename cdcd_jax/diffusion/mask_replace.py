@@ -4,9 +4,12 @@ The formulas stand in `schedule`, `transition`, `objective` and `samplers`; here
 are what `process` asks of a diffusion.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +31,9 @@ from cdcd_jax.diffusion.samplers.options import SamplingOptions
 from cdcd_jax.diffusion.samplers.times import sampler_of, time_grid
 from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.diffusion.transition import one_step_table, sample_prior, sample_x_t
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 # (step, key, (B, L, K)) -> the randomness of a step
 MakeNoise = Callable[[jax.Array, jax.Array, tuple[int, ...]], Noise]
@@ -59,12 +65,18 @@ class MaskReplace:
         """All samplers there are now."""
         return tuple(SAMPLERS)
 
-    def noised(self, key: jax.Array, x_0: jax.Array, t: jax.Array) -> jax.Array:
+    def noised(
+        self, key: PRNGKeyArray, x_0: Int[Array, "B L"], t: Int[Array, " B"]
+    ) -> Int[Array, "B L"]:
         """See `sample_x_t`."""
         return sample_x_t(key, x_0, t, self.schedule)
 
     def terms(
-        self, prediction: jax.Array, x_0: jax.Array, x_t: jax.Array, t: jax.Array
+        self,
+        prediction: Float[Array, "B L K"],
+        x_0: Int[Array, "B L"],
+        x_t: Int[Array, "B L"],
+        t: Int[Array, " B"],
     ) -> Terms:
         """The step's KL, and what is trained: the case of no negatives.
 
@@ -80,12 +92,11 @@ class MaskReplace:
         weight = objective.position_weights(x_t, t, num_codes, self.mask_weight)
         ramp = objective.ramp(t, self.timesteps, self.auxiliary_ramp)
         auxiliary = jnp.sum(-weight * score.log_p[..., 0], axis=1)
-        training = jnp.sum(weight * kl, axis=1) + self.auxiliary_weight * (
-            ramp * auxiliary
-        )
+        training = jnp.sum(weight * kl, axis=1)
+        training += self.auxiliary_weight * ramp * auxiliary
         return Terms(self.timesteps * jnp.sum(kl, axis=1), self.timesteps * training)
 
-    def prior_term(self, x_0: jax.Array) -> jax.Array:
+    def prior_term(self, x_0: Int[Array, "B L"]) -> Float[Array, " B"]:
         """See `schedule.prior_term`; nats an example, [B]."""
         each = schedule.prior_term(self.schedule)
         return jnp.full(x_0.shape[0], each * x_0[0].size, jnp.float32)
@@ -102,12 +113,12 @@ class MaskReplace:
     def walk(
         self,
         options: SamplingOptions,
-        start: tuple[jax.Array, int] | None = None,
+        start: tuple[Int[Array, "B L"], int] | None = None,
         *,
         layout: tuple[int, int] | None = None,
         shared: bool = False,
         noise: MakeNoise = gumbel_noise,
-    ) -> "CodeWalk":
+    ) -> CodeWalk:
         """The road of these options.
 
         Args:
@@ -152,9 +163,9 @@ class CodeWalk:
 
     def begin(
         self,
-        keys: tuple[jax.Array, jax.Array],
+        keys: tuple[PRNGKeyArray, PRNGKeyArray],
         shape: tuple[int, int],
-        known: tuple[jax.Array, jax.Array] | None,
+        known: tuple[Int[Array, "B L"], Bool[Array, "B L"]] | None,
     ) -> Canvas:
         """The first canvas, of which what is known stands already."""
         key_start, key_order = keys
@@ -189,17 +200,21 @@ class CodeWalk:
         one = jax.vmap(lambda x: noised(x[None])[0])
         return (one if self.shared else noised)(given)
 
-    def seen(self, canvas: Canvas) -> jax.Array:
+    def seen(self, canvas: Canvas) -> Int[Array, "B L"]:
         """x_t."""
         return canvas.tokens
 
-    def time(self, canvas: Canvas, step: Step) -> jax.Array:
+    def time(self, canvas: Canvas, step: Step) -> Int[Array, " B"]:
         """int32 [B]."""
         t = self.sampler.time(canvas, step, self.schedule)
         return jnp.broadcast_to(t, canvas.tokens.shape[0])
 
     def advance(
-        self, key: jax.Array, canvas: Canvas, logits: jax.Array, step: Step
+        self,
+        key: PRNGKeyArray,
+        canvas: Canvas,
+        logits: Float[Array, "B L K"],
+        step: Step,
     ) -> Canvas:
         """One step, from logits [B, L, K]."""
         options, batch = self.options, canvas.tokens.shape[0]

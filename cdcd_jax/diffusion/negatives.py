@@ -6,12 +6,21 @@ A group never crosses a shard or a microbatch, so that losses do not depend on t
 number of devices.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
-def chunk_layout(grid: tuple[int, int], chunks: tuple[int, int]) -> np.ndarray:
+
+def chunk_layout(
+    grid: tuple[int, int], chunks: tuple[int, int]
+) -> Int[np.ndarray, "C size"]:
     """Positions of each chunk of a token grid.
 
     Args:
@@ -41,12 +50,12 @@ def chunk_layout(grid: tuple[int, int], chunks: tuple[int, int]) -> np.ndarray:
 
 
 def intra(
-    key: jax.Array,
-    tokens: jax.Array,
+    key: PRNGKeyArray,
+    tokens: Int[Array, "B L"],
     num_negatives: int,
     grid: tuple[int, int],
     chunks: tuple[int, int],
-) -> jax.Array:
+) -> Int[Array, "B N L"]:
     """The sample with its chunks permuted, anew for every example and negative.
 
     The identity is never drawn: where a permutation comes out as the identity, the
@@ -83,12 +92,12 @@ def check_group(group: int, batch: int, num_negatives: int) -> None:
 
 
 def inter(
-    key: jax.Array,
-    tokens: jax.Array,
-    identity: jax.Array,
+    key: PRNGKeyArray,
+    tokens: Int[Array, "B L"],
+    identity: Shaped[Array, "B ..."],
     num_negatives: int,
     group: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Int[Array, "B N L"], Bool[Array, "B N"]]:
     """Other examples of the same group with another condition, without repetition.
 
     Args:

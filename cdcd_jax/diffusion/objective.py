@@ -17,13 +17,18 @@ with b = 0 an unmasked position gives 0 (Austin et al. 2021, eq. 1-3; Gu et al. 
 eq. 8-11, derived anew).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from cdcd_jax.diffusion.transition import Transition, normaliser
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
 class Scores(NamedTuple):
@@ -37,7 +42,10 @@ class Scores(NamedTuple):
 
 @jax.checkpoint
 def scores(
-    logits: jax.Array, x_t: jax.Array, candidates: jax.Array, tr: Transition
+    logits: Float[Array, "B L K"],
+    x_t: Int[Array, "B L"],
+    candidates: Int[Array, "B L N"],
+    tr: Transition,
 ) -> Scores:
     """Reduces logits over the vocabulary; the one place that reads all of them.
 
@@ -70,9 +78,9 @@ def scores(
 
 def scores_of_features(
     head: Callable[[jax.Array], jax.Array],
-    features: jax.Array,
-    x_t: jax.Array,
-    candidates: jax.Array,
+    features: Float[Array, "B L D"],
+    x_t: Int[Array, "B L"],
+    candidates: Int[Array, "B L N"],
     tr: Transition,
     chunk: int = 0,
 ) -> Scores:
@@ -113,13 +121,13 @@ def scores_of_features(
 
 
 def posterior_kl(
-    z: jax.Array,
-    x_t: jax.Array,
+    z: Int[Array, "B L N"],
+    x_t: Int[Array, "B L"],
     score: Scores,
     tr: Transition,
     num_codes: int,
-    floor: float | None = None,
-) -> jax.Array:
+    floor: float | Float[Array, ""] | None = None,
+) -> Float[Array, "B L N"]:
     """KL(q(x_s | x_t, x_0 = z) || p_theta(x_s | x_t)) in nats, one per z.
 
     Args:
@@ -168,15 +176,18 @@ def posterior_kl(
 
 
 def position_weights(
-    x_t: jax.Array, t: jax.Array, num_codes: int, mask_weight: tuple[float, float]
-) -> jax.Array:
+    x_t: Int[Array, "B L"],
+    t: Int[Array, " B"],
+    num_codes: int,
+    mask_weight: tuple[float, float],
+) -> Float[Array, "B L"]:
     """Weights [B, L] of masked and unmasked positions; 1 at t = 1 (decoder term)."""
     masked_weight, unmasked_weight = mask_weight
     weight = jnp.where(x_t == num_codes, masked_weight, unmasked_weight)
     return jnp.where(t[:, None] == 1, 1.0, weight)
 
 
-def ramp(t: jax.Array, timesteps: int, kind: str) -> jax.Array:
+def ramp(t: Int[Array, " B"], timesteps: int, kind: str) -> Float[Array, " B"]:
     """Weight of a term over time, [B], with t' = t - 1 as the reference counts.
 
     'falling' 2 - t'/T (its images' auxiliary term), 'rising' 1 + t'/T (its music's
@@ -205,7 +216,7 @@ def init_time_history(timesteps: int) -> TimeHistory:
     return TimeHistory(jnp.zeros(timesteps), jnp.zeros(timesteps))
 
 
-def time_probabilities(history: TimeHistory) -> jax.Array:
+def time_probabilities(history: TimeHistory) -> Float[Array, " T"]:
     """p(t), [T]: sqrt(E[L_t^2]) once every t was seen more than 10 times, else uniform.
 
     (Nichol and Dhariwal 2021, section 3.3; the constants are VQ-Diffusion's, which also
@@ -221,7 +232,7 @@ def time_probabilities(history: TimeHistory) -> jax.Array:
 
 
 def update_time_history(
-    history: TimeHistory, t: jax.Array, bound: jax.Array
+    history: TimeHistory, t: Int[Array, " B"], bound: Float[Array, " B"]
 ) -> TimeHistory:
     """Blends the batch's mean of L_t^2 into each t that occurs, with rate 0.1.
 
@@ -240,8 +251,8 @@ def update_time_history(
 
 
 def sample_times(
-    key: jax.Array, batch: int, history: TimeHistory, method: str
-) -> tuple[jax.Array, jax.Array]:
+    key: PRNGKeyArray, batch: int, history: TimeHistory, method: str
+) -> tuple[Int[Array, " B"], Float[Array, " B"]]:
     """Draws t for a batch.
 
     Args:

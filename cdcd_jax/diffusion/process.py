@@ -6,13 +6,18 @@ one prediction is made for all of them, at the same time of each. So a sample of
 modality, of several at once, or of one given others is the same loop.
 """
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 # x_t by name, t int32 [B] by name -> the network's prediction by name
 Predict = Callable[[dict[str, jax.Array], dict[str, jax.Array]], Mapping[str, Any]]
@@ -25,6 +30,7 @@ class Terms(NamedTuple):
     training: jax.Array  # [B] T x what is trained at t, weights included
 
 
+@runtime_checkable
 class Walk(Protocol):
     """A road from T to 0. Its state is any pytree that a scan can carry."""
 
@@ -36,9 +42,9 @@ class Walk(Protocol):
 
     def begin(
         self,
-        keys: tuple[jax.Array, jax.Array],
+        keys: tuple[PRNGKeyArray, PRNGKeyArray],
         shape: tuple[int, ...],
-        known: tuple[jax.Array, jax.Array] | None,
+        known: tuple[Shaped[Array, "B ..."], Bool[Array, "B ..."]] | None,
     ) -> Any:
         """The state at the start.
 
@@ -48,16 +54,19 @@ class Walk(Protocol):
             known: x_0 and a bool of its shape; where true, it is to come out unchanged.
         """
 
-    def seen(self, state: Any) -> jax.Array:
+    def seen(self, state: Any) -> Shaped[Array, "B ..."]:
         """x_t of a state: what the network sees, and lastly the sample."""
 
-    def time(self, state: Any, inputs: Any) -> jax.Array:
+    def time(self, state: Any, inputs: Any) -> Int[Array, " B"]:
         """The network's time, int32 [B], of the inputs of this step."""
 
-    def advance(self, key: jax.Array, state: Any, prediction: Any, inputs: Any) -> Any:
+    def advance(
+        self, key: PRNGKeyArray, state: Any, prediction: Any, inputs: Any
+    ) -> Any:
         """The state after this step, from what the network said of the one before."""
 
 
+@runtime_checkable
 class Process(Protocol):
     """One diffusion of arrays x, [B, ...]."""
 
@@ -69,21 +78,29 @@ class Process(Protocol):
     def methods(self) -> tuple[str, ...]:
         """What `sampling.method` may be."""
 
-    def noised(self, key: jax.Array, x_0: jax.Array, t: jax.Array) -> jax.Array:
+    def noised(
+        self, key: PRNGKeyArray, x_0: Shaped[Array, "B ..."], t: Int[Array, " B"]
+    ) -> Shaped[Array, "B ..."]:
         """x_t ~ q(x_t | x_0) at t int32 [B], 1..T."""
 
     def terms(
-        self, prediction: Any, x_0: jax.Array, x_t: jax.Array, t: jax.Array
+        self,
+        prediction: Any,
+        x_0: Shaped[Array, "B ..."],
+        x_t: Shaped[Array, "B ..."],
+        t: Int[Array, " B"],
     ) -> Terms:
         """The losses of what the network says of x_t."""
 
-    def prior_term(self, x_0: jax.Array) -> jax.Array:
+    def prior_term(self, x_0: Shaped[Array, "B ..."]) -> Float[Array, " B"]:
         """L_T in nats an example, [B]."""
 
     def check(self, options: Any) -> None:
         """Raises ValueError if nothing can be drawn with these options."""
 
-    def walk(self, options: Any, start: tuple[jax.Array, int] | None = None) -> Walk:
+    def walk(
+        self, options: Any, start: tuple[Shaped[Array, "B ..."], int] | None = None
+    ) -> Walk:
         """The road of these options, from the prior or from x_0 noised to a time."""
 
 
@@ -94,7 +111,7 @@ class Drawn(NamedTuple):
     canvases: dict[str, jax.Array] | None  # x_s after each step, [S, ...], or None
 
 
-def keys_by_name(key: jax.Array, names: Iterable[str]) -> dict[str, jax.Array]:
+def keys_by_name(key: PRNGKeyArray, names: Iterable[str]) -> dict[str, PRNGKeyArray]:
     """A key for each name, which the other names and their order do not change."""
     fold = lambda name: np.uint32(zlib.crc32(name.encode()))
     return {name: jax.random.fold_in(key, fold(name)) for name in names}
@@ -103,9 +120,10 @@ def keys_by_name(key: jax.Array, names: Iterable[str]) -> dict[str, jax.Array]:
 def draw(
     walks: Mapping[str, Walk],
     predict: Predict,
-    keys: Mapping[str, jax.Array],
+    keys: Mapping[str, PRNGKeyArray],
     shapes: Mapping[str, tuple[int, ...]],
-    known: Mapping[str, tuple[jax.Array, jax.Array]] | None = None,
+    known: Mapping[str, tuple[Shaped[Array, "B ..."], Bool[Array, "B ..."]]]
+    | None = None,
     canvases: bool = False,
 ) -> Drawn:
     """Draws x_0 of all walks, in step. Meant to stand inside one `jit`.
@@ -136,19 +154,18 @@ def draw(
         states[name] = begun
         step_keys[name] = jax.random.split(key_steps, _steps(walk))
 
+    def look(states: dict) -> dict[str, jax.Array]:
+        return {name: walk.seen(states[name]) for name, walk in walks.items()}
+
     def step(states: dict, given: tuple[dict, dict]) -> tuple[dict, dict | None]:
         inputs, keys = given
-        seen = {name: walk.seen(states[name]) for name, walk in walks.items()}
         times = {n: walk.time(states[n], inputs[n]) for n, walk in walks.items()}
-        said = predict(seen, times)
+        said = predict(look(states), times)
         after = {
             name: walk.advance(keys[name], states[name], said[name], inputs[name])
             for name, walk in walks.items()
         }
         return after, (look(after) if canvases else None)
-
-    def look(states: dict) -> dict[str, jax.Array]:
-        return {name: walk.seen(states[name]) for name, walk in walks.items()}
 
     inputs = {name: walk.inputs for name, walk in walks.items()}
     states, trajectory = jax.lax.scan(step, states, (inputs, step_keys))

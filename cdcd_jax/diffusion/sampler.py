@@ -5,8 +5,10 @@ one walk of `process.draw`, the one `lax.scan`, and meant to stand inside one `j
 What else there is to drawing, from options to guidance, has its names here too.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 
@@ -17,6 +19,9 @@ from cdcd_jax.diffusion.samplers.base import Noise, gumbel_noise
 from cdcd_jax.diffusion.samplers.options import SamplingOptions
 from cdcd_jax.diffusion.samplers.times import mask_note, time_grid
 from cdcd_jax.diffusion.schedule import Schedule
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 __all__ = [
     "Noise",
@@ -47,12 +52,12 @@ class Sample(NamedTuple):
 def sample(
     tokens_to_logits: TokensToLogits,
     schedule: Schedule,
-    key: jax.Array,
+    key: PRNGKeyArray,
     shape: tuple[int, int],
     options: SamplingOptions,
     *,
-    known: tuple[jax.Array, jax.Array] | None = None,
-    start: tuple[jax.Array, int] | None = None,
+    known: tuple[Int[Array, "B L"], Bool[Array, "B L"]] | None = None,
+    start: tuple[Int[Array, "B L"], int] | None = None,
     layout: tuple[int, int] | None = None,
     shared: bool = False,
     canvases: bool = False,

@@ -12,10 +12,16 @@ Schedules live on the host in float64; what the device needs is derived once, in
 `transition.py`, and stored in float32.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 # Each returns (alpha_bar, uniform_mass = K beta_bar), arrays [T], for t = 1..T. The
 # mask has the rest. The uniform mass is given by itself because 1 - alpha_bar -
@@ -84,17 +90,17 @@ class Schedule:
         return len(self.alpha_bar) - 1
 
     @property
-    def code_mass(self) -> np.ndarray:
+    def code_mass(self) -> Float[np.ndarray, " T"]:
         """1 - gamma_bar, [T + 1]: the chance of not being masked."""
         return self.alpha_bar + self.uniform_mass
 
     @property
-    def gamma_bar(self) -> np.ndarray:
+    def gamma_bar(self) -> Float[np.ndarray, " T"]:
         """[T + 1]."""
         return 1.0 - self.code_mass
 
     @property
-    def beta_bar(self) -> np.ndarray:
+    def beta_bar(self) -> Float[np.ndarray, " T"]:
         """[T + 1]."""
         return self.uniform_mass / self.num_codes
 

@@ -17,14 +17,20 @@ p = [k = x_0]. All coefficients are ratios that stay finite at both ends of a sc
 with beta = 0 an unmasked token stays as it is (c = 0, r = f = e = 1).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import functools
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cdcd_jax.diffusion.schedule import Schedule
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
 @functools.partial(
@@ -69,11 +75,11 @@ class Transition:
     q_keep: jax.Array  # q(x_s = j | x_t = j, x_0 = j) = f + e (1 - r)
     absorbing: bool  # beta = 0 in the whole schedule
 
-    def at(self, index: jax.Array) -> "Transition":
+    def at(self, index: int | Int[Array, "..."]) -> Transition:
         """The jumps numbered by `index` (int, any shape)."""
         return jax.tree.map(lambda a: a[index], self)
 
-    def expand(self, ndim: int) -> "Transition":
+    def expand(self, ndim: int) -> Transition:
         """Appends axes to arrays [B], so that they broadcast against [B, ...]."""
         return jax.tree.map(
             lambda a: jnp.reshape(a, a.shape + (1,) * (ndim - a.ndim)), self
@@ -90,7 +96,7 @@ def _divide(x: np.ndarray, y: np.ndarray, where_zero: float) -> np.ndarray:
 
 
 def transitions(
-    schedule: Schedule, source: np.ndarray, target: np.ndarray
+    schedule: Schedule, source: Int[np.ndarray, " J"], target: Int[np.ndarray, " J"]
 ) -> Transition:
     """Coefficients of the jumps from times `source` (t) back to times `target` (s).
 
@@ -150,8 +156,8 @@ def one_step_table(schedule: Schedule) -> Transition:
 
 
 def sample_x_t(
-    key: jax.Array, x_0: jax.Array, t: jax.Array, schedule: Schedule
-) -> jax.Array:
+    key: PRNGKeyArray, x_0: Int[Array, "B ..."], t: Int[Array, " B"], schedule: Schedule
+) -> Int[Array, "B ..."]:
     """Draws x_t ~ q(x_t | x_0).
 
     Args:
@@ -181,8 +187,8 @@ def sample_x_t(
 
 
 def sample_prior(
-    key: jax.Array, shape: tuple[int, ...], schedule: Schedule
-) -> jax.Array:
+    key: PRNGKeyArray, shape: tuple[int, ...], schedule: Schedule
+) -> Int[Array, "..."]:
     """Draws x_T from the prior: M with gamma_bar_T, else a uniform code. int32."""
     key_mask, key_code = jax.random.split(key)
     code = jax.random.randint(key_code, shape, 0, schedule.num_codes)
@@ -191,8 +197,10 @@ def sample_prior(
 
 
 def normaliser(
-    shifted: jax.Array, x_t: jax.Array, shifted_j: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    shifted: Float[Array, "B L K"],
+    x_t: Int[Array, "B L"],
+    shifted_j: Float[Array, "B L"],
+) -> tuple[Float[Array, "B L"], Float[Array, "B L"]]:
     """sum_k exp(l_k), and the same without k = x_t, so that 1 - p(x_t) does not cancel.
 
     Args:
@@ -206,7 +214,9 @@ def normaliser(
     return other + jnp.where(x_t == num_codes, 0.0, jnp.exp(shifted_j)), other
 
 
-def log_posterior(logits: jax.Array, x_t: jax.Array, tr: Transition) -> jax.Array:
+def log_posterior(
+    logits: Float[Array, "B L K"], x_t: Int[Array, "B L"], tr: Transition
+) -> Float[Array, "B L K+1"]:
     """log p_theta(x_s | x_t), the mixture of q(x_s | x_t, x_0) over p_theta(x_0 | x_t).
 
     Args:

@@ -89,7 +89,7 @@ import importlib.abc, sys
 class Absent(importlib.abc.MetaPathFinder):
     names = {"ml_collections", "grain", "array_record", "clu", "librosa", "sklearn",
              "tensorflow_datasets", "tensorboardX", "PIL", "soundfile", "safetensors",
-             "scipy.stats", "tensorflow", "torch"}
+             "scipy.stats", "tensorflow", "torch", "jaxtyping", "beartype"}
     def find_spec(self, name, path=None, target=None):
         if name in self.names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)

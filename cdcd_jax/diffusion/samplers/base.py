@@ -5,8 +5,10 @@ tempered and truncated, keeps what is known. A sampler is a frozen dataclass who
 fields are the options that it alone reads.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,9 @@ from cdcd_jax.diffusion import grids
 from cdcd_jax.diffusion.samplers.options import SamplingOptions
 from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.diffusion.transition import Transition, transitions
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
 class Noise(NamedTuple):
@@ -63,7 +68,7 @@ class Sampler:
 
     def times(
         self, options: SamplingOptions, schedule: Schedule, start: int
-    ) -> np.ndarray:
+    ) -> Int[np.ndarray, " visited"]:
         """The times visited, int [S + 1], from the start down to 0.
 
         Raises:
@@ -73,11 +78,15 @@ class Sampler:
             options.grid, options.times, schedule, start, options.steps
         )
 
-    def jumps(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def jumps(
+        self, times: Int[np.ndarray, " visited"]
+    ) -> tuple[Int[np.ndarray, " S"], Int[np.ndarray, " S"]]:
         """From which times to which the posterior goes, int [S] each."""
         return times[:-1], times[1:]
 
-    def left(self, share: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def left(
+        self, share: Float[np.ndarray, " times"], times: Int[np.ndarray, " visited"]
+    ) -> Float[np.ndarray, " S"]:
         """Of the start's masks, which share each step leaves, [S].
 
         Args:
@@ -87,8 +96,8 @@ class Sampler:
         return share[times[1:]] / share[times[0]]
 
     def order(
-        self, key: jax.Array, shape: tuple[int, int], layout: tuple[int, int]
-    ) -> jax.Array | None:
+        self, key: PRNGKeyArray, shape: tuple[int, int], layout: tuple[int, int]
+    ) -> Float[Array, "rows L"] | None:
         """The order of the whole way, [B, L], highest first; None for none.
 
         Args:
@@ -98,14 +107,14 @@ class Sampler:
         """
         del key, shape, layout
 
-    def time(self, canvas: Canvas, step: Step, schedule: Schedule) -> jax.Array:
+    def time(self, canvas: Canvas, step: Step, schedule: Schedule) -> Int[Array, "..."]:
         """The network's time, int32 [] or [B]."""
         del canvas, schedule
         return step.time
 
     def advance(
-        self, log_p: jax.Array, canvas: Canvas, step: Step, noise: Noise
-    ) -> jax.Array:
+        self, log_p: Float[Array, "B L K"], canvas: Canvas, step: Step, noise: Noise
+    ) -> Int[Array, "B L"]:
         """x_s, int32 [B, L].
 
         Args:
@@ -117,7 +126,9 @@ class Sampler:
         raise NotImplementedError
 
 
-def steps_of(sampler: Sampler, schedule: Schedule, times: np.ndarray) -> Step:
+def steps_of(
+    sampler: Sampler, schedule: Schedule, times: Int[np.ndarray, " visited"]
+) -> Step:
     """The inputs of the scan along the times visited."""
     number, share = len(times) - 1, grids.progress(schedule)
     jumps = transitions(schedule, *sampler.jumps(times))
@@ -131,7 +142,9 @@ def steps_of(sampler: Sampler, schedule: Schedule, times: np.ndarray) -> Step:
     )
 
 
-def gumbel_noise(step: jax.Array, key: jax.Array, shape: tuple[int, ...]) -> Noise:
+def gumbel_noise(
+    step: int | Int[Array, ""], key: PRNGKeyArray, shape: tuple[int, ...]
+) -> Noise:
     """Fresh noise for a step of [B, L, K] logits."""
     del step
     key_tokens, key_order = jax.random.split(key)
@@ -142,7 +155,7 @@ def gumbel_noise(step: jax.Array, key: jax.Array, shape: tuple[int, ...]) -> Noi
     )
 
 
-def draw_positions(law: jax.Array, noise: Noise) -> jax.Array:
+def draw_positions(law: Float[Array, "B L K"], noise: Noise) -> Int[Array, "B L"]:
     """One value of each position from log-probabilities [B, L, K + 1]: int32 [B, L]."""
     return jnp.argmax(law + noise.tokens, axis=-1).astype(jnp.int32)
 

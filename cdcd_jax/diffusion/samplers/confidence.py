@@ -1,11 +1,16 @@
 """Draws all tokens and keeps the likeliest (Chang et al. 2022, MaskGIT)."""
 
-import dataclasses
+from __future__ import annotations
 
-import jax
+import dataclasses
+from typing import TYPE_CHECKING
+
 import jax.numpy as jnp
 
 from cdcd_jax.diffusion.samplers.unmasking import Unmasking
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,19 +25,22 @@ class Confidence(Unmasking):
 
     def ranked(
         self,
-        log_p: jax.Array,
-        tokens: jax.Array,
-        order: jax.Array,
-        share: jax.Array | float,
-    ) -> jax.Array:
+        log_p: Float[Array, "B L K"],
+        tokens: Int[Array, "B L"],
+        order: float | Float[Array, "B L"],
+        share: float | Float[Array, ""],
+    ) -> Float[Array, "B L"]:
         """See `confidence_order`."""
         heat = self.order_temperature * share
         return confidence_order(log_p, tokens, order, heat)
 
 
 def confidence_order(
-    log_p: jax.Array, tokens: jax.Array, gumbel: jax.Array, temperature: jax.Array
-) -> jax.Array:
+    log_p: Float[Array, "B L K"],
+    tokens: Int[Array, "B L"],
+    gumbel: Float[Array, "B L"],
+    temperature: float | Float[Array, ""],
+) -> Float[Array, "B L"]:
     """log p of the tokens drawn, and noise (MaskGIT's `mask_by_random_topk`). [B, L].
 
     Args:

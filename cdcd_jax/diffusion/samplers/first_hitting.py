@@ -4,8 +4,10 @@
 p(x_0) where the conditionals are exact.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,9 @@ from cdcd_jax.diffusion.samplers.base import Canvas, Step
 from cdcd_jax.diffusion.samplers.options import SamplingOptions
 from cdcd_jax.diffusion.samplers.unmasking import Unmasking
 from cdcd_jax.diffusion.schedule import Schedule
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,27 +36,31 @@ class FirstHitting(Unmasking):
 
     def times(
         self, options: SamplingOptions, schedule: Schedule, start: int
-    ) -> np.ndarray:
+    ) -> Int[np.ndarray, " visited"]:
         """The start throughout, since the times are drawn."""
         return np.append(np.full(options.steps, start), 0)
 
-    def jumps(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def jumps(
+        self, times: Int[np.ndarray, " visited"]
+    ) -> tuple[Int[np.ndarray, " S"], Int[np.ndarray, " S"]]:
         """None is taken; these are as good as any."""
         return times[:-1], np.zeros_like(times[:-1])
 
-    def left(self, share: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def left(
+        self, share: Float[np.ndarray, " times"], times: Int[np.ndarray, " visited"]
+    ) -> Float[np.ndarray, " S"]:
         """As many tokens at every step."""
         number = len(times) - 1
         return 1.0 - np.arange(1, number + 1) / number
 
     def order(
-        self, key: jax.Array, shape: tuple[int, int], layout: tuple[int, int]
-    ) -> jax.Array:
+        self, key: PRNGKeyArray, shape: tuple[int, int], layout: tuple[int, int]
+    ) -> Float[Array, "rows L"]:
         """Where between 0 and the start's share each token is hit, uniform."""
         del layout
         return jax.random.uniform(key, shape)
 
-    def time(self, canvas: Canvas, step: Step, schedule: Schedule) -> jax.Array:
+    def time(self, canvas: Canvas, step: Step, schedule: Schedule) -> Int[Array, " B"]:
         """See `hitting_times`."""
         masked = canvas.tokens == schedule.num_codes
         table = jnp.asarray(grids.progress(schedule), jnp.float32)
@@ -59,8 +68,11 @@ class FirstHitting(Unmasking):
 
 
 def hitting_times(
-    hit: jax.Array, masked: jax.Array, share: jax.Array, start: jax.Array
-) -> jax.Array:
+    hit: Float[Array, "B L"],
+    masked: Bool[Array, "B L"],
+    share: Float[Array, " times"],
+    start: float | Float[Array, ""],
+) -> Int[Array, " B"]:
     """The time at which the next token of a row is hit, int32 [B].
 
     Going backward from the start, a position of a row is unmasked when the masked

@@ -6,10 +6,11 @@ reference's fast sampling. All know codes that were replaced by others, and so f
 schedule.
 """
 
-import dataclasses
-from typing import ClassVar
+from __future__ import annotations
 
-import jax
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
 import numpy as np
 
 from cdcd_jax.diffusion import grids
@@ -24,14 +25,17 @@ from cdcd_jax.diffusion.samplers.options import SamplingOptions
 from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.diffusion.transition import log_posterior
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
+
 
 @dataclasses.dataclass(frozen=True)
 class Strided(Sampler):
     """The exact posterior between the times of a grid."""
 
     def advance(
-        self, log_p: jax.Array, canvas: Canvas, step: Step, noise: Noise
-    ) -> jax.Array:
+        self, log_p: Float[Array, "B L K"], canvas: Canvas, step: Step, noise: Noise
+    ) -> Int[Array, "B L"]:
         """See `Sampler.advance`."""
         return draw_positions(log_posterior(log_p, canvas.tokens, step.jump), noise)
 
@@ -55,10 +59,12 @@ class Skip(Strided):
 
     def times(
         self, options: SamplingOptions, schedule: Schedule, start: int
-    ) -> np.ndarray:
+    ) -> Int[np.ndarray, " visited"]:
         """See `grids.skip_jumps`."""
         return np.append(grids.skip_jumps(start, options.steps)[0], 0)
 
-    def jumps(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def jumps(
+        self, times: Int[np.ndarray, " visited"]
+    ) -> tuple[Int[np.ndarray, " S"], Int[np.ndarray, " S"]]:
         """See `grids.skip_jumps`."""
         return grids.skip_jumps(int(times[0]), len(times) - 1)[1:]

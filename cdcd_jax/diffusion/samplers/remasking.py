@@ -1,7 +1,9 @@
 """The posterior of a chain that masks tokens again (Wang et al. 2025, ReMDM)."""
 
+from __future__ import annotations
+
 import dataclasses
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,9 @@ from cdcd_jax.diffusion.samplers.base import (
     Step,
     draw_positions,
 )
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +32,8 @@ class Remasking(Sampler):
     remask: float = 0.1
 
     def advance(
-        self, log_p: jax.Array, canvas: Canvas, step: Step, noise: Noise
-    ) -> jax.Array:
+        self, log_p: Float[Array, "B L K"], canvas: Canvas, step: Step, noise: Noise
+    ) -> Int[Array, "B L"]:
         """See `Sampler.advance`."""
         shares = step.share_t, step.share_s
         law = remasking_law(log_p, canvas.tokens, *shares, self.remask)
@@ -36,12 +41,12 @@ class Remasking(Sampler):
 
 
 def remasking_law(
-    log_p: jax.Array,
-    x_t: jax.Array,
-    share_t: jax.Array,
-    share_s: jax.Array,
+    log_p: Float[Array, "B L K"],
+    x_t: Int[Array, "B L"],
+    share_t: float | Float[Array, ""],
+    share_s: float | Float[Array, ""],
     strength: float,
-) -> jax.Array:
+) -> Float[Array, "B L K+1"]:
     """log p(x_s | x_t) of a chain that masks tokens again, float32 [B, L, K + 1].
 
     (ReMDM, eq. 5, with sigma_t = strength * sigma_max: 'rescale'.) The law of x_s given

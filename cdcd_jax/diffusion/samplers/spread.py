@@ -1,6 +1,9 @@
 """Tokens far from each other first (Besnier et al. 2025, Halton scheduler)."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -8,19 +11,22 @@ import numpy as np
 
 from cdcd_jax.diffusion.samplers.unmasking import Unmasking
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, PRNGKeyArray
+
 
 @dataclasses.dataclass(frozen=True)
 class Spread(Unmasking):
     """Along a Halton sequence, from another cell on in each row."""
 
     def order(
-        self, key: jax.Array, shape: tuple[int, int], layout: tuple[int, int]
-    ) -> jax.Array:
+        self, key: PRNGKeyArray, shape: tuple[int, int], layout: tuple[int, int]
+    ) -> Float[Array, "rows L"]:
         """See `spread_order`."""
         return spread_order(key, shape[0], layout)
 
 
-def spread_ranks(layout: tuple[int, int]) -> np.ndarray:
+def spread_ranks(layout: tuple[int, int]) -> Int[np.ndarray, " L"]:
     """When each token comes, int [H * W], if any few in a row are to be far apart.
 
     Cells in the order in which a Halton sequence (bases 2 and 3; of a single row, 2)
@@ -50,7 +56,9 @@ def _radical(i: int, base: int) -> float:
     return value
 
 
-def spread_order(key: jax.Array, batch: int, layout: tuple[int, int]) -> jax.Array:
+def spread_order(
+    key: PRNGKeyArray, batch: int, layout: tuple[int, int]
+) -> Float[Array, "B L"]:
     """`spread_ranks` from another cell on in each row, as an order: [B, L]."""
     height, width = layout
     order = -jnp.asarray(spread_ranks(layout), jnp.float32).reshape(layout)

@@ -1,5 +1,9 @@
 """The times that options ask for, checked, and what somebody should know of them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from cdcd_jax.diffusion import grids
@@ -8,6 +12,9 @@ from cdcd_jax.diffusion.samplers import SAMPLERS
 from cdcd_jax.diffusion.samplers.base import Sampler, built
 from cdcd_jax.diffusion.samplers.options import SamplingOptions, choose
 from cdcd_jax.diffusion.schedule import Schedule
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 
 def sampler_of(options: SamplingOptions) -> Sampler:
@@ -22,7 +29,7 @@ def sampler_of(options: SamplingOptions) -> Sampler:
 
 def time_grid(
     options: SamplingOptions, schedule: Schedule, start: int | None = None
-) -> np.ndarray:
+) -> Int[np.ndarray, " visited"]:
     """The times visited, int [S + 1], from the start (T) down to 0.
 
     Raises:

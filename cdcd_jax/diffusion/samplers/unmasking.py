@@ -5,13 +5,17 @@ which, is what such a sampler says. Here it is chance (Tang et al. 2022, Improve
 VQ-Diffusion, rule 1).
 """
 
-import dataclasses
-from typing import ClassVar
+from __future__ import annotations
 
-import jax
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
 import jax.numpy as jnp
 
 from cdcd_jax.diffusion.samplers.base import Canvas, Noise, Sampler, Step
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int
 
 
 class Unmasking(Sampler):
@@ -19,17 +23,17 @@ class Unmasking(Sampler):
 
     by_masks: ClassVar[bool] = True
 
-    def sharpened(self, log_p: jax.Array) -> jax.Array:
+    def sharpened(self, log_p: Float[Array, "B L K"]) -> Float[Array, "B L K"]:
         """The law that tokens are drawn from, [B, L, K], not normalised."""
         return log_p
 
     def ranked(
         self,
-        log_p: jax.Array,
-        tokens: jax.Array,
-        order: jax.Array,
-        share: jax.Array | float,
-    ) -> jax.Array:
+        log_p: Float[Array, "B L K"],
+        tokens: Int[Array, "B L"],
+        order: float | Float[Array, "B L"],
+        share: float | Float[Array, ""],
+    ) -> Float[Array, "B L"]:
         """The order of this step, [B, L].
 
         Args:
@@ -42,8 +46,8 @@ class Unmasking(Sampler):
         return order
 
     def advance(
-        self, log_p: jax.Array, canvas: Canvas, step: Step, noise: Noise
-    ) -> jax.Array:
+        self, log_p: Float[Array, "B L K"], canvas: Canvas, step: Step, noise: Noise
+    ) -> Int[Array, "B L"]:
         """See `Sampler.advance`."""
         masked = canvas.tokens == log_p.shape[-1]
         number = jnp.sum(masked, axis=-1) - remaining(canvas.at_start, step.left)
@@ -53,12 +57,12 @@ class Unmasking(Sampler):
 
     def unmask(
         self,
-        log_p: jax.Array,
-        x_t: jax.Array,
+        log_p: Float[Array, "B L K"],
+        x_t: Int[Array, "B L"],
         noise: Noise,
-        number: jax.Array,
-        share: jax.Array | float,
-    ) -> jax.Array:
+        number: Int[Array, " B"],
+        share: float | Float[Array, ""],
+    ) -> Int[Array, "B L"]:
         """x_s int32 [B, L], with `number` tokens more.
 
         Args:
@@ -80,18 +84,20 @@ class Random(Unmasking):
     """Any of the masked tokens."""
 
 
-def remaining(masked_at_start: jax.Array, share: jax.Array) -> jax.Array:
+def remaining(
+    masked_at_start: Int[Array, " B"], share: float | Float[Array, ""]
+) -> Int[Array, " B"]:
     """How many tokens a row leaves masked at a share of its start: int32 [B]."""
     return jnp.floor(masked_at_start * share + 0.5).astype(jnp.int32)
 
 
 def reveal(
-    x_t: jax.Array,
-    tokens: jax.Array,
-    order: jax.Array,
-    number: jax.Array,
+    x_t: Int[Array, "B L"],
+    tokens: Int[Array, "B L"],
+    order: Float[Array, "B L"],
+    number: Int[Array, " B"],
     num_codes: int,
-) -> jax.Array:
+) -> Int[Array, "B L"]:
     """Puts `tokens` where x_t is masked, at the `number` positions of highest order.
 
     Args:
