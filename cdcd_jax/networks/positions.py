@@ -5,6 +5,7 @@ of them, ((H, W), (1, L)), stand one behind the other.
 """
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,14 +23,14 @@ def grid_of(setting: Sequence[Any]) -> Grid:
     Raises:
         UsageError: it is no grid.
     """
-    parts = [setting] if all(isinstance(n, int) for n in setting) else list(setting)
-    sizes = [n for part in parts for n in (part if isinstance(part, Sequence) else "?")]
-    if not all(map(len, parts)) or not all(isinstance(n, int) and n > 0 for n in sizes):
+    several = bool(setting) and all(isinstance(part, Sequence) for part in setting)
+    grids = tuple(tuple(part) for part in (setting if several else [setting]))
+    fits = lambda size: isinstance(size, numbers.Integral) and size > 0
+    if not all(grid and all(map(fits, grid)) for grid in grids):
         raise UsageError(
             f"Found the grid {setting!r}; expected sizes of its axes, such as (H, W), "
             "or several such grids; correct model.grid."
         )
-    grids = tuple(tuple(part) for part in parts)
     return grids[0] if len(grids) == 1 else grids
 
 
