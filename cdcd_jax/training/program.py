@@ -131,12 +131,12 @@ def model_flops(config: Mapping[str, Any]) -> float:
     size = config["data"]["batch_size"] // config["optim"]["accumulate"]
     small = {**config, "data": {**config["data"], "batch_size": size}}
     # fused kernels are opaque to the count
-    task = make_task(with_attention(small, "xla"))
+    task = make_task(with_attention(config, "xla"))
     params, extra = jax.eval_shape(task.init, jax.random.key(0))
     rest = extra, abstract_batch(small, task), jax.random.key(0), jnp.int32(0)
     if "frozen" not in jax.tree.leaves(task.labels(params)):
         return 3.0 * flops.matmul_flops(task.loss, params, *rest) / size
     # the gradient itself is counted, without what it would compute again
-    task = make_task(with_switches(small, attention="xla", remat="none", head_chunk=0))
+    task = make_task(with_switches(config, attention="xla", remat="none", head_chunk=0))
     gradient = jax.grad(lambda *args: loss_of_trained(task, *args)[:2], has_aux=True)
     return flops.matmul_flops(gradient, *split_frozen(task, params), *rest) / size
