@@ -14,23 +14,6 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.models import saved
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A work directory after training with an evaluation at the end."""
-    workdir = tmp_path_factory.mktemp("runs") / "digits"
-    code, text = tiny.run(
-        *tiny.flags(config__eval__at_end=True), f"--workdir={workdir}"
-    )
-    assert code == 0, text
-    return workdir
-
-
-@pytest.fixture
-def copied(trained, tmp_path):
-    """A copy of the work directory that a test may break."""
-    return shutil.copytree(trained, tmp_path / "run")
-
-
 def test_one_command_makes_records_trains_samples_and_evaluates(trained):
     config = json.loads((trained / "config.json").read_text())
     assert config["optim"]["num_steps"] == 6
