@@ -27,5 +27,5 @@ def test_frozen_benchmark_runs(tmp_path):
 
 
 def test_a_config_without_a_tower_is_refused():
-    done = run(BENCHMARKS / BENCHMARK, "--config=configs/digits.py:synthetic")
+    done = run(BENCHMARKS / BENCHMARK, "--config=configs/imagenet.py:synthetic")
     assert done.returncode == 2 and "no condition with a tower" in done.stderr
