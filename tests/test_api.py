@@ -12,7 +12,6 @@ from untrained import FRAMES, HOP, LENGTH, RATE, small, untrained
 
 import cdcd_jax
 from cdcd_jax import api
-from cdcd_jax.config import merge
 from cdcd_jax.data import vocabulary
 from cdcd_jax.errors import InputError, UsageError
 
@@ -189,11 +188,9 @@ def test_the_tokenizer_of_a_model(model):
 
 def test_training_from_python_is_that_of_the_command_line(trained, tmp_path):
     """A whole config, laid over; the run that comes back draws."""
-    sections = {k: v for k, v in tiny.SETTINGS.items()}
-    sections["report"] = {**sections["report"], "sample_every": 0}
-    sections["model"] = {
-        k: v for k, v in sections["model"].items() if k != "conditions"
-    }
+    sections = merge(tiny.SETTINGS, {})
+    sections["report"]["sample_every"] = 0
+    del sections["model"]["conditions"]
     run = cdcd_jax.train("configs/digits.py", tmp_path / "run", **sections)
     assert tiny.rows(tmp_path / "run") == tiny.rows(trained)
     assert run.step == 6 and run.sample(label=2, number=1).images.shape == (1, 8, 8, 1)
@@ -223,9 +220,8 @@ def test_a_model_of_texts_and_of_arrays(tmp_path):
             feature=dict(kind="array", shape=shape, optional=True),
         ),
         dict(num_codes=17, grid=(2, 2), depth=1, heads=1),
-        dict(steps=2, batch_size=4),
+        dict(batch_size=4),
         key="text",
-        eval=dict(figures=""),
     )
     workdir = untrained(config, tmp_path / "run")
     words.save(workdir / vocabulary.FILE_NAME)
