@@ -12,6 +12,7 @@ from untrained import FRAMES, HOP, LENGTH, RATE, small, untrained
 
 import cdcd_jax
 from cdcd_jax import api
+from cdcd_jax.config import merge
 from cdcd_jax.data import vocabulary
 from cdcd_jax.errors import InputError, UsageError
 
@@ -269,8 +270,8 @@ def test_a_model_of_texts_and_of_arrays(tmp_path):
         model.sample(feature=np.ones(4))
     with pytest.raises(UsageError, match="array of numbers"):
         model.sample(feature=["one", "two", "three"])
-    literal = model.sample(text=["@nothing"], number=1)  # no file is read
-    assert literal.titles == ["@nothing"]
+    with pytest.raises(InputError, match="Found '@', 'nothing'"):
+        model.sample(text=["@nothing"])  # of several prompts none is a file
 
 
 def test_music_of_motion_given_as_an_array(dances, tmp_path):
