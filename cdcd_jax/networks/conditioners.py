@@ -92,13 +92,12 @@ def make_conditioner(
     spec = full_spec(name, spec)
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
     cls, heads = KINDS[spec["kind"]], spec.get("heads", 1)
-    shared = dict(size=spec.get("size") or width, width=width)
-    wanted = {key: shared[key] for key in cls.heads_share}
-    if any(value % heads for value in wanted.values()):
-        told = " and ".join(f"{key} = {value}" for key, value in wanted.items())
+    size = spec.get("size") or width
+    if size % heads or (cls.at_width and width % heads):
+        also = f", and of model.width, {width}" if cls.at_width else ""
         raise UsageError(
-            f"Found model.conditions.{name}.heads = {heads}; expected a divisor of "
-            f"{told}; change one."
+            f"Found model.conditions.{name}.heads = {heads}; expected a divisor of its "
+            f"size, {size}{also}; change one."
         )
     for key in ("kind", "optional"):
         settings.pop(key, None)

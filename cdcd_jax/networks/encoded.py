@@ -40,12 +40,12 @@ class Conditioner(nn.Module):
     What a kind says of itself is no attribute:
         integers: its values are whole numbers, else float32.
         tower: it has an encoder of that name, which frozen=True keeps as it is.
-        heads_share: what its heads must divide, `size` and perhaps `width`.
+        at_width: its heads divide the width of the denoiser too, not its size alone.
     """
 
     integers: ClassVar[bool] = False
     tower: ClassVar[bool] = False
-    heads_share: ClassVar[tuple[str, ...]] = ("size",)
+    at_width: ClassVar[bool] = False
 
     width: int
     length: int

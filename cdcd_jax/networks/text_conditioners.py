@@ -27,7 +27,7 @@ class Text(Conditioner):
     integers: ClassVar[bool] = True
     tower: ClassVar[bool] = True
     # tokens read a text with the width of the denoiser
-    heads_share: ClassVar[tuple[str, ...]] = ("size", "width")
+    at_width: ClassVar[bool] = True
 
     shape: tuple[int, ...]
     vocabulary: int
