@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -299,3 +301,33 @@ def test_list_and_help_end_well(capsys):
     assert "configs/digits.py  Class-to-image" in capsys.readouterr().out
     assert tiny.run("--help")[0] == 0
     assert "--workdir" in capsys.readouterr().out
+
+
+def test_a_stage_is_made_and_then_nothing_more(tmp_path):
+    code, text = tiny.run(*tiny.flags(), f"--workdir={tmp_path}", "--stage=records")
+    assert code == 0, text
+    assert [file.name for file in tmp_path.iterdir()] == ["records"]
+    code, text = tiny.run(*tiny.flags(), f"--workdir={tmp_path}", "--stage=record")
+    assert code == 2 and "expected a stage of this config (records)" in text
+    for mode in ("generate", "evaluate", "plan"):
+        code, text = tiny.run(
+            *tiny.flags(), f"--workdir={tmp_path}", "--stage=records", f"--mode={mode}"
+        )
+        assert code == 2 and "--stage=records is for --mode=train" in text
+
+
+def test_listing_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom cdcd_jax import main\n"
+        "assert main.main(['x', '--list']) == 0\n"
+        "heavy = {'jax', 'flax', 'numpy', 'ml_collections'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert main.main(['x', '--help']) == 0\n"
+        "heavy = {'jax', 'flax', 'grain', 'orbax'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "configs/digits.py  " in done.stdout and "--workdir" in done.stdout

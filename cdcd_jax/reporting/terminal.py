@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from cdcd_jax.reporting.notebook import in_notebook
+
 
 def format_table(rows: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> str:
     """Lines of `name  value`, names to the left, values to the right."""
@@ -18,7 +20,7 @@ def format_table(rows: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> str:
 
 
 class Progress:
-    """How far a run is: one live line on a terminal, plain lines elsewhere."""
+    """How far a run is: one live line on a terminal or in a notebook, else lines."""
 
     def __init__(
         self,
@@ -31,7 +33,9 @@ class Progress:
         self._unit = unit
         self._total = total_steps
         self._stream = sys.stderr if stream is None else stream
-        self._live = self._stream.isatty()
+        self._terminal = self._stream.isatty()
+        self._live = self._terminal or in_notebook()
+        self._shown = 0  # characters of the line before
         self._start = start_step
         self._first: tuple[int, float] | None = None
         self._unfinished = False
@@ -47,9 +51,11 @@ class Progress:
             self._first = (step, now)
         line = self._line(step, now, metrics)
         if self._live:
-            width = shutil.get_terminal_size().columns - 1
-            self._stream.write("\r" + line[:width] + "\x1b[K")
-            self._unfinished = True
+            line = line[: shutil.get_terminal_size().columns - 1]
+            # a notebook knows no code that erases what is left of a longer line
+            rest = "\x1b[K" if self._terminal else " " * (self._shown - len(line))
+            self._stream.write(f"\r{line}{rest}")
+            self._unfinished, self._shown = True, len(line)
         else:
             self._stream.write(line + "\n")
         self._stream.flush()

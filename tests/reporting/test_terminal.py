@@ -51,6 +51,21 @@ def test_progress_is_one_live_line_on_a_terminal(
     assert len(line) == 29 + len("\x1b[K\n")
 
 
+def test_a_notebook_has_one_live_line_without_codes_of_terminals(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal, "in_notebook", lambda: True)
+    stream = io.StringIO()
+    progress = terminal.Progress(10, stream=stream)
+    progress.update(1, {"loss": 1.25})
+    progress.update(2, {})
+    progress.close()
+    first, second = stream.getvalue().split("\r")[1:]
+    assert first == "step 1/10 (10%)  loss 1.25"
+    assert second.rstrip() == "step 2/10 (20%)"
+    assert len(second) == len(first) + 1  # nothing of the first is left; a new line
+
+
 def test_format_table() -> None:
     table = terminal.format_table({"bits_per_token": 1.23456, "n": 1797, "name": "x"})
     assert table.splitlines() == [

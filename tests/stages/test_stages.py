@@ -81,3 +81,17 @@ def test_random_batches_need_no_stage(tmp_path):
 def test_a_config_without_records_makes_none(tmp_path):
     with pytest.raises(UsageError, match="no stage that makes records"):
         names(experiment(), "pretokenize", tmp_path)
+
+
+def test_a_stage_alone_is_made_with_what_it_needs(tmp_path):
+    whole = config(tokenizer=dict(mode="train"), z_later=dict(mode="train"))
+    only = lambda stage, mode="train": list(
+        stages.todo(whole, mode, tmp_path, stage=stage)
+    )
+    assert only("records") == ["tokenizer", "records"]
+    assert only("tokenizer") == only("tokenizer", "pretokenize") == ["tokenizer"]
+    assert only("z_later") == ["z_later"]
+    with pytest.raises(UsageError, match=r"--stage=nothing; expected .*a_part"):
+        only("nothing")
+    with pytest.raises(UsageError, match="it has none"):
+        stages.todo(experiment(), "train", tmp_path, stage="records")

@@ -1,0 +1,146 @@
+"""eval.sets: what is given, what is kept, how sampling differs; and their names."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from cdcd_jax.config import merge
+from cdcd_jax.errors import UsageError
+from cdcd_jax.evaluation import sets
+from cdcd_jax.models.decoders import Decoders
+from cdcd_jax.tasks import make_task
+
+OPTIONAL = dict(
+    label=dict(kind="label", num_classes=10, optional=True),
+    style=dict(kind="label", num_classes=2, optional=True),
+)
+
+
+def config(wanted, conditions=None):
+    whole = tiny.settings(eval=dict(sets=wanted))
+    whole["model"]["conditions"] = conditions or whole["model"]["conditions"]
+    return whole
+
+
+def of(wanted, tmp_path, **more):
+    whole = config(wanted, **more)
+    task = make_task(whole)
+    sets.check_sets(whole, task)
+    return sets.sets_of(whole, task, tmp_path)
+
+
+def test_without_any_they_are_todays_two(tmp_path):
+    unguided, guided = of({}, tmp_path)
+    assert (unguided.name, guided.name) == ("unguided", "guided")
+    assert unguided.options.guidance_scale == 1.0
+    assert guided.options.guidance_scale == 2.0
+    assert unguided.gets("label") and unguided.keeps("tokens")
+    assert list(unguided.settings) == ["options"]  # as parts of before say it
+
+
+def test_what_they_say(tmp_path):
+    wanted = dict(
+        quick=dict(steps=3, guidance_scale=1.5),
+        alone=dict(given=("label",), outputs=("tokens",)),
+        nothing=dict(given=()),
+    )
+    quick, alone, nothing = of(wanted, tmp_path, conditions=OPTIONAL)
+    assert quick.options.steps == 3 and quick.options.guidance_scale == 1.5
+    assert quick.gets("label") and quick.gets("style")
+    assert alone.gets("label") and not alone.gets("style") and alone.keeps("tokens")
+    assert not nothing.gets("label") and nothing.options.steps == 5
+    assert quick.cost == {"evaluations": 3, "rows": 2}
+    assert alone.settings["given"] == ("label",)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (dict(a=dict(given=("genre",))), r"eval.sets.a.given .*correct it at 'genre'"),
+        (dict(a=dict(given=())), r"expected some of label, label among them"),
+        (dict(a=dict(outputs=("sound",))), "correct it at 'sound'"),
+        (dict(a=dict(stps=3)), r"eval.sets.a: unknown config key 'sampling.stps'"),
+        (dict(a=dict(steps=99)), r"eval.sets.a: .*choose 1..10"),
+        (dict(a=dict(steps="many")), "eval.sets.a: .*expected a int"),
+        (dict(a=dict(temperature=0.0)), "eval.sets.a: .*above 0"),
+    ],
+)
+def test_sets_that_cannot_be(wanted, says, tmp_path):
+    with pytest.raises(UsageError, match=says):
+        of(wanted, tmp_path)
+
+
+def test_sets_without_a_judge(tmp_path):
+    whole = merge(config(dict(a=dict(steps=3))), dict(eval=dict(figures="")))
+    with pytest.raises(UsageError, match=r"eval.sets.a with nothing that judges"):
+        sets.sets_of(whole, make_task(whole), tmp_path)
+
+
+class TwoOutputs:
+    """Draws its key's numbers under two names; notes under what."""
+
+    def __init__(self):
+        self.settings = dict(sampling=dict(batch_size=4))
+        self.calls = []
+
+    def sample(self, params, extra, condition, key, options, number):
+        self.calls.append(sorted(condition))
+        value = np.int32(jax.random.randint(key, (), 0, 100))
+        return {
+            "label": np.full(number, value),
+            "tokens": np.full((number, 3), value),
+        }
+
+
+def test_all_outputs_of_a_part_are_kept(tmp_path):
+    task, decoders = TwoOutputs(), Decoders({"label": {"kind": "label"}}, None)
+    options = sets.SamplingOptions()
+    both = sets.DrawnSet("both", options, {})
+    label = sets.DrawnSet("label", options, {}, given=("a",), outputs=("label",))
+    condition = {"a": np.arange(8), "b": np.arange(8)}
+    for part in (both, label):
+        fresh = sets.draw(
+            task,
+            *(({}, {}), part, tmp_path / part.name, condition, 8),
+            *(jax.random.key(0), {"step": 1}),
+        )
+        assert fresh == 8
+    assert task.calls == [["a", "b"], ["a"]]
+    found = sets.outputs_of(tmp_path / "both")
+    assert found["label"].shape == (8,) and found["tokens"].shape == (8, 3)
+    assert set(sets.outputs_of(tmp_path / "label")) == {"label"}
+    known = {"condition": condition, "sample_rate": None}
+    samples = sets.Sets(tmp_path, [both, label], decoders, known)
+    assert set(samples["label"]) == {"label", "condition", "sample_rate"}
+    assert set(samples["label"]["condition"]) == {"a"}
+    assert set(samples["both"]["condition"]) == {"a", "b"}
+    assert set(samples.media("label")) == {"label"}
+    rows = np.array([1, 3])
+    assert samples.some("both", rows)["tokens"].shape == (2, 3)
+    again = sets.draw(
+        task,
+        *(({}, {}), label, tmp_path / "label", condition, 8),
+        *(jax.random.key(0), {"step": 1}),
+    )
+    assert again == 0  # nothing is drawn twice
+
+
+def test_named_sets_are_judged_and_shown(copied):
+    """By the command line: figures, samples, columns of the page."""
+    saved = json.loads((copied / "config.json").read_text())
+    saved["eval"]["sets"] = {"quick": {"steps": 2}, "sure": {"guidance_scale": 3.0}}
+    (copied / "config.json").write_text(json.dumps(saved))
+    code, text = tiny.run(f"--workdir={copied}", "--mode=evaluate")
+    assert code == 0, text
+    figures = json.loads((copied / "evaluation.json").read_text())
+    assert {"class_accuracy_quick", "class_accuracy_sure"} <= set(figures)
+    assert "token_usage_quick" in figures and "class_accuracy" not in figures
+    for name in ("quick", "sure"):
+        assert (copied / "samples" / name / "samples.npz").exists()
+    page = (copied / "evaluation.html").read_text()
+    heads = [f'<th scope="col">{name}</th>' for name in ("quick", "sure", "real")]
+    assert all(head in page for head in heads)
+    assert '<th scope="col">guided</th>' not in page
