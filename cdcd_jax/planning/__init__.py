@@ -4,6 +4,7 @@ Reads jaxprs and the text of compiled modules; which program is planned, and for
 machines, is decided in `modes`. In reading order:
 
     chips            data-sheet figures of accelerators
+    topology         TPUs that are not there, as devices to compile for
     flops            of a traced program: matrix products and convolutions
     hlo_text         the text of a compiled module as data
     hlo_flops        FLOPs of its instructions

@@ -5,16 +5,12 @@ the shards that are missing. What a shard holds depends on the config alone, not
 number of processes or devices: every device encodes batches of one size.
 """
 
-import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import grain
-import numpy as np
 
 from cdcd_jax.config.records import check_config, check_same, given_vocabulary
 from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
@@ -22,17 +18,15 @@ from cdcd_jax.data.shards import (
     Layout,
     join,
     read_note,
-    shard_path,
-    write_shard,
 )
-from cdcd_jax.data.sources import RawSplit, Unreadable, UnreadableFiles, open_source
+from cdcd_jax.data.sources import UnreadableFiles, open_source
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.texts import TextEncoder, text_conditions
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import is_url, write_json
-from cdcd_jax.reporting.terminal import Progress
 from cdcd_jax.runtime import hosts
+from cdcd_jax.stages.shard_set import ShardSet, make_shards, read_ahead
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
 
@@ -75,7 +69,7 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
             print(f"Token records of {card.name} are in {workdir}")
         return workdir
 
-    sizes = {name: _Shards(config, source.split(name), name) for name in raw["splits"]}
+    sizes = {name: ShardSet(config, source.split(name), name) for name in raw["splits"]}
     trained = given or _trained(sizes["train"], text_conditions(raw["conditions"]))
     texts = TextEncoder(config["text"], raw["conditions"], trained)
     layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
@@ -85,62 +79,12 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
     if hosts.is_main():
         texts.save(workdir)
     for shards in sizes.values():
-        _make_shards(workdir, shards, layout, tokenizer, texts)
+        make_shards(workdir, shards, layout, tokenizer, texts)
     hosts.wait_for_all("shards")
     if hosts.is_main():
         _finish(workdir, raw["name"], config, sizes, layout, tokenizer, started)
     hosts.wait_for_all("card")
     return workdir
-
-
-class _Shards:
-    """The shards of a split: which example, in which view, goes where."""
-
-    def __init__(self, config: Mapping[str, Any], split: RawSplit, name: str) -> None:
-        self.config, self.split, self.name = config, split, name
-        self.views = config["data"]["views"] if name == "train" else 1
-        self.size = config["data"]["shard_records"]
-        self.rows = len(split) * self.views
-        self.total = max(-(-self.rows // self.size), 1)
-
-    def paths(self, workdir: Path) -> list[Path]:
-        return [
-            shard_path(workdir, self.name, i, self.total) for i in range(self.total)
-        ]
-
-    def range(self, shard: int) -> range:
-        """The rows of a shard; row r is view r % views of example r // views."""
-        return range(shard * self.size, min((shard + 1) * self.size, self.rows))
-
-    def load(self, row: int) -> dict[str, Any]:
-        """The example of a row; {"unreadable": (name, reason)} for a bad file."""
-        index, view = divmod(row, self.views)
-        rng = None
-        if view:
-            split = list(self.name.encode())
-            rng = np.random.default_rng([self.config["seed"], *split, index, view])
-        try:
-            example = dict(self.split.example(index, rng))
-        except Unreadable as error:
-            return {"unreadable": (error.name, error.reason)}
-        if view:
-            example["key"] += f"#{view}"
-        negatives = self.config["negatives"]
-        if negatives["number"]:
-            example["group"] = _group(example, negatives["rule"])
-        return example
-
-
-def _group(example: Mapping[str, Any], rule: str) -> str:
-    if rule in example["groups"]:
-        return str(example["groups"][rule])
-    if rule in example["condition"]:
-        return str(np.asarray(example["condition"][rule]).tolist())
-    raise UsageError(
-        f"Found negatives.rule = {rule!r}; expected one of "
-        f"{', '.join(sorted({*example['groups'], *example['condition']}))}, which this "
-        "source tells of its examples; correct it."
-    )
 
 
 def _given(
@@ -162,7 +106,7 @@ def _made(card: Card) -> dict[str, Any]:
     }
 
 
-def _trained(shards: _Shards, names: list[str]) -> Vocabulary | None:
+def _trained(shards: ShardSet, names: list[str]) -> Vocabulary | None:
     """Trained on the texts of a split, if the config asks for one.
 
     A split may have `texts()`, all of its texts, where these cost less than its
@@ -175,7 +119,7 @@ def _trained(shards: _Shards, names: list[str]) -> Vocabulary | None:
     if hasattr(shards.split, "texts"):
         texts = list(shards.split.texts())
     else:
-        read = _read_ahead(shards, list(range(shards.rows)))
+        read = read_ahead(shards, list(range(shards.rows)))
         sound = (example for example in read if "unreadable" not in example)
         texts = [example["condition"][name] for example in sound for name in names]
     vocabulary = train(texts, settings["size"])
@@ -188,98 +132,11 @@ def _trained(shards: _Shards, names: list[str]) -> Vocabulary | None:
     return vocabulary
 
 
-def _make_shards(
-    workdir: Path, shards: _Shards, layout: Layout, tokenizer: Any, texts: TextEncoder
-) -> None:
-    """Writes this process's missing shards of a split."""
-    import jax
-
-    mine = list(enumerate(shards.paths(workdir)))
-    mine = mine[jax.process_index() :: jax.process_count()]
-    todo, unreadable = [], UnreadableFiles(len(shards.split))
-    for number, path in mine:
-        note = read_note(path, layout.num_codes)
-        if note is None:
-            todo.append((number, path))
-        for name, reason in (note.unreadable if note else {}).items():
-            unreadable.add(name, reason)
-    if not todo:
-        return
-    rows = [row for number, _ in todo for row in shards.range(number)]
-    stream = iter(_read_ahead(shards, rows))
-    progress = Progress(len(rows), unit="record")
-    done, shown = 0, -np.inf
-    for number, path in todo:
-        part = itertools.islice(stream, len(shards.range(number)))
-        encoded = _encoded(part, shards.range(number).start, tokenizer, texts)
-        note = write_shard(path, _noted(encoded, unreadable), layout)
-        done += len(shards.range(number))
-        used = np.count_nonzero(note.counts) / layout.num_codes
-        if done == len(rows) or time.monotonic() > shown + 5.0:
-            shown = time.monotonic()
-            told = {"split": shards.name, "codes used": used}
-            progress.update(done, {**told, "left out": len(unreadable)})
-    progress.close()
-
-
-def _read_ahead(shards: _Shards, rows: list[int]) -> Iterator[dict[str, Any]]:
-    """The examples of `rows` in order, read by several threads."""
-    config = shards.config
-    threads = config["data"]["threads"]
-    stream = grain.MapDataset.source(rows).map(shards.load)
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=16 * threads)
-    return iter(stream.to_iter_dataset(ahead))
-
-
-def _encoded(
-    examples: Iterator[dict[str, Any]], first: int, tokenizer: Any, texts: TextEncoder
-) -> Iterator[dict[str, Any]]:
-    """What `write_shard` takes, in order; two batches are under way at a time."""
-    kind, size = tokenizer.media["kind"], tokenizer.media["shape"][0]
-
-    def finish(batch: list[dict], sound: list[dict], pending: Callable) -> Iterator:
-        tokens = iter(pending())
-        conditions = iter(texts.encode([e["condition"] for e in sound]))
-        for example in batch:
-            if "unreadable" not in example:
-                example = {**example, "condition": next(conditions)}
-                example["tokens"] = next(tokens)
-            yield example
-
-    waiting = None
-    for batch in _batches(examples, tokenizer.rows_at_once):
-        sound = [e for e in batch if "unreadable" not in e]
-        pending = lambda: ()
-        if sound:
-            media = np.stack([e[kind][:size] for e in sound])
-            numbers = [first + i for i, e in enumerate(batch) if "unreadable" not in e]
-            pending = tokenizer.start_encoding(media, np.array(numbers))
-        first += len(batch)
-        if waiting is not None:
-            yield from finish(*waiting)
-        waiting = batch, sound, pending
-    if waiting is not None:
-        yield from finish(*waiting)
-
-
-def _batches(examples: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while batch := list(itertools.islice(examples, size)):
-        yield batch
-
-
-def _noted(examples: Iterator[dict], unreadable: UnreadableFiles) -> Iterator[dict]:
-    """Passes examples on and counts the unreadable ones among them."""
-    for example in examples:
-        if "unreadable" in example:
-            unreadable.add(*example["unreadable"])
-        yield example
-
-
 def _finish(
     workdir: Path,
     name: str,
     config: Mapping[str, Any],
-    sizes: Mapping[str, _Shards],
+    sizes: Mapping[str, ShardSet],
     layout: Layout,
     tokenizer: Any,
     started: float,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 
 from cdcd_jax.config.records import check_config
 from cdcd_jax.data import bpe
@@ -22,7 +23,9 @@ from cdcd_jax.data.vocabulary import (
 )
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.stages import pretokenize as module
+from cdcd_jax.stages import shard_set
 from cdcd_jax.stages.pretokenize import pretokenize
+from cdcd_jax.tasks import make_task
 
 TEXTS = ["a three above a seven", "An eight to the left of a ZERO", "a seven"]
 
@@ -147,7 +150,7 @@ class Killed(BaseException):
 
 def test_killed_and_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pretokenize(settings(20), tmp_path / "whole")
-    write_shard, written = module.write_shard, []
+    write_shard, written = shard_set.write_shard, []
 
     def killed(path: Path, *args):
         written.append(path.name)
@@ -155,7 +158,7 @@ def test_killed_and_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             raise Killed
         return write_shard(path, *args)
 
-    monkeypatch.setattr(module, "write_shard", killed)
+    monkeypatch.setattr(shard_set, "write_shard", killed)
     with pytest.raises(Killed):
         pretokenize(settings(20), tmp_path / "parts")
     assert (tmp_path / "parts" / FILE_NAME).exists()
@@ -169,14 +172,14 @@ def test_killed_and_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_texts_that_changed_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_shard = module.write_shard
+    write_shard = shard_set.write_shard
 
     def killed(path: Path, *args):
         write_shard(path, *args)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_shard", killed)
+        patch.setattr(shard_set, "write_shard", killed)
         with pytest.raises(Killed):
             pretokenize(settings(20), tmp_path)
     with monkeypatch.context() as patch:
@@ -302,9 +305,9 @@ def test_synthetic_conditions() -> None:
         array=dict(kind="array", shape=(3,)),
         label=dict(kind="label", num_classes=4),
     )
-    description = dict(
-        conditions=conditions, num_codes=8, outputs=dict(tokens=(4,)), negatives=0
-    )
+    config = tiny.settings(contrastive=dict(num_negatives=0, weight=0.0))
+    config["model"]["conditions"] = conditions
+    description = make_task(config).describe()
     batch = next(synthetic_batches(description, np.arange(64)))["condition"]
     assert {k: v.shape[1:] for k, v in batch.items()} == {
         k: tuple(spec.get("shape", ())) for k, spec in conditions.items()

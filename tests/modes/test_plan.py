@@ -12,7 +12,7 @@ import pytest
 
 from cdcd_jax.errors import UsageError
 from cdcd_jax.modes import plan
-from cdcd_jax.planning import chips, hlo, plan_report
+from cdcd_jax.planning import chips, hlo, plan_report, topology
 
 GIB = 2**30
 
@@ -69,7 +69,7 @@ def too_large(arguments, temporaries):
     ],
 )
 def test_topologies(text, name, shape):
-    chip, sizes = plan.parse_topology(text)
+    chip, sizes = topology.parse_topology(text)
     assert chip.name == name and sizes == shape
 
 
@@ -78,13 +78,13 @@ def test_topologies(text, name, shape):
 )
 def test_malformed_topologies(text):
     with pytest.raises(UsageError, match="such as v5e:4x4"):
-        plan.parse_topology(text)
+        topology.parse_topology(text)
 
 
 def test_missing_libtpu_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'cdcd_jax\[tpu-plan\]'"):
-        plan.open_topology("v5e:4x4")
+        topology.open_topology("v5e:4x4")
 
 
 def test_what_fits_needs_no_advice():

@@ -10,7 +10,7 @@ from cdcd_jax.config.records import default_config
 from cdcd_jax.data.card import read_card
 from cdcd_jax.data.records import check_shards
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.stages import pretokenize as module
+from cdcd_jax.stages import shard_set
 from cdcd_jax.stages.pretokenize import pretokenize
 
 
@@ -56,7 +56,7 @@ def test_one_line_says_what_was_written(
 def test_finished_is_left_alone(
     own_digits: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "write_shard", None)
+    monkeypatch.setattr(shard_set, "write_shard", None)
     before = contents(own_digits)
     config = ml_collections.ConfigDict(default_config() | {"grid": (8, 8)})
     assert pretokenize(config, own_digits) == own_digits
@@ -80,7 +80,7 @@ def test_killed_run_goes_on(
 ) -> None:
     whole = pretokenize(with_data(shard_records=500), tmp_path / "whole")
     written = []
-    write_shard = module.write_shard
+    write_shard = shard_set.write_shard
 
     def killed_at_the_third(path: Path, *args):
         written.append(path.name)
@@ -89,7 +89,7 @@ def test_killed_run_goes_on(
             raise Killed
         return write_shard(path, *args)
 
-    monkeypatch.setattr(module, "write_shard", killed_at_the_third)
+    monkeypatch.setattr(shard_set, "write_shard", killed_at_the_third)
     with pytest.raises(Killed):
         pretokenize(with_data(shard_records=500), tmp_path / "parts")
     with pytest.raises(InputError, match=r"Found no dataset\.json"):
@@ -117,7 +117,7 @@ class Killed(BaseException):
 def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job of four shards that was killed after the second."""
     config = with_data(shard_records=500) | {"negatives": {"number": 2}}
-    write_shard, written = module.write_shard, []
+    write_shard, written = shard_set.write_shard, []
 
     def killed(path: Path, *args):
         written.append(path.name)
@@ -126,7 +126,7 @@ def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return write_shard(path, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_shard", killed)
+        patch.setattr(shard_set, "write_shard", killed)
         with pytest.raises(Killed):
             pretokenize(config, tmp_path)
     return tmp_path
