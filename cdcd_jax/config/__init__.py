@@ -13,6 +13,7 @@ In reading order:
     changes      what a run that goes on may change
     stage_paths  "@stage" paths
     variants     the name behind the colon of --config, and random batches
+    switches     how a model is computed, changed at any depth
     large        what the configs of large data sets have in common
     reference    what those of CDCD's and VQ-Diffusion's models have
     records      the config of token records

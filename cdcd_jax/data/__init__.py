@@ -20,5 +20,6 @@ model is known here: tokenizers and text towers are opened where records are mad
     records           reading them
     raw_examples      pictures and sounds as a tokenizer takes them
     pipeline          checks against the config, batches, single passes
+    fields            a batch against what a task says of it
     synthetic         random batches
 """

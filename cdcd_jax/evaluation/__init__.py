@@ -1,1 +1,10 @@
-"""evaluation"""
+"""A checkpoint -> figures: draws samples, has them judged, writes what was found.
+
+Here alone it is known where samples come from and what they are compared with; the
+judges are in `metrics` and get arrays. In reading order:
+
+    sets      which sets of samples are drawn, in parts that outlive a kill
+    splits    the real examples that judges learn from and compare with
+    evaluate  all of it, down to evaluation.json and its page
+    table     the figures as they are printed
+"""

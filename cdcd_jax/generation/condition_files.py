@@ -69,13 +69,14 @@ def read_array(name: str, text: Any, spec: Mapping[str, Any]) -> np.ndarray:
     """
     if not isinstance(text, str):
         return _array(name, _numbers(name, text), spec, "what was given")
-    shape, file = tuple(spec["shape"]), Path(text)
+    shape, file = tuple(spec.get("shape", ())), Path(text)
     if file.suffix.lower() != ".npy":
         words = spec["kind"] == "array" and not os.path.exists(text)
         raise UsageError(
             f"Found --condition.{name}={text[:60]}; expected a .npy file of shape "
-            f"{list(shape)} or [N, {str(list(shape))[1:]}: this model takes {name!r} "
-            "as a finished array, which cannot be made from words; give such a file"
+            f"{list(shape)} or [{', '.join(map(str, ('N', *shape)))}]: this model "
+            f"takes {name!r} as a finished array, which cannot be made from words; "
+            "give such a file"
             + (", or use a model with kind='text' or 'clip_text'" if words else "")
         )
     return _array(name, _read(name, file, {".npy": _npy}), spec, file)
@@ -84,7 +85,7 @@ def read_array(name: str, text: Any, spec: Mapping[str, Any]) -> np.ndarray:
 def _array(
     name: str, array: np.ndarray, spec: Mapping[str, Any], where: Any
 ) -> np.ndarray:
-    shape = tuple(spec["shape"])
+    shape = tuple(spec.get("shape", ()))
     if array.shape == shape:
         array = array[None]
     if array.shape[1:] != shape or not len(array):

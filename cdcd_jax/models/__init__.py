@@ -1,1 +1,14 @@
-"""models"""
+"""Trained things, opened from where they lie: models, tokenizers, texts, judges.
+
+A work directory goes in, and functions on arrays come out; whether it was trained here
+or converted makes no difference. Nothing is drawn or judged here, and nothing trained.
+In reading order:
+
+    saved          the config beside a model, and whether another one fits it
+    tokenizers     by config: a palette, none, or what a work directory holds
+    vocabularies   the vocabulary of a model, beside it or with its records
+    decoders       what a model draws -> what people see, output by output
+    model          task, mesh, weights and decoders of a work directory
+    texts          texts of raw examples, as records hold them
+    feature_judge  networks of others, and what they say of real examples
+"""

@@ -4,9 +4,11 @@ Arrays and names come in; what is worth telling is decided above. Whatever needs
 than numpy is imported where it is used. In reading order:
 
     files        files that appear whole or not at all, and strict JSON
-    pictures     png files, and many pictures on one sheet
+    pictures     png files, and grids of pictures
     sound        wav files and spectrograms
     skeleton, video     dancers, drawn and filmed with their music
+    sheets       many samples on one sheet, of one medium or several
+    notebook     whether somebody looks on from a notebook
     terminal     tables, and the line that says how far a run is
     metrics_log  metrics.jsonl and TensorBoard
     samples      a folder of what a model drew

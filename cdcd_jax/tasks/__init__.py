@@ -5,9 +5,9 @@ Who adds a task writes a class like `Task`, made from a whole config, and enters
 of speed then serve it. Nothing else asks for its name: what they must know of a task
 stands in its `describe()`.
 
-Files: `conditional` (tokens under a condition) with `contrast`, `drawing` and `bound`;
-`tokenizer` (pictures or sound as codes) with `autoencoders`, `codebooks` and
-`reconstruction`; `labels` for both.
+Files: `conditional` (tokens under a condition) with `settings`, `target`, `contrast`,
+`drawing` and `bound`; `tokenizer` (pictures or sound as codes) with `autoencoders`,
+`codebooks` and `reconstruction`; `labels` for both.
 """
 
 from collections.abc import Mapping

@@ -32,7 +32,7 @@ Params = Any
 
 
 class ConditionalTask:
-    """The six functions of a task (see `train.py`) for conditional token diffusion.
+    """The six functions of a task (see `tasks`) for conditional token diffusion.
 
     Raises:
         UsageError: settings that contradict each other or that do not exist.
