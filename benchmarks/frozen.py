@@ -27,7 +27,7 @@ import numpy as np
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.modes import flags
-from cdcd_jax.networks.conditioners import TOWERS
+from cdcd_jax.networks.conditioners import KINDS
 from cdcd_jax.planning import hlo
 from cdcd_jax.runtime import sharding
 from cdcd_jax.training import program
@@ -62,7 +62,7 @@ def with_frozen_towers(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     config = copy.deepcopy(dict(config))
     conditions = config["model"].get("conditions", {}).values()
-    towers = [spec for spec in conditions if spec["kind"] in TOWERS]
+    towers = [spec for spec in conditions if KINDS[spec["kind"]].tower]
     if not towers:
         raise UsageError(
             "this config has no condition with a tower: give one that has, such as "

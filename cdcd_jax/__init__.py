@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cdcd_jax import config
     from cdcd_jax.api import Model, Samples, open, train
 
-# name -> the module that has it; None for a module of this package
+# name -> the module that has it
 _PUBLIC = dict.fromkeys(("Model", "Samples", "open", "train"), "cdcd_jax.api")
 
 

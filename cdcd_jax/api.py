@@ -7,8 +7,10 @@ Conditions are given as people have them, samples come as arrays. What is asked 
 by flags goes one way, so that the same seed and name give the same samples.
 """
 
+import dataclasses
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -36,9 +38,14 @@ class Model:
         workdir: where it lies.
     """
 
-    def __init__(self, config: Mapping[str, Any], workdir: Any) -> None:
-        """Args: config: a whole experiment, whose stages lie in the directory."""
-        self._whole, self.workdir = config, workdir
+    def __init__(
+        self, config: Mapping[str, Any], workdir: Any, given: str = ""
+    ) -> None:
+        """Args: config: a whole experiment, whose stages lie in the directory.
+
+        given: what the config is called, for advice.
+        """
+        self._whole, self.workdir, self._given = config, workdir, given
         self.config = resolve_stages(config, workdir)
         self._trained = Trained(self.config, workdir)
 
@@ -82,7 +89,7 @@ class Model:
         from cdcd_jax.models.tokenizers import open_tokenizer
 
         settings = dict(kind="checkpoint", path=str(self.workdir))
-        return open_tokenizer(settings, self._trained.task.grid())
+        return open_tokenizer(settings, self.outputs["tokens"]["grid"])
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -164,7 +171,8 @@ class Model:
             input: a path (picture, sound, samples.npz), an array (uint8 [H, W, C] or
                 [N, H, W, C]; float32 [S] or [N, S] at the model's rate), or `Samples`.
             mask: what is drawn anew: a part's name (left, right, top, bottom, center),
-                a box (x0, y0, x1, y1) of shares, a path of a black-and-white picture;
+                a box (x0, y0, x1, y1) of shares, a path of a black-and-white picture,
+                or bool [H, W], true where it is drawn anew;
                 of sound 'START:END' in seconds.
             strength: how far what is drawn anew may go from the input, in (0, 1].
             expand: pixels added to the left, top, right and bottom.
@@ -195,6 +203,12 @@ class Model:
         directory: Any,
     ) -> Samples:
         config = self.config
+        if "media" in self._trained.description and (number is not None or options):
+            raise UsageError(
+                f"Found {self.workdir}, which holds a tokenizer; expected no options: "
+                "it rebuilds eval.shown held-out examples; open it with "
+                "eval=dict(shown=...), or use .tokenizer"
+            )
         if number is not None:
             options = {**options, "num_samples": number}
         if seed is not None:
@@ -203,9 +217,12 @@ class Model:
             config = generate.sampling_of(config, self._trained.task, options)
         place = None if directory is None else files.as_path(directory)
         samples = generate.generate(self._trained, config, given, name, edit, place)
-        if place is not None:
-            samples.save(place, config.get("sampling", {}).get("videos", 0))
-        return samples
+        if place is None:
+            return samples
+        began = time.perf_counter()
+        samples.save(place, config.get("sampling", {}).get("videos", 0))
+        seconds = samples.seconds + time.perf_counter() - began
+        return dataclasses.replace(samples, seconds=seconds)
 
     def evaluate(self, **changes: Any) -> dict[str, float]:
         """Draws and judges samples; writes evaluation.json and evaluation.html.
@@ -224,10 +241,12 @@ class Model:
         """
         from cdcd_jax.evaluation.evaluate import evaluate
 
-        order.todo(self._whole, "evaluate", self.workdir)  # are the stages still there
+        # are the stages still there
+        order.todo(self._whole, "evaluate", self.workdir, self._given)
         if not changes:
             return evaluate(self._trained)
-        return evaluate(Trained(merge(self.config, {"eval": changes}), self.workdir))
+        changed = merge(self.config, {"eval": changes})
+        return evaluate(self._trained.with_config(changed))
 
     def bound(
         self, batches: Iterable[Mapping[str, Any]] | str | None = None
@@ -246,7 +265,12 @@ class Model:
         Raises:
             InputError: no checkpoint, or unusable records.
         """
-        model = self._trained
+        model = self._trained.at_newest()
+        if "media" in model.description:
+            raise UsageError(
+                f"Found {self.workdir}, which holds a tokenizer; expected a model of "
+                "tokens, which alone has a bound; open one, or take .evaluate()"
+            )
         if batches is None or isinstance(batches, str):
             from cdcd_jax.data.pipeline import one_pass, open_dataset
 
@@ -263,6 +287,7 @@ class Model:
 def open(
     workdir: str | os.PathLike,
     config: Mapping[str, Any] | None = None,
+    given: str = "",
     **changes: Mapping[str, Any],
 ) -> Model:
     """Opens a model that was trained or converted.
@@ -274,6 +299,7 @@ def open(
     Args:
         workdir: local or gs://.
         config: a whole experiment, in place of the directory's own config.json.
+        given: what the config is called, for advice.
         **changes: sections of the config, laid over it.
 
     Raises:
@@ -289,7 +315,7 @@ def open(
         )
     whole = saved_config(place) if config is None else _plain(config)
     whole = merge(whole, changes)
-    model = Model(whole, place)
+    model = Model(whole, place, given)
     model.check()
     check_model(whole, place)
     if config is None:
@@ -342,12 +368,12 @@ def train(
         workdir = default_workdir(given)
     place = files.as_path(workdir)
     if stage:
-        run_stages(whole, place, "train", given, stage)
+        run_stages(whole, place, "train", given, stage, profile=profile)
         made = resolve_stages(whole["stages"][stage], place)
         return None if made["mode"] == "pretokenize" else Model(made, place / stage)
-    run_stages(whole, place, "train", given)
+    run_stages(whole, place, "train", given, profile=profile)
     run_training(whole, place, place, profile)
-    return Model(whole, place)
+    return Model(whole, place, given)
 
 
 def _plain(config: Any) -> dict[str, Any]:

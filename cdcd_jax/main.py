@@ -19,7 +19,7 @@ from cdcd_jax.errors import InputError, Stopped
 
 def run(argv: Sequence[str]) -> None:
     """Does what a command line says."""
-    if "--list" in argv[1:]:  # which needs none of what follows
+    if list(argv[1:]) == ["--list"]:  # which needs none of what follows
         from cdcd_jax.config.files import list_configs
 
         print(list_configs())

@@ -27,7 +27,9 @@ LAYOUT = Layout(
         "motion": {"kind": "array", "shape": [3, 5], "dtype": "float32"},
     },
 )
-MODEL = dict(num_codes=300, grid=(2, 4), conditions=LAYOUT.conditions)
+MODEL = dict(
+    batch=dict(tokens=dict(high=300, grid=(2, 4))), conditions=LAYOUT.conditions
+)
 
 
 class Dataset:

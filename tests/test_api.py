@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -80,6 +81,25 @@ def test_samples_are_those_of_the_command_line(model, copied):
     ).any()
 
 
+def test_the_newest_weights_are_drawn_from(copied):
+    """A handle that is open while the model is trained on."""
+    model = cdcd_jax.open(copied)
+    before = model.sample(label=1, number=1)
+    assert before.step == 6
+    cdcd_jax.train(model._whole, copied, optim=dict(num_steps=8))
+    assert model.step == 8 and model.sample(label=1, number=1).step == 8
+    for child in (copied / "checkpoints").iterdir():
+        (child / "state").rename(child / "moved")
+    assert model.sample(label=1, number=1).step == 8  # read once
+
+
+def test_a_place_may_be_relative(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = model.sample(label=3, number=1, directory="three")
+    assert (tmp_path / "three" / "sample_00000.png").exists() and out.seconds > 0
+    assert model.sample(label=3, number=1).save("other") == pathlib.Path("other")
+
+
 def test_labels_as_people_have_them(model):
     draw = lambda label: model.sample(label=label, number=1).condition["label"].tolist()
     assert draw(3) == draw("3") == draw(np.int64(3)) == [3]
@@ -95,6 +115,7 @@ def test_labels_as_people_have_them(model):
         (dict(label=3, stps=4), "did you mean steps"),
         (dict(label=10), "numbers from 0 to 9"),
         (dict(label="three"), "numbers from 0 to 9"),
+        (dict(label=[]), "numbers from 0 to 9"),
         (dict(label=3, number=0), "num_samples"),
         (dict(label=3, steps=99), "choose 1..10"),
         (dict(label=3, method="magic"), "ancestral"),
@@ -147,6 +168,10 @@ def test_editing_takes_arrays_paths_and_samples(model, tmp_path):
     assert larger.images.shape == (1, 8, 16, 1)
     between = model.edit(toward=dict(label=5), label=3, number=3)
     assert between.outputs["edit/weight"].tolist() == [0.0, 0.5, 1.0]
+    mask = np.zeros((8, 8), bool)
+    mask[:, :4] = True
+    by_region = model.edit(out.images[0], mask=mask, label=3, number=2)
+    assert np.array_equal(by_region.images, by_array.images)
     varied = model.edit(out.images, strength=0.3, label=3, number=1, steps=3)
     assert varied.images.shape == (2, 8, 8, 1)
 
@@ -158,6 +183,10 @@ def test_editing_takes_arrays_paths_and_samples(model, tmp_path):
         (dict(input=np.zeros((8, 8, 1)), mask="left"), "float64"),
         (dict(input=np.zeros((8, 8, 1), np.uint8)), "Found --edit.input alone"),
         (dict(mask="left"), "without --edit.input"),
+        (
+            dict(input=np.zeros((8, 8, 1), np.uint8), mask=np.zeros((8, 8))),
+            "Found a mask of float64",
+        ),
         (dict(input=np.zeros((8, 8, 1), np.uint8), mask="middle"), "expected left"),
     ],
 )
@@ -232,10 +261,13 @@ def test_a_model_of_texts_and_of_arrays(tmp_path):
     both = model.sample(text=["a red cat", "a blue dog"], feature=feature, number=2)
     assert both.titles == ["a red cat"] * 2 + ["a blue dog"] * 2
     assert both.condition["text"].tolist() == both.titles
+    (tmp_path / "prompts.txt").write_text("a red cat\na blue dog\n")
     by_path = model.sample(
-        text=["a red cat", "a blue dog"], feature=tmp_path / "feature.npy", number=2
+        text=tmp_path / "prompts.txt", feature=tmp_path / "feature.npy", number=2
     )
     assert np.array_equal(by_path.tokens, both.tokens)
+    again = model.sample(text=both.condition["text"], number=1)
+    assert again.titles == both.titles
     drawn = {
         "both": both.tokens[:2],
         "text": model.sample(text="a red cat", number=2).tokens,
@@ -264,8 +296,9 @@ def test_a_model_of_texts_and_of_arrays(tmp_path):
         assert given == {
             f.split("=")[0].replace("--condition.", "condition/") for f in flags
         }
-    with pytest.raises(UsageError, match="one or more prompts"):
-        model.sample(text=["a red cat", ""])
+    for bad in (["a red cat", ""], [], 5):
+        with pytest.raises(UsageError, match="one or more prompts"):
+            model.sample(text=bad)
     with pytest.raises(InputError, match=r"expected \[3\]"):
         model.sample(feature=np.ones(4))
     with pytest.raises(UsageError, match="array of numbers"):
@@ -285,6 +318,21 @@ def test_music_of_motion_given_as_an_array(dances, tmp_path):
     assert {"samples.npz", "sample_00000.wav", "contact_sheet.png"} <= files
     with pytest.raises(InputError, match="Found motion of shape"):
         model.sample(motion=motion[:, :1], genre=0)
+
+
+def test_a_tokenizer_by_itself(dances, tmp_path):
+    """It rebuilds; what models of tokens alone can is refused in words."""
+    model = cdcd_jax.open(dances.parent / "tokenizer")
+    assert "gives audio: audio" in repr(model)
+    sound = np.zeros((2, LENGTH * HOP), np.float32)
+    tokens = model.tokenizer.encode(sound)
+    assert tokens.shape == (2, LENGTH)
+    assert model.tokenizer.decode(tokens)["audio"].shape == sound.shape
+    with pytest.raises(UsageError, match="which alone has a bound"):
+        model.bound("test")
+    for asked in (dict(number=3), dict(steps=3), dict(label=3)):
+        with pytest.raises(UsageError):
+            model.sample(**asked)
 
 
 def test_showing(model, monkeypatch):

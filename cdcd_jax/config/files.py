@@ -71,8 +71,11 @@ def list_configs() -> str:
     return "\n".join(lines)
 
 
-def run_config(text: str) -> dict[str, Any]:
+def run_config(text: str) -> Any:
     """Runs `get_config(variant)` of the file that `--config=<file>[:variant]` names.
+
+    Returns:
+        its ConfigDict.
 
     Raises:
         UsageError: no such file or variant, or a file that is not a config.
@@ -100,4 +103,4 @@ def run_config(text: str) -> dict[str, Any]:
             f"config {file}: get_config gave a {type(config).__name__}, expected a "
             "ConfigDict; wrap it: ConfigDict(experiment(...))"
         )
-    return config.to_dict()
+    return config

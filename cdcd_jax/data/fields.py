@@ -36,6 +36,8 @@ def check_batch(batch: Any, fields: Mapping[str, Any], path: str = "") -> None:
     """
     for name, spec in fields.items():
         where = f"{path}{name}"
+        if spec.get("optional") and isinstance(batch, Mapping) and name not in batch:
+            continue
         if not isinstance(batch, Mapping) or name not in batch:
             found = ", ".join(batch) if isinstance(batch, Mapping) else "one array"
             raise InputError(

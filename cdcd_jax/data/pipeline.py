@@ -62,9 +62,8 @@ def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
         )
     card = read_card(path)
     check_shards(card)
-    tokens = description["outputs"]["tokens"]
-    wanted = tokens["num_codes"], tokens["grid"], description["conditions"]
-    check_matches(card, *wanted)
+    tokens = description["batch"]["tokens"]
+    check_matches(card, tokens["high"], tokens["grid"], description["conditions"])
     return card
 
 
@@ -92,6 +91,8 @@ def check_matches(
     if card.grid != grid:
         raise _mismatch(card, "grid", list(card.grid), list(grid))
     for name, wanted in conditions.items():
+        if name not in card.conditions and wanted.get("optional"):
+            continue
         if name not in card.conditions:
             raise _mismatch(
                 card, "conditions", sorted(card.conditions), sorted(conditions)

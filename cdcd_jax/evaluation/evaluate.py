@@ -23,7 +23,6 @@ from cdcd_jax.metrics.names import suffix
 from cdcd_jax.models.decoders import SINGLE
 from cdcd_jax.models.feature_judge import FeatureJudge, check_media
 from cdcd_jax.models.model import Trained
-from cdcd_jax.models.tokenizers import check_made_with
 from cdcd_jax.models.vocabularies import TEXTS
 from cdcd_jax.reporting import files, page
 from cdcd_jax.reporting.samples import check_place, write_samples
@@ -50,7 +49,7 @@ def evaluate(model: Trained) -> dict[str, float]:
     takes_raw = "media" in model.description
     figures_of = _reconstructed if takes_raw else _sampled
     data = open_data(model)
-    step = model.weights[0]
+    step = model.at_newest().weights[0]
     asked = {key: config[key] for key in ("seed", "eval")}
     if not asked["eval"].get("sets"):  # as before there were any
         asked["eval"] = {k: v for k, v in asked["eval"].items() if k != "sets"}
@@ -104,8 +103,7 @@ def open_data(model: Trained) -> Any:
         known_split(config["eval"]["split"], source.card()["splits"], "data.raw")
         return source
     card = open_dataset(config["data"]["path"], description)
-    if SINGLE in description["outputs"]:
-        check_made_with(card, model.decoders.tokenizer)
+    _ = model.decoders  # made with what made the records
     drawn.check_sets(config, model.task)
     open_judge(model, keep=False)
     return card
@@ -190,9 +188,8 @@ def _draw_sets(
             check_place(workdir / "samples" / part.name)
     number = settings["num_samples"]
     drawn_for = conditions_of(model, card)
-    rates = [medium.sample_rate for medium in decoders.media.values()]
     known: dict[str, Any] = {"condition": drawn_for}
-    known["sample_rate"] = next(filter(None, rates), None)
+    known["sample_rate"] = decoders.sample_rate
     if "truth" in drawn_for:
         known["truth"] = {**known, **decoders.decode({SINGLE: drawn_for.pop("truth")})}
         known["truth"].pop(SINGLE)
@@ -217,14 +214,15 @@ def _draw_sets(
             took = f"{new} samples in {time.perf_counter() - began:.1f} s"
             print(f"{part.name}: {took}, {part.said}", file=sys.stderr)
         if not part.swept:
-            outputs, shown = samples.drawn(part.name), {**drawn_for, **rows.texts}
+            under = {k: v for k, v in drawn_for.items() if part.gets(k)}
+            shown = told(model, under)
             write_samples(
                 workdir / "samples" / part.name,
-                outputs,
-                {k: v for k, v in shown.items() if part.gets(k)},
+                samples.drawn(part.name),
+                under | shown.texts,
                 samples.media(part.name),
                 number <= SINGLE_FILES,
-                rows.titles,
+                shown.titles,
             )
     return samples, fresh
 

@@ -24,13 +24,17 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.generation.generate import sampling_of
 from cdcd_jax.generation.time_profile import resolved
 from cdcd_jax.models.decoders import Decoders
+from cdcd_jax.networks.presence import PRESENT
 from cdcd_jax.reporting import files
+from cdcd_jax.reporting.samples import name_fault
 from cdcd_jax.reporting.sheets import Medium
 from cdcd_jax.runtime import hosts
 from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
 
 FOLDER = "evaluation"
 PART = 1000  # samples of a part, at least
+# names that other samples have, or other columns of the page
+_TAKEN = "user|reconstructions|reconstructed|real|step_.*"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +75,7 @@ class DrawnSet:
 
     def gets(self, condition: str) -> bool:
         """Whether it is drawn under this condition."""
-        return self.given is None or condition in self.given
+        return self.given is None or condition.removesuffix(PRESENT) in self.given
 
     def keeps(self, output: str) -> bool:
         """Whether this output is kept."""
@@ -102,6 +106,17 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
     description = task.describe()
     sets = []
     for name, wish in asked.items():
+        expected = name_fault(name, _TAKEN)
+        if expected or "=" in name:
+            raise UsageError(
+                f"Found a set eval.sets.{name[:60]!r}; expected "
+                f"{expected or 'a name without ='}; choose another"
+            )
+        if not isinstance(wish, Mapping):
+            raise UsageError(
+                f"Found eval.sets.{name} = {wish!r}; expected settings, such as "
+                "dict(steps=8); correct it"
+            )
         chosen = {
             "given": _chosen(name, "given", wish, description["conditions"]),
             "outputs": _chosen(name, "outputs", wish, description["outputs"]),

@@ -38,8 +38,7 @@ def judged_splits(
     Where these are raw, `batches["samples"]` gets the test split's reconstructions.
     """
     settings, decoders = model.config["eval"], model.decoders
-    rates = [medium.sample_rate for medium in decoders.media.values()]
-    rate = next(filter(None, rates), None)
+    rate = decoders.sample_rate
     judged = {"test": batches["test"]}
     raw = settings["judge"] == "raw"
     if not raw and settings["figures"]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cdcd_jax.errors import UsageError
-from cdcd_jax.generation.edit_files import Given
+from cdcd_jax.generation.edit_files import Given, Region
 from cdcd_jax.generation.samples import Samples
 
 
@@ -47,7 +47,7 @@ def divided(
             raise UsageError(
                 f"Found {name!r}; expected a condition of this model "
                 f"({', '.join(conditions) or 'it takes none'}) or an option of "
-                f"sampling; did you mean {' or '.join(near)}?"
+                f"sampling; did you mean {' or '.join(near) or 'none'}?"
             )
     if options.get("batch_size", sampling.get("batch_size")) != sampling.get(
         "batch_size"
@@ -75,9 +75,11 @@ def edit_of(
     return edit | {f"toward.{name}": value for name, value in toward.items()}
 
 
-def _flag(value: Any) -> str:
+def _flag(value: Any) -> Any:
     if isinstance(value, str | os.PathLike):
         return os.fspath(value)
+    if np.ndim(value) > 1:  # a mask
+        return Region(np.asarray(value))
     return ",".join(map(repr, np.ravel(value).tolist()))
 
 
@@ -86,5 +88,5 @@ def _input(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, Samples):
         media = value.audio if value.images is None else value.images
-        return Given(media, value.tokens, value.condition)
+        return Given(media, value.tokens, value.condition, value.sample_rate)
     return Given(np.asarray(value))

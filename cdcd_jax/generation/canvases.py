@@ -23,12 +23,12 @@ _SEAM = 0.005  # seconds in which drawn sound fades from and to what was kept
 class Wish(NamedTuple):
     """The flags, each by itself as it should be."""
 
-    input: str = ""
-    mask: str = ""
+    input: Any = ""  # a file's name, or `edit_files.Given`
+    mask: Any = ""  # words, or `edit_files.Region`
     strength: float | None = None  # in (0, 1]
     expand: tuple[int, ...] | None = None  # left, top, right, bottom, pixels
     seconds: float | None = None
-    toward: Mapping[str, str] = {}  # modality -> text
+    toward: Mapping[str, Any] = {}  # modality -> text, or values as `prompts` has them
 
 
 NO_WISH = Wish()

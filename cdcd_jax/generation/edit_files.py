@@ -39,11 +39,13 @@ class Given(NamedTuple):
         media: uint8 [H, W, C] or [R, H, W, C], or float32 [S] or [R, S].
         tokens: int32 [R, L] behind it, if they are known.
         condition: that it was drawn under, texts too.
+        sample_rate: of sound that was drawn, Hz.
     """
 
     media: np.ndarray
     tokens: np.ndarray | None = None
     condition: Mapping[str, np.ndarray] = {}
+    sample_rate: int | None = None
 
 
 def read(text: Any, tokenizer: Any) -> Source:
@@ -105,7 +107,7 @@ def _given(given: Given, tokenizer: Any) -> Source:
             f"{name}; cut, resize or convert it to that"
         )
     if given.tokens is not None:
-        _check_samples("samples", given.tokens, media, tokenizer.sample_rate, tokenizer)
+        _check_samples("samples", given.tokens, media, given.sample_rate, tokenizer)
         grid = tokenizer.grid if name == "images" else (1, -1)
         tokens = given.tokens.reshape(len(media), *grid)
         known = {k: v for k, v in given.condition.items() if v.dtype.kind != "U"}
@@ -218,16 +220,31 @@ def _check_samples(
         )
 
 
-def region(text: str, shape: tuple[int, int]) -> np.ndarray:
+class Region(NamedTuple):
+    """What is drawn anew of a picture, as bool [H, W]."""
+
+    pixels: np.ndarray
+
+
+def region(text: Any, shape: tuple[int, int]) -> np.ndarray:
     """What `--edit.mask` says is drawn anew of a picture: bool [H, W].
 
-    A part of `PARTS`, a box x0,y0,x1,y1 of shares of width and height, which has the
-    pixels whose centres lie in it, or a picture of the same size, white where anew.
+    A `Region`, a part of `PARTS`, a box x0,y0,x1,y1 of shares of width and height (the
+    pixels whose centres lie in it), or a picture of the same size, white where anew.
 
     Raises:
         UsageError: none of these.
         InputError: a picture that cannot be used.
     """
+    if isinstance(text, Region):
+        pixels = text.pixels
+        if pixels.dtype != bool or pixels.shape != shape:
+            raise UsageError(
+                f"Found a mask of {pixels.dtype} {list(pixels.shape)}; expected bool "
+                f"{list(shape)}, true where this model's picture is drawn anew; give "
+                "mask > 0.5 or the like, of that size"
+            )
+        return pixels
     if Path(text).suffix.lower() in images.SUFFIXES:
         image = _readable(lambda: images.read(text), "mask")
         _check_size(text, "mask", image.size, shape)
@@ -252,12 +269,13 @@ def region(text: str, shape: tuple[int, int]) -> np.ndarray:
     return down[:, None] & across
 
 
-def span(text: str, samples: int, rate: int) -> np.ndarray:
+def span(text: Any, samples: int, rate: int) -> np.ndarray:
     """What `--edit.mask=START:END`, in seconds, says is drawn anew: bool [samples].
 
     Raises:
         UsageError: another form, or a span that does not lie in the sound.
     """
+    text = "an array" if isinstance(text, Region) else text
     start, colon, end = text.partition(":")
     total = samples / rate
     times = _numbers(f"{start or 0},{end or total}", 2) if colon else None

@@ -19,18 +19,19 @@ from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.generation import edit_files, prompts, windows
 from cdcd_jax.generation.canvases import Canvas, Wish
 from cdcd_jax.generation.edit_files import Source
+from cdcd_jax.networks.presence import PRESENT
 
 _TOWARD = "toward."
 
 
 def understand(
-    edit: Mapping[str, str], given: Mapping[str, str], conditions: Mapping, number: int
+    edit: Mapping[str, Any], given: Mapping[str, Any], conditions: Mapping, number: int
 ) -> Wish:
     """The flags, checked as far as no file is needed.
 
     Args:
-        edit: name -> text of --edit.<name>.
-        given: modality -> text of --condition.<modality>.
+        edit: name -> text of --edit.<name>, or what `asked.edit_of` makes of a call.
+        given: modality -> text of --condition.<modality>, or values.
         conditions: what the model takes.
         number: `sampling.num_samples`.
 
@@ -203,6 +204,9 @@ def own_condition(
                 f"--condition.{name}, or samples of this model"
             )
         rows[name] = np.repeat(value, repeat, axis=0)
+        if f"{name}{PRESENT}" in source.condition:
+            present = source.condition[f"{name}{PRESENT}"]
+            rows[f"{name}{PRESENT}"] = np.repeat(present, repeat, axis=0)
     return rows
 
 

@@ -80,7 +80,7 @@ def generate(
     start = editing.start_time(wish, model.task.schedule.timesteps)
     config = time_profile.resolved(config, model.task.schedule, model.workdir, start)
     rows, canvas = _prepared(model, config, given, wish, start, directory)
-    step, *parts = model.weights
+    step, *parts = model.at_newest().weights
     number = max((len(v) for v in rows.condition.values()), default=number)
     number = number if canvas is None else len(canvas.tokens)
     began = time.perf_counter()
@@ -162,7 +162,7 @@ def reconstruct(model: Trained, directory: Any = None) -> Samples:
     shown = held_out(model.config, model.task, model.config["eval"]["shown"])
     if directory is not None:
         check_place(directory)
-    step, params, extra = model.weights
+    step, params, extra = model.at_newest().weights
     began = time.perf_counter()
     with sharding.use(model.mesh):
         outputs = model.task.sample(params, extra, shown, None, None)

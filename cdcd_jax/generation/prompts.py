@@ -76,8 +76,8 @@ def rows_of(
         if name not in given:
             continue
         value, kind = given[name], spec["kind"]
-        if isinstance(value, os.PathLike):
-            value = os.fspath(value)
+        if isinstance(value, os.PathLike):  # of prompts, one a line
+            value = f"{'@' * (kind in TEXTS)}{os.fspath(value)}"
         if kind == "label":
             names = names_of(spec, told.get(name, {}))
             condition[name] = _labels(name, value, spec["num_classes"], names)
@@ -149,7 +149,7 @@ def _labels(
     else:
         parts = [str(part).lower() for part in np.ravel(np.asarray(value)).tolist()]
     found = []
-    for part in map(str.strip, parts):
+    for part in map(str.strip, parts or [""]):
         if part in numbers:
             found.append(numbers[part])
         elif part.isdecimal() and int(part) < num_classes:
@@ -175,12 +175,13 @@ def _near(part: str, names: Sequence[str]) -> str:
 def _prompts(name: str, text: str | Sequence[str]) -> list[str]:
     """The prompts, none of them empty; of text, the lines of the file behind an @."""
     if not isinstance(text, str):
-        if not text or not all(isinstance(p, str) and bpe.clean(p) for p in text):
+        prompts = np.ravel(np.asarray(text)).tolist()
+        if not prompts or not all(isinstance(p, str) and bpe.clean(p) for p in prompts):
             raise UsageError(
                 f"Found --condition.{name} = {_shortened(repr(text))}; expected one or "
                 "more prompts, none of them empty; write them"
             )
-        return [prompt.strip() for prompt in text]
+        return [prompt.strip() for prompt in prompts]
     if not bpe.clean(text.removeprefix("@")):
         raise UsageError(
             f"Found an empty --condition.{name}={text}; expected a prompt; write one, "

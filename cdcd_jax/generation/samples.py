@@ -13,7 +13,12 @@ from cdcd_jax.generation.prompts import Rows
 from cdcd_jax.reporting import files
 from cdcd_jax.reporting.notebook import in_notebook
 from cdcd_jax.reporting.samples import compare, write_samples
-from cdcd_jax.reporting.sheets import Medium, contact_order, contact_sheet
+from cdcd_jax.reporting.sheets import (
+    Medium,
+    contact_order,
+    contact_sheet,
+    sample_rate_of,
+)
 from cdcd_jax.runtime import hosts
 
 
@@ -28,7 +33,7 @@ class Samples:
         conditions: what the model takes.
         step: of the checkpoint.
         cost: network evaluations of a sample, in words.
-        seconds: that drawing took.
+        seconds: that drawing took, and writing, if files were asked for.
         originals: what was reconstructed, of a tokenizer.
     """
 
@@ -43,23 +48,22 @@ class Samples:
 
     @property
     def images(self) -> np.ndarray | None:
-        """uint8 [N, H, W, C]; None of a model that draws no pictures."""
+        """uint8 [N, H, W, C] of a model of pictures; see `outputs` for several."""
         return self.outputs.get("images")
 
     @property
     def audio(self) -> np.ndarray | None:
-        """float32 [N, S] in [-1, 1]; None of a model that draws no sound."""
+        """float32 [N, S] in [-1, 1] of a model of sound; see `outputs` for several."""
         return self.outputs.get("audio")
 
     @property
     def sample_rate(self) -> int | None:
         """Of the sound, Hz."""
-        rates = [medium.sample_rate for medium in self.media.values()]
-        return next(filter(None, rates), None)
+        return sample_rate_of(self.media)
 
     @property
     def tokens(self) -> np.ndarray | None:
-        """int32 [N, L]; None of a model of several outputs, see `outputs`."""
+        """int32 [N, L] of a model of one stream; see `outputs` for several."""
         return self.outputs.get("tokens")
 
     @property

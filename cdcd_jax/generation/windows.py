@@ -18,6 +18,7 @@ import numpy as np
 
 from cdcd_jax.errors import UsageError
 from cdcd_jax.generation.condition_files import MOTION
+from cdcd_jax.networks.presence import taken
 
 _MOST = 2**22  # tokens of a canvas
 _REST = 1 / 120  # seconds by which a window's motion may outlast its tokens
@@ -172,13 +173,11 @@ def seen(
         conditions: what the model takes.
         seconds: where the window begins.
     """
-    return {
-        name: condition[name][:, _frames(condition[name].shape[1], spec, seconds)]
-        if spec["kind"] in MOTION
-        else condition[name]
-        for name, spec in conditions.items()
-        if name in condition
-    }
+    found = taken(conditions, condition)
+    for name, spec in timed(conditions, condition).items():
+        motion = condition[name]
+        found[name] = motion[:, _frames(motion.shape[1], spec, seconds)]
+    return found
 
 
 def _frames(number: int, spec: Mapping[str, Any], seconds: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from cdcd_jax.data.card import Card
 from cdcd_jax.errors import UsageError
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.models.vocabularies import open_texts
-from cdcd_jax.reporting.sheets import Medium
+from cdcd_jax.reporting.sheets import Medium, sample_rate_of
 
 SINGLE = "tokens"
 # name in what a tokenizer decodes to -> kind of medium
@@ -55,8 +55,8 @@ class Decoders:
         if SINGLE not in self._opened:
             raise UsageError(
                 f"Found outputs {', '.join(self.outputs)}; expected one called "
-                f"{SINGLE!r}, which alone can be edited and drawn in windows; leave "
-                "--edit out"
+                f"{SINGLE!r}, which alone can be edited or drawn in windows; leave "
+                "edits out, and give motion of the length that the model takes"
             )
         return self._opened[SINGLE]
 
@@ -81,6 +81,11 @@ class Decoders:
             for decoded in tokenizer.outputs:
                 key, stem = (decoded, "sample") if name == SINGLE else (name, name)
                 yield key, Medium(_MEDIA[decoded], stem, tokenizer.sample_rate)
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Of what is decoded to sound, Hz."""
+        return sample_rate_of(self.media)
 
     @property
     def tokens(self) -> dict[str, int]:

@@ -69,9 +69,23 @@ class Trained:
         with Checkpoints(self.workdir / "checkpoints") as checkpoints:
             return checkpoints.latest_step()
 
+    def at_newest(self) -> "Trained":
+        """Itself; weights of a step that is not the newest any more are forgotten."""
+        read = self.__dict__.get("weights")
+        if read is not None and read[0] != self.newest_step:
+            del self.__dict__["weights"]
+        return self
+
+    def with_config(self, config: Mapping[str, Any]) -> "Trained":
+        """The same model under other settings than its own, such as `eval`."""
+        other = Trained(config, self.workdir)
+        if "weights" in self.at_newest().__dict__:
+            other.__dict__["weights"] = self.weights
+        return other
+
     @functools.cached_property
     def weights(self) -> tuple[int, Any, Any]:
-        """Step, averaged parameters and extra of the newest checkpoint.
+        """Step, averaged parameters and extra of the checkpoint that was read.
 
         Raises:
             InputError: there is none, or it is damaged.

@@ -19,15 +19,22 @@ _OF_TRAINING = (
 )
 
 
-def load_config(text: str) -> dict[str, Any]:
-    """The config that `--config` names: a file of `configs/`, or a saved one.
+def config_dict(text: str) -> Any:
+    """The ConfigDict that `--config` names: of a file of `configs/`, or a saved one.
 
     Raises:
         UsageError: no such file or variant, or a file that is not a config.
     """
-    if text.rpartition("/")[2] == SAVED:
-        return saved_config(as_path(text).parent)
-    return run_config(text)
+    if text.rpartition("/")[2] != SAVED:
+        return run_config(text)
+    from ml_collections import ConfigDict
+
+    return ConfigDict(saved_config(as_path(text).parent))
+
+
+def load_config(text: str) -> dict[str, Any]:
+    """The same as plain nested dicts."""
+    return config_dict(text).to_dict()
 
 
 def saved_config(workdir: Any) -> dict[str, Any]:

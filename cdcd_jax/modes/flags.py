@@ -15,12 +15,12 @@ from ml_collections import ConfigDict, config_flags
 from cdcd_jax.config import defaults, merge, unknown_key
 from cdcd_jax.config.files import default_workdir, list_configs
 from cdcd_jax.errors import UsageError
-from cdcd_jax.models.saved import SAVED, load_config
+from cdcd_jax.models.saved import SAVED, config_dict
+from cdcd_jax.modes.table import MODES
 from cdcd_jax.reporting.files import as_path
 
-MODES = ("train", "evaluate", "generate", "pretokenize", "inspect", "plan")
 EDITS = ("input", "mask", "strength", "expand", "seconds", "toward.<modality>")
-_TAKEN = re.compile("guided|unguided|reconstructions|step_.*")  # names of samples
+_TAKEN = "guided|unguided|reconstructions|step_.*"  # names of samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _define(config: ConfigDict, argv: Sequence[str]) -> flags.FlagValues:
         "config.json serves where --config is left out",
         flag_values=values,
     )
-    flags.DEFINE_enum("mode", "train", MODES, "what to do", flag_values=values)
+    flags.DEFINE_enum("mode", "train", list(MODES), "what to do", flag_values=values)
     flags.DEFINE_string(
         "stage", "", "make this stage and what it needs, then stop", flag_values=values
     )
@@ -159,15 +159,10 @@ def parse_range(text: str) -> tuple[int, int] | None:
 
 def _check_name(name: str) -> None:
     """Raises UsageError unless samples of this name get a folder of their own."""
-    if not name.isprintable() or len(name.encode()) > 200:
-        expected = "printable characters, at most 200 bytes of them"
-    elif not name or name.startswith(".") or pathlib.PurePath(name).name != name:
-        expected = "a name of a folder, no path and no dot in front"
-    elif _TAKEN.fullmatch(name):
-        expected = "another name than those that training and evaluation use"
-    else:
-        return
-    raise UsageError(f"--name={name[:60]!r}: expected {expected}")
+    from cdcd_jax.reporting.samples import name_fault  # which imports jax
+
+    if expected := name_fault(name, _TAKEN):
+        raise UsageError(f"--name={name[:60]!r}: expected {expected}")
 
 
 def parse(argv: Sequence[str]) -> Options | None:
@@ -180,7 +175,7 @@ def parse(argv: Sequence[str]) -> Options | None:
     words, edit = _take_edits(words)
     words, given = _take_file(words)
     given = _from_workdir(words) if given is None else given
-    config = ConfigDict(defaults() if given is None else load_config(given))
+    config = ConfigDict(defaults()) if given is None else config_dict(given)
     try:
         values = _define(config, words)
         left = values(words)[1:]

@@ -13,7 +13,7 @@ def generate(options: Options) -> None:
     Raises:
         InputError: see `api.Model.sample`.
     """
-    model = api.open(options.workdir, options.config)
+    model = api.open(options.workdir, options.config, options.given)
     directory = model.workdir / "samples" / options.name
     asked = dict(name=options.name, condition=options.conditions, directory=directory)
     if options.edit:

@@ -4,30 +4,36 @@ What one needs is imported when it runs, since plots, sound and records take sec
 import.
 """
 
+from typing import TYPE_CHECKING
+
 from cdcd_jax.errors import UsageError
-from cdcd_jax.modes.flags import Options
+
+if TYPE_CHECKING:
+    from cdcd_jax.modes.flags import Options
 
 
-def run_train(options: Options) -> None:
+def run_train(options: "Options") -> None:
     from cdcd_jax import api
 
     named = dict(stage=options.stage, given=options.given, profile=options.profile)
     api.train(options.config, options.workdir, **named)
 
 
-def run_evaluate(options: Options) -> None:
+def run_evaluate(options: "Options") -> None:
     from cdcd_jax import api
 
-    api.open(options.workdir, options.config).evaluate()
+    _check_stages(options)
+    api.open(options.workdir, options.config, options.given).evaluate()
 
 
-def run_generate(options: Options) -> None:
+def run_generate(options: "Options") -> None:
     from cdcd_jax.modes.generate import generate
 
+    _check_stages(options)
     generate(options)
 
 
-def run_pretokenize(options: Options) -> None:
+def run_pretokenize(options: "Options") -> None:
     from cdcd_jax.stages.run import run_stages
 
     config, workdir, given = options.config, options.workdir, options.given
@@ -35,21 +41,30 @@ def run_pretokenize(options: Options) -> None:
     run_stages(config, workdir, "pretokenize", given, stage, views)
 
 
-def run_inspect(options: Options) -> None:
+def run_inspect(options: "Options") -> None:
     from cdcd_jax.config import resolve_stages
     from cdcd_jax.modes.inspect_data import inspect, tokenizer_of
 
+    _check_stages(options)
     path = resolve_stages(options.config["data"], options.workdir)["path"]
     if not path:
         raise UsageError("nothing to inspect: name records with --config.data.path=DIR")
     inspect(path, options.workdir, tokenizer_of(path))
 
 
-def run_plan(options: Options) -> None:
+def run_plan(options: "Options") -> None:
     from cdcd_jax.modes.plan import plan
 
+    _check_stages(options)
     topology, price = options.plan_topology, options.plan_price
     plan(options.config, topology, price, options.workdir)
+
+
+def _check_stages(options: "Options") -> None:
+    """Refuses a mode that makes no stage where one is missing, or is none."""
+    from cdcd_jax.stages import order
+
+    order.todo(options.config, options.mode, options.workdir, options.given)
 
 
 MODES = {

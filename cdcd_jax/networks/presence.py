@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from cdcd_jax.errors import UsageError
 
+PRESENT = "/present"  # after a condition's name: in which rows it is there
 # Whose null is taken in each row: bool [B], true for all of them at once; or by name,
 # {name: bool [B]}, of which those that are not named are kept.
 Drop = jax.Array | Mapping[str, jax.Array]
@@ -32,7 +33,7 @@ def taken(specs: Specs, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"give it, or train a model whose model.conditions.{name} says "
                 "optional=True."
             )
-    names = [f"{name}{end}" for name in specs for end in ("", "/present")]
+    names = [f"{name}{end}" for name in specs for end in ("", PRESENT)]
     return {name: given[name] for name in names if name in given}
 
 
@@ -57,8 +58,8 @@ def nulls(
         null = drop.get(name, kept) if isinstance(drop, Mapping) else drop
         if name not in condition:
             null = jnp.ones(rows, bool)
-        elif spec.get("optional") and f"{name}/present" in condition:
-            null = null | ~condition[f"{name}/present"]
+        elif spec.get("optional") and f"{name}{PRESENT}" in condition:
+            null = null | ~condition[f"{name}{PRESENT}"]
         found[name] = null
     return found
 

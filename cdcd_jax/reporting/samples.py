@@ -87,6 +87,21 @@ def _write_single(folder: pathlib.Path, samples: np.ndarray, medium: Medium) -> 
             files.write_text(file.with_suffix(".txt"), f"{word(sample, medium)}\n")
 
 
+def name_fault(name: str, taken: str) -> str:
+    """What is expected of a name of samples that gets a folder; '' if it is one.
+
+    Args:
+        taken: a pattern of names that somebody else uses.
+    """
+    if not name.isprintable() or len(name.encode()) > 200:
+        return "printable characters, at most 200 bytes of them"
+    if not name or name.startswith(".") or pathlib.PurePath(name).name != name:
+        return "a name of a folder, no path and no dot in front"
+    if re.fullmatch(taken, name):
+        return "another name than those that training and evaluation use"
+    return ""
+
+
 def check_place(directory: pathlib.Path) -> None:
     """Makes a folder for samples, and tries whether they can be written there.
 
@@ -95,8 +110,10 @@ def check_place(directory: pathlib.Path) -> None:
     Raises:
         InputError: they cannot.
     """
-    is_here = hosts.is_main() and not files.is_url(directory)
-    if not is_here or not directory.parents[1].exists():
+    if not hosts.is_main() or files.is_url(directory):
+        return
+    directory = directory.absolute()
+    if not directory.parents[1].exists():
         return
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -142,19 +159,23 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _ours(directory: Any) -> re.Pattern:
-    """Names of the files that an earlier `write_samples` left in a folder.
+def _ours(*folders: Any) -> re.Pattern:
+    """Names of the files that `write_samples` puts into a folder, or put there.
 
-    Other files there are let alone.
+    Other files there are let alone. Outputs with a name of their own have files by that
+    name: which, the samples.npz of before and the new one say.
     """
-    stems = ["sample", "original"]
-    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
-        with (directory / _LAST).open("rb") as file, np.load(file) as arrays:
-            stems += [name for name in arrays.files if "/" not in name]
-    of_samples = "|".join(map(re.escape, stems))
+    stems = []
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+            with (folder / _LAST).open("rb") as file, np.load(file) as arrays:
+                if "tokens" not in arrays.files:
+                    stems += [name for name in arrays.files if "/" not in name]
+    of_outputs = "|".join(map(re.escape, stems)) or "(?!)"
     return re.compile(
         rf"{re.escape(_LAST)}|contact_sheet\.png"
-        rf"|({of_samples})_\d{{5,}}\.(png|wav|mp4|txt)"
+        r"|sample_\d{5,}\.(png|wav|mp4)|original_\d{5,}\.wav"
+        rf"|({of_outputs})_\d{{5,}}\.(png|wav|txt)"
     )
 
 
@@ -166,7 +187,7 @@ def _replaced(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         yield folder
         directory.mkdir(parents=True, exist_ok=True)
         there = directory.iterdir() if directory.exists() else ()  # a bucket has none
-        ours = _ours(directory)
+        ours = _ours(directory, folder)
         for old in sorted(there, key=is_last, reverse=True):
             if ours.fullmatch(old.name):
                 old.unlink()

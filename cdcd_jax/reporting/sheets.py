@@ -28,6 +28,11 @@ class Medium(NamedTuple):
     names: tuple[str, ...] = ()
 
 
+def sample_rate_of(media: Mapping[str, Medium]) -> int | None:
+    """Of the first that is sound, Hz."""
+    return next(filter(None, (m.sample_rate for m in media.values())), None)
+
+
 def contact_sheet(
     outputs: Mapping[str, np.ndarray],
     media: Mapping[str, Medium],

@@ -120,8 +120,10 @@ def _check_made(
         maker = config_of(path) or "configs/tokenizers/<name>.py"
         if not pathlib.Path(path, "config.json").exists():
             lines.append(f"    {command} --config={maker} --workdir={path}")
-    place = "" if workdir == default_workdir(given) else f" --workdir={workdir}"
-    lines.append(f"    {command} --config={given} --mode=pretokenize{place}")
+    own = bool(given) and workdir == default_workdir(given)
+    place = "" if own else f" --workdir={workdir}"
+    named = given or "<its config>"
+    lines.append(f"    {command} --config={named} --mode=pretokenize{place}")
     raise InputError(
         f"Found no records in {workdir / name}; expected token records of "
         f"{stage['data']['raw']} data; make them once with\n" + "\n".join(lines) + "\n"

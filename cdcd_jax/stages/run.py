@@ -22,6 +22,7 @@ def run_stages(
     given: str = "",
     stage: str = "",
     views: int = 0,
+    profile: tuple[int, int] | None = None,
 ) -> None:
     """Makes what must exist before a mode; of bad settings nothing is made.
 
@@ -32,6 +33,7 @@ def run_stages(
         given: what --config named, for advice.
         stage: only this one and what it needs.
         views: of each training example in records; 0 for what the config says.
+        profile: the steps (from, to) of which each training writes a trace.
 
     Raises:
         UsageError: settings of a stage, or of the config itself, that cannot be.
@@ -43,7 +45,7 @@ def run_stages(
         order.check(settings)
     for name, settings in todo.items():
         if settings["mode"] == "train":
-            run_training(settings, workdir / name, workdir)
+            run_training(settings, workdir / name, workdir, profile)
         else:
             from cdcd_jax.stages.pretokenize import pretokenize
 

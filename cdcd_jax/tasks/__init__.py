@@ -30,6 +30,10 @@ class Field(TypedDict):
     # ones; floats without both are normal numbers
     low: NotRequired[float]
     high: NotRequired[float]
+    # of tokens that come from records: how they lie; `high` is their number of codes
+    grid: NotRequired[tuple[int, ...]]
+    # a batch may come without it
+    optional: NotRequired[bool]
 
 
 class Description(TypedDict):
@@ -61,9 +65,18 @@ class Description(TypedDict):
 class Task(Protocol):
     """An object of pure functions; `extra` is state that is not trained.
 
-    Where a task also has `sampling(rows, options)`, `--mode=plan` plans its sampler: it
-    returns the jitted function that draws a batch of `rows` samples, and the shapes
-    (params, condition, key) of its arguments, a tuple.
+    What is below is what training asks. Who draws from a model or evaluates it on
+    records also asks its task for
+
+        schedule, settings          noise levels, and the config that it was made from
+        check_sampling(options)     ValueError if nothing can be drawn with these
+        sample(.., number, edit)    N where there is no condition; what is known of x_0
+        bound(params, batches, key) the bound's terms, see `bound`
+        profile(bound)              loss by time for grids of times, or None
+
+    and `--mode=plan` for `sampling(rows, options)`: the jitted function that draws a
+    batch of `rows` samples, and the shapes (params, condition, key) of its arguments, a
+    tuple. A task without the last is planned for training alone.
     """
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:

@@ -214,8 +214,9 @@ class ConditionalTask:
     def describe(self) -> dict[str, Any]:
         """What it takes and gives; see `tasks.Description`."""
         tokens = dict(shape=(self.length,), dtype="int32", low=0, high=self.num_codes)
+        own = {**tokens, "grid": self.grid}
         condition = {k: self._field(spec) for k, spec in self.conditions.items()}
-        batch: dict[str, Any] = dict(tokens=tokens, condition=condition)
+        batch: dict[str, Any] = dict(tokens=own, condition=condition)
         number = self.contrast.from_records
         if number:
             batch["negatives"] = {**tokens, "shape": (number, self.length)}
@@ -247,7 +248,9 @@ class ConditionalTask:
     def _field(spec: Mapping[str, Any]) -> dict[str, Any]:
         """A condition as a field of the batch: classes, tokens of a text, numbers."""
         shape, dtype = tuple(spec.get("shape", ())), conditioners.dtype_of(spec)
-        field = dict(shape=shape, dtype=jnp.dtype(dtype).name)
+        field: dict[str, Any] = dict(shape=shape, dtype=jnp.dtype(dtype).name)
+        if spec.get("optional"):
+            field["optional"] = True
         if "num_classes" in spec:
             return {**field, "low": 0, "high": spec["num_classes"]}
         if "vocabulary" in spec:  # 0 fills up: random texts are full ones

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -81,7 +81,7 @@ def weighed(
 
 def guided_rows(
     conditions: Sequence[Mapping[str, jax.Array]],
-    names: Iterable[str],
+    names: Collection[str],
     scales: Mapping[str, jax.Array] | None,
     guided: bool,
 ) -> list[Row]:
@@ -93,8 +93,9 @@ def guided_rows(
         scales: by modality; see `Edit`.
         guided: whether the null comes last.
     """
-    alone = [{other: other != name for other in names} for name in scales or ()]
-    drops = alone or [False]
+    drops: list[Any] = [False]
+    if scales is not None:
+        drops = [{other: other != name for other in names} for name in scales]
     rows = [Row(condition, drop) for drop in drops for condition in conditions]
     return rows + [Row(conditions[0], True)] * guided
 

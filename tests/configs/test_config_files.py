@@ -126,3 +126,18 @@ print("stepped to", int(state.step))
         check=False,
     )
     assert "stepped to 1" in done.stdout, done.stderr
+
+
+def test_a_config_files_references_follow_flags(tmp_path):
+    """A FieldReference of a user's file stays one."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n"
+        "from cdcd_jax.config import experiment\n"
+        "def get_config(_):\n"
+        "    config = ConfigDict(experiment())\n"
+        "    config.eval.num_samples = config.sampling.get_ref('num_samples')\n"
+        "    return config\n"
+    )
+    words = [f"--config={file}", "--config.sampling.num_samples=77"]
+    assert flags.parse(["x", *words]).config["eval"]["num_samples"] == 77

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 
 from cdcd_jax.config import experiment
 from cdcd_jax.data.card import Card, read_card, write_card
+from cdcd_jax.data.fields import check_batch
 from cdcd_jax.data.pipeline import (
     RecordExamples,
     check_matches,
@@ -202,3 +204,19 @@ def test_negatives_that_are_not_there(make_dataset: MakeDataset) -> None:
         RecordExamples(make_dataset(30), "train", 3)
     with pytest.raises(InputError, match=r"contrastive.num_negatives"):
         RecordExamples(make_dataset(30, negatives=2), "train", 3)
+
+
+def test_records_may_lack_a_condition_that_is_optional(own_digits):
+    config = tiny.settings(data=dict(path=str(own_digits)))
+    style = dict(kind="label", num_classes=2)
+    config["model"]["conditions"]["style"] = style
+    with pytest.raises(InputError, match="conditions"):
+        open_dataset(own_digits, make_task(config).describe())
+    config["model"]["conditions"]["style"] = dict(style, optional=True)
+    description = make_task(config).describe()
+    card = open_dataset(own_digits, description)
+    batch = next(one_pass(card, "test", 4))
+    check_batch(batch, description["batch"])
+    del batch["condition"]["label"]
+    with pytest.raises(InputError, match="'condition/label'"):
+        check_batch(batch, description["batch"])

@@ -83,7 +83,7 @@ def test_the_table_names_every_matrix(model):
 
 def test_the_large_configs_name_theirs_too():
     for name in ("imagenet", "coco", "aist"):
-        config = load_config(f"configs/{name}.py").to_dict()
+        config = load_config(f"configs/{name}.py")
         task, optimizer = build(config)
         params = abstract_state(task, optimizer).params
         labels = jax.tree.leaves(task.labels(params))

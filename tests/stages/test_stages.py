@@ -95,3 +95,17 @@ def test_a_stage_alone_is_made_with_what_it_needs(tmp_path):
         only("nothing")
     with pytest.raises(UsageError, match="it has none"):
         stages.todo(experiment(), "train", tmp_path, stage="records")
+
+
+def test_advice_where_nobody_named_the_config(tmp_path):
+    """As from Python, of records that are made on request alone."""
+    records = dict(
+        mode="pretokenize",
+        on_request=True,
+        data=dict(raw="image_folder"),
+        tokenizer=dict(kind="checkpoint", path="elsewhere"),
+    )
+    whole = experiment(stages=dict(records=records), data=dict(path="@records"))
+    for given, named in (("", "<its config>"), ("configs/x.py", "configs/x.py")):
+        with pytest.raises(InputError, match=f"--config={named} --mode=pretokenize"):
+            stages.todo(whole, "train", tmp_path, given)

@@ -147,7 +147,7 @@ def test_three_axes_and_grids_end_to_end(grid: Any) -> None:
         model=dict(grid=grid, mlp="fc"),
         contrastive=dict(weight=0.0, num_negatives=0),
     )
-    assert task.length == 64 and task.describe()["grid"] == grid
+    assert task.length == 64 and task.describe()["outputs"]["tokens"]["grid"] == grid
     params, extra = task.init(jax.random.key(0))
     loss, _, _ = jax.jit(
         lambda p: task.loss(p, extra, batch(**BOTH), jax.random.key(2), 0)

@@ -42,7 +42,7 @@ def test_products_and_convolutions_are_counted():
 @pytest.mark.parametrize(("config", "teraflops"), [("imagenet", 0.744), ("aist", 1.98)])
 def test_flops_of_the_large_configs(config, teraflops):
     # the paper's networks by hand; ours have modulations and a longer condition too
-    config = load_config(f"configs/{config}.py").to_dict()
+    config = load_config(f"configs/{config}.py")
     assert program.model_flops(config) / 1e12 == pytest.approx(teraflops, rel=0.05)
 
 
