@@ -100,23 +100,12 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
             )
         return []
     scales = {"unguided": 1.0, "guided": settings["guidance_scale"]}
-    asked = settings["sets"] or {
+    asked = _checked(settings["sets"]) or {
         name: dict(guidance_scale=scale) for name, scale in scales.items()
     }
     description = task.describe()
     sets = []
     for name, wish in asked.items():
-        expected = name_fault(name, _TAKEN)
-        if expected or "=" in name:
-            raise UsageError(
-                f"Found a set eval.sets.{name[:60]!r}; expected "
-                f"{expected or 'a name without ='}; choose another"
-            )
-        if not isinstance(wish, Mapping):
-            raise UsageError(
-                f"Found eval.sets.{name} = {wish!r}; expected settings, such as "
-                "dict(steps=8); correct it"
-            )
         chosen = {
             "given": _chosen(name, "given", wish, description["conditions"]),
             "outputs": _chosen(name, "outputs", wish, description["outputs"]),
@@ -133,6 +122,27 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
         where = f"eval.sweep at {name}: "
         options = _options(config, task, workdir, point, where)
         sets.append(DrawnSet(name, options, point))
+    return sets
+
+
+def _checked(sets: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The sets, which have names for folders, and settings.
+
+    Raises:
+        UsageError: one has not.
+    """
+    for name, wish in sets.items():
+        expected = name_fault(name, _TAKEN) or "a name without =" * ("=" in name)
+        if expected:
+            raise UsageError(
+                f"Found a set eval.sets.{name[:60]!r}; expected {expected}; choose "
+                "another"
+            )
+        if not isinstance(wish, Mapping):
+            raise UsageError(
+                f"Found eval.sets.{name} = {wish!r}; expected settings, such as "
+                "dict(steps=8); correct it"
+            )
     return sets
 
 
@@ -185,8 +195,8 @@ def check_sets(config: Mapping[str, Any], task: Any) -> None:
     sweep = dict(config["eval"]["sweep"])
     sweep["grid"] = tuple(map(other, sweep["grid"]))
     sets = {
-        name: {k: other(v) if k == "grid" else v for k, v in wish.items()}
-        for name, wish in config["eval"]["sets"].items()
+        name: {**wish, "grid": other(wish["grid"])} if "grid" in wish else wish
+        for name, wish in _checked(config["eval"]["sets"]).items()
     }
     plain = {"grid": other(config["sampling"]["grid"])}
     changed = {"sampling": {**config["sampling"], **plain}}

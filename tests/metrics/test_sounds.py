@@ -8,7 +8,7 @@ import pytest
 
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.metrics.sounds import SoundClassifier, features
-from cdcd_jax.modes.flags import load_config
+from cdcd_jax.models.saved import load_config
 
 RECORDINGS = (
     Path(__file__).resolve().parents[3] / "shared" / "data" / "spoken_digits.tar.gz"

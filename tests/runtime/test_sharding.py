@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from cdcd_jax.errors import UsageError
-from cdcd_jax.modes.flags import load_config
+from cdcd_jax.models.saved import load_config
 from cdcd_jax.planning import hlo
 from cdcd_jax.runtime import sharding
 from cdcd_jax.training.program import abstract_state, build, check_groups

@@ -14,7 +14,8 @@ import tiny
 
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.errors import UsageError
-from cdcd_jax.modes.flags import load_config, parse_range
+from cdcd_jax.models.saved import load_config
+from cdcd_jax.modes.flags import parse_range
 from cdcd_jax.planning.flops import matmul_flops
 from cdcd_jax.training import program
 from cdcd_jax.training.inputs import input_stream
