@@ -81,6 +81,7 @@ def test_samples_are_those_of_the_command_line(model, copied):
     ).any()
 
 
+@pytest.mark.slow
 def test_the_newest_weights_are_drawn_from(copied):
     """A handle that is open while the model is trained on."""
     model = cdcd_jax.open(copied)
@@ -238,6 +239,7 @@ def test_a_stage_alone(tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["records"]
 
 
+@pytest.mark.slow
 def test_a_model_of_texts_and_of_arrays(tmp_path):
     """Prompts in a list, arrays as they are, titles; optional ones left out."""
     words = vocabulary.train(["a red cat", "a blue dog"], 64)
@@ -344,6 +346,7 @@ def test_showing(model, monkeypatch):
     assert len(shown) == 1 and shown[0][0] > 8
 
 
+@pytest.mark.slow
 def test_docstrings_have_examples_that_run(model, trained, monkeypatch, tmp_path):
     """Each public method's indented example, in the words that stand there."""
     monkeypatch.chdir(tmp_path)

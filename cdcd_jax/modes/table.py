@@ -4,36 +4,35 @@ What one needs is imported when it runs, since plots, sound and records take sec
 import.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from cdcd_jax.errors import UsageError
 
-if TYPE_CHECKING:
-    from cdcd_jax.modes.flags import Options
+Options = Any  # `flags.Options`, which is made with the names below
 
 
-def run_train(options: "Options") -> None:
+def run_train(options: Options) -> None:
     from cdcd_jax import api
 
     named = dict(stage=options.stage, given=options.given, profile=options.profile)
     api.train(options.config, options.workdir, **named)
 
 
-def run_evaluate(options: "Options") -> None:
+def run_evaluate(options: Options) -> None:
     from cdcd_jax import api
 
     _check_stages(options)
     api.open(options.workdir, options.config, options.given).evaluate()
 
 
-def run_generate(options: "Options") -> None:
+def run_generate(options: Options) -> None:
     from cdcd_jax.modes.generate import generate
 
     _check_stages(options)
     generate(options)
 
 
-def run_pretokenize(options: "Options") -> None:
+def run_pretokenize(options: Options) -> None:
     from cdcd_jax.stages.run import run_stages
 
     config, workdir, given = options.config, options.workdir, options.given
@@ -41,7 +40,7 @@ def run_pretokenize(options: "Options") -> None:
     run_stages(config, workdir, "pretokenize", given, stage, views)
 
 
-def run_inspect(options: "Options") -> None:
+def run_inspect(options: Options) -> None:
     from cdcd_jax.config import resolve_stages
     from cdcd_jax.modes.inspect_data import inspect, tokenizer_of
 
@@ -52,7 +51,7 @@ def run_inspect(options: "Options") -> None:
     inspect(path, options.workdir, tokenizer_of(path))
 
 
-def run_plan(options: "Options") -> None:
+def run_plan(options: Options) -> None:
     from cdcd_jax.modes.plan import plan
 
     _check_stages(options)
@@ -60,7 +59,7 @@ def run_plan(options: "Options") -> None:
     plan(options.config, topology, price, options.workdir)
 
 
-def _check_stages(options: "Options") -> None:
+def _check_stages(options: Options) -> None:
     """Refuses a mode that makes no stage where one is missing, or is none."""
     from cdcd_jax.stages import order
 

@@ -106,6 +106,7 @@ def test_an_evaluation_goes_on_where_it_was_killed(copied, small_parts, monkeypa
     assert len(list((copied / "evaluation").glob("*/part_*.npz"))) == 3 * 6
 
 
+@pytest.mark.slow
 def test_parts_of_other_settings_are_drawn_anew(copied):
     first, _ = evaluated(copied)
     key = "frechet_distance@method=random,steps=3"
@@ -119,6 +120,7 @@ def test_parts_of_other_settings_are_drawn_anew(copied):
     assert back == first
 
 
+@pytest.mark.slow
 def test_an_optimised_grid_needs_a_profile(copied):
     draw = ["--mode=generate", "--config.sampling.grid=optimised", "--name=mine"]
     code, text = tiny.run(f"--workdir={copied}", *draw)
