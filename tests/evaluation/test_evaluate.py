@@ -48,6 +48,7 @@ def evaluated(workdir, *more):
     return json.loads((workdir / "evaluation.json").read_text()), text
 
 
+@pytest.mark.slow
 def test_a_sweep_is_drawn_and_judged(copied, capsys):
     figures, text = evaluated(copied)
     for point in POINTS:
@@ -76,6 +77,7 @@ def test_a_sweep_is_drawn_and_judged(copied, capsys):
     assert again == figures and "0 samples in" in text
 
 
+@pytest.mark.slow
 def test_an_evaluation_goes_on_where_it_was_killed(copied, small_parts, monkeypatch):
     """At any file that it writes; nothing is drawn twice, and all is the same."""
     whole, _ = evaluated(shutil.copytree(copied, copied.parent / "whole"))
