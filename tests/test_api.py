@@ -217,6 +217,7 @@ def test_the_tokenizer_of_a_model(model):
     assert np.array_equal(model.tokenizer.decode(tokens)["images"], images)
 
 
+@pytest.mark.slow
 def test_training_from_python_is_that_of_the_command_line(trained, tmp_path):
     """A whole config, laid over; the run that comes back draws."""
     sections = merge(tiny.SETTINGS, {})

@@ -106,7 +106,7 @@ def _halve(path: Path) -> None:
         pytest.param(lambda path: os.truncate(path, 0), marks=pytest.mark.slow),
         pytest.param(_halve, marks=pytest.mark.slow),
         pytest.param(os.remove, marks=pytest.mark.slow),
-        _flip,
+        pytest.param(_flip, marks=pytest.mark.slow),
     ],
     ids=["empty", "half", "deleted", "flipped"],
 )

@@ -70,7 +70,14 @@ def jitted() -> Any:
     )
 
 
-@pytest.mark.parametrize("given", [{}, dict(label=LABELS), PRESENT])
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        dict(label=LABELS),
+        pytest.param(PRESENT, marks=pytest.mark.slow),
+    ],
+)
 def test_any_of_them_trains_and_samples(given: dict[str, Any]) -> None:
     task, params, extra = two()
     loss, metrics = jitted()(params, batch(**given))
@@ -141,6 +148,7 @@ def test_a_negative_needs_the_condition_that_tells_it_apart() -> None:
         negatives(text=TEXTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", [(4, 4, 4), ((4, 4), (1, 48))])
 def test_three_axes_and_grids_end_to_end(grid: Any) -> None:
     task = made(
