@@ -50,7 +50,7 @@ def test_real_digits_are_understood(tmp_path: Path) -> None:
         pytest.skip("the recordings of spoken digits are not at hand")
     with tarfile.open(RECORDINGS) as archive:
         archive.extractall(tmp_path, filter="data")
-    data = load_config("configs/tokenizers/spoken_digits.py").to_dict()["data"]
+    data = load_config("configs/tokenizers/spoken_digits.py")["data"]
     folder = str(tmp_path / "recordings")
     source = open_source(data["raw"], folder, data["options"])
     assert source.card()["media"]["shape"] == [5120]
