@@ -14,7 +14,7 @@ import pytest
 from flax import serialization, traverse_util
 from named_weights import pictures, quiet, random_state
 
-from cdcd_jax.convert import llamagen, taming
+from cdcd_jax.convert import flax_vqgan, llamagen, taming
 from cdcd_jax.convert.__main__ import main
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.networks.vqgan import ImageAutoencoder
@@ -56,8 +56,10 @@ def check_pictures(tokenizer, codes: np.ndarray, pixels: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     "kind, side, into",
-    [("attention", 8, "vqvae"), ("plain", 4, "")],
-    ids=["pipeline", "amused"],
+    [
+        pytest.param("attention", 8, "vqvae", marks=pytest.mark.slow, id="pipeline"),
+        pytest.param("plain", 4, "", id="amused"),
+    ],
 )
 def test_diffusers(tmp_path, kind, side, into) -> None:
     arrays = golden("diffusers")
@@ -140,8 +142,6 @@ def test_flax_is_taming(tmp_path, old: bool) -> None:
     file = tmp_path / "hub" / "flax_model.msgpack"
     file.write_bytes(serialization.to_bytes({"params": tree} if old else tree))
     path = layouts.write(tmp_path / "a.safetensors", state)
-    from cdcd_jax.convert import flax_vqgan
-
     options = dict(resolution=16)
     ours = flax_vqgan.convert(file if old else tmp_path / "hub", options)
     theirs = taming.convert(path, options)
