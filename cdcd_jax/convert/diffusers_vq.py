@@ -48,7 +48,7 @@ def convert(path: str, options: Mapping[str, Any]) -> Converted:
     Raises:
         InputError: the file cannot be read, or is not exactly such a model.
     """
-    file, config = find_model(path, _FILES, ("vqvae", "vae"))
+    file, config = find_model(path, _FILES, ("vqvae", "movq", "vae"))
     state = vqmodel_names(read_tensors(file))
     groups = _groups(config, file)
     return taming.from_tensors(state, options["resolution"], str(file), groups)
