@@ -12,5 +12,5 @@ as a training run leaves it; nothing here trains or samples. In reading order:
     clip, clip_score            CLIP's text tower, and both of its towers
     lpips, inception            networks that losses and figures look through
     transformer  transformers of VQ-Diffusion and CDCD
-    vqdiffusion, cdcd           whole models
+    vqdiffusion, diffusers_vqdiffusion, cdcd            whole models
 """

@@ -41,6 +41,7 @@ FAMILIES = {
     "lpips": "VGG16 and the linear weights of LPIPS",
     "inception": "Inception v3 of the FID",
     "vqdiffusion": "whole image models of VQ-Diffusion and CDCD",
+    "diffusers_vqdiffusion": "folders of diffusers' VQDiffusionPipeline",
     "cdcd": "whole models of CDCD: dance to music, and images",
 }
 

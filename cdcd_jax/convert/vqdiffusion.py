@@ -105,13 +105,19 @@ def _advice(names: Mapping[str, Any]) -> str:
     return "Check --family and --input."
 
 
-def from_tensors(state: Tensors, options: Mapping[str, Any], path: str) -> Converted:
+def from_tensors(
+    state: Tensors,
+    options: Mapping[str, Any],
+    path: str,
+    tokenizer: Converted | None = None,
+) -> Converted:
     """A model of images and its codec.
 
     Args:
         state: as `read_model` gives it.
         options: as OPTIONS.
         path: of the errors' texts.
+        tokenizer: the codec, where it does not lie in `state`.
     """
     if any(name.startswith(("vqvae.", "condition_codec_motion.")) for name in state):
         raise InputError(
@@ -120,7 +126,7 @@ def from_tensors(state: Tensors, options: Mapping[str, Any], path: str) -> Conve
         )
     sizes = find_sizes(under(state, "transformer.transformer."), path)
     check_options(sizes, options)
-    tokenizer = _tokenizer(state, options["resolution"], path)
+    tokenizer = tokenizer or _tokenizer(state, options["resolution"], path)
     grid = _grid(state, sizes, tokenizer, path)
     params, conditions, parts = {}, {}, ("content_codec.",)
     if sizes.form == "selfcross":

@@ -1,0 +1,117 @@
+"""diffusers' VQ-Diffusion folder: what its classes compute, a picture, refusals."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from cdcd_jax.config import merge
+from cdcd_jax.convert.__main__ import main
+from cdcd_jax.data.synthetic import synthetic_batches
+from cdcd_jax.runtime.checkpoint import load_parts
+from cdcd_jax.tasks import make_task
+from cdcd_jax.training import loop
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "vq_folder.npz"
+
+
+def make_folder(root: pathlib.Path) -> dict[str, np.ndarray]:
+    """Writes the recorded folder; returns the recorded inputs and outputs."""
+    golden = dict(np.load(GOLDEN))
+    files: dict[str, dict[str, np.ndarray]] = {}
+    for key in [key for key in golden if key.startswith("folder/")]:
+        value, parts = golden.pop(key), key.split("/")[1:]
+        path = root.joinpath(*parts[:2])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".json":
+            path.write_text(str(value))
+        else:
+            files.setdefault(str(path), {})[parts[2]] = value
+    for path, tensors in files.items():
+        save_file(tensors, path)
+    return golden
+
+
+def convert(tmp_path: pathlib.Path, *more: str) -> int:
+    put = [f"--input={tmp_path / 'folder'}", f"--output={tmp_path / 'out'}"]
+    return main([*put, *(more or ["--family=diffusers_vqdiffusion"])])
+
+
+def restored(workdir: pathlib.Path) -> tuple:
+    task = make_task(json.loads((workdir / "config.json").read_text()))
+    wanted = jax.eval_shape(task.init, jax.random.key(0))
+    return task, *load_parts(workdir, *wanted)[1:]
+
+
+def test_log_probabilities_and_pictures_of_diffusers(tmp_path: pathlib.Path) -> None:
+    golden = make_folder(tmp_path / "folder")
+    assert convert(tmp_path) == 0
+    task, params, _ = restored(tmp_path / "out")
+    times = np.full(2, golden["t"], np.int32)
+    tokens, words = (golden[n].astype(np.int32) for n in ("tokens", "words"))
+    logits = jax.jit(task.network.apply)(
+        {"params": params}, tokens, times, {"text": words}, np.array([False, True])
+    )
+    # the reference adds 1e-30 and bounds at -70, which changes nothing here
+    found = np.moveaxis(np.asarray(jax.nn.log_softmax(logits)), -1, 1)
+    expected = golden["logp"][:, : found.shape[1]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+    codec, params, extra = restored(tmp_path / "out" / "tokenizer")
+    codes = golden["picked"].astype(np.int32)
+    image = jax.jit(codec.decode_codes)(params, extra, codes)
+    assert np.abs(np.asarray(image) - golden["image"]).max() < 1
+
+
+@pytest.mark.slow
+def test_going_on_with_contrast(tmp_path: pathlib.Path) -> None:
+    make_folder(tmp_path / "folder")
+    assert convert(tmp_path) == 0
+    changed = dict(
+        init_from=str(tmp_path / "out"),
+        data=dict(synthetic=True, batch_size=4),
+        contrastive=dict(num_negatives=2, weight=0.1, group=4),
+        optim=dict(num_steps=2, warmup_steps=0),
+        report=dict(log_every=1),
+    )
+    config = merge(json.loads((tmp_path / "out" / "config.json").read_text()), changed)
+    describe = make_task(config).describe()
+    batches = lambda step, rows: synthetic_batches(describe, rows, 0, step)
+    loop.train(config, tmp_path / "run", batches, lambda *args: {})
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert np.isfinite(json.loads(lines[-1])["contrastive"])
+
+
+@pytest.mark.parametrize(
+    "part, name, value",
+    [
+        ("scheduler/scheduler_config.json", "alpha_cum_end", 0.1),
+        ("scheduler/scheduler_config.json", "num_train_timesteps", 7),
+        ("transformer/config.json", "activation_fn", "geglu"),
+        ("tokenizer/tokenizer_config.json", "pad_token", "<|endoftext|>"),
+        ("text_encoder/config.json", "hidden_act", "gelu"),
+        ("vqvae/config.json", "norm_type", "spatial"),
+    ],
+)
+def test_other_settings_are_refused(
+    tmp_path: pathlib.Path, capsys, part: str, name: str, value: object
+) -> None:
+    make_folder(tmp_path / "folder")
+    path = tmp_path / "folder" / part
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    assert convert(tmp_path) == 1
+    assert f"Found {name} = {value!r}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "part", ["vqvae", "transformer", "scheduler", "text_encoder", "tokenizer"]
+)
+def test_a_missing_part_is_named(tmp_path: pathlib.Path, capsys, part: str) -> None:
+    make_folder(tmp_path / "folder")
+    (tmp_path / "folder" / part).rename(tmp_path / "away")
+    assert convert(tmp_path) == 1
+    assert f"folder/{part}" in capsys.readouterr().err
