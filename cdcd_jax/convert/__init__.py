@@ -4,7 +4,8 @@
 as a training run leaves it; nothing here trains or samples. In reading order:
 
     __main__     the command line, and the families by name
-    files        tensors by name, from any of PyTorch's formats
+    families     what a file or a folder is, by its names
+    files, torch_files          tensors by name, from any of PyTorch's formats
     folders      models as the hub has them, with config.json
     taming, ithq, diffusers_vq, llamagen, flax_vqgan    tokenizers of pictures
     jukebox                     tokenizers of sound

@@ -1,6 +1,6 @@
 """Turns a checkpoint of another project into a work directory of ours.
 
-    python -m cdcd_jax.convert --family=taming --input=last.ckpt --output=DIR
+    python -m cdcd_jax.convert --input=last.ckpt --output=DIR
 
 The file is read and checked whole before anything is written. DIR then has
 `checkpoints/0` and `config.json`, as a finished run has; of a whole model, so has
@@ -21,29 +21,12 @@ import jax
 import jax.numpy as jnp
 
 from cdcd_jax import config
+from cdcd_jax.convert.families import FAMILIES, recognise
 from cdcd_jax.convert.files import Converted, check_tensors
 from cdcd_jax.convert.remap import read_remap
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.reporting.files import write_json
 from cdcd_jax.runtime.checkpoint import Checkpoints
-
-# A module of this package for each; it has `convert(path, options) -> Converted` and
-# the options that it takes, `OPTIONS`, with their defaults.
-FAMILIES = {
-    "taming": "VQGANs of taming-transformers, Gumbel ones too",
-    "ithq": "the image codec of VQ-Diffusion's ITHQ models",
-    "diffusers_vq": "VQModels of diffusers",
-    "llamagen": "the VQ of LlamaGen",
-    "flax_vqgan": "VQGANs in Flax' msgpack, as dalle-mini's",
-    "jukebox": "the VQ-VAE of Jukebox, transformers' too",
-    "clip": "the text tower of CLIP",
-    "clip_score": "both towers of CLIP, for the CLIPScore",
-    "lpips": "VGG16 and the linear weights of LPIPS",
-    "inception": "Inception v3 of the FID",
-    "vqdiffusion": "whole image models of VQ-Diffusion and CDCD",
-    "diffusers_vqdiffusion": "folders of diffusers' VQDiffusionPipeline",
-    "cdcd": "whole models of CDCD: dance to music, and images",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(
-    family: str,
     input: str,
     output: str,
+    family: str = "",
     remap: str = "",
     remap_codes: int = 0,
     sha256: str = "",
@@ -69,9 +52,9 @@ def run(
     """Converts one file.
 
     Args:
-        family: a key of `FAMILIES`.
-        input: path of the file.
+        input: path of the file or folder.
         output: directory that has no checkpoints yet.
+        family: a key of `FAMILIES`; "" to find out.
         remap: of the table of codes, see `remap.read_remap`; "" for none.
         remap_codes: how many codes are left, see `remap.read_remap`; 0 to find out.
         sha256: of the file, or how it begins, where it is known; "" for no check.
@@ -81,6 +64,8 @@ def run(
         InputError: something is wrong with the file; nothing is written.
         UsageError: options that do not fit the family.
     """
+    if not family:
+        family, input = recognise(input)
     module = _module(family)
     options = _options(family, options)
     _check_output(output)
@@ -234,9 +219,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cdcd_jax.convert", description=__doc__.splitlines()[0]
     )
-    families = "; ".join(f"{name}: {text}" for name, text in FAMILIES.items())
+    families = "; ".join(f"{name}: {row.text}" for name, row in FAMILIES.items())
     add = parser.add_argument
-    add("--family", required=True, choices=FAMILIES, help=families)
+    add("--family", default="", choices=FAMILIES, help=f"found out; {families}")
     text = "the file, .safetensors or PyTorch's own, or the hub's folder of it"
     add("--input", required=True, help=text)
     add("--output", required=True, help="directory that has no checkpoints yet")
