@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cdcd_jax.convert.files import INDEX, shards_of
 from cdcd_jax.convert.torch_files import torch_content
 from cdcd_jax.errors import InputError
 
@@ -100,6 +101,8 @@ def recognise(path: str) -> tuple[str, str]:
                 "VQDiffusionPipeline or a VQModel. Name another folder."
             )
     files = sorted(f for f in place.iterdir() if f.suffix in _WEIGHTS and f.is_file())
+    if indices := sorted(place.glob(f"*{INDEX}")):
+        files = indices[-1:]  # safetensors' comes after PyTorch's
     # the same weights are often there in two formats
     files = [f for f in files if f.suffix == ".safetensors"] or files
     if len(files) != 1:
@@ -140,6 +143,8 @@ def _refused(path: Path, what: str) -> InputError:
 
 def _names(path: Path) -> list[str]:
     """Names of a file's tensors, those within dicts as 'dict.name'; no values."""
+    if path.name.endswith(INDEX):
+        return [name for shard in shards_of(path) for name in _names(shard)]
     if path.suffix == ".msgpack":
         return [f"/{path.name}"]
     try:

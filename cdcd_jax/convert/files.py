@@ -5,6 +5,7 @@
 whole, and only then written anew (`__main__.py`).
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from cdcd_jax.convert.torch_files import torch_content
 from cdcd_jax.errors import InputError
 
 Tensors = dict[str, np.ndarray]
+INDEX = ".index.json"  # ends the name of the list of shards
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def read_tensors(
     """All tensors of a file by name; floats of any size as float32.
 
     Args:
-        path: `.safetensors`, or what `torch.save` or `torch.jit.save` wrote.
+        path: `.safetensors`, or what `torch.save` or `torch.jit.save` wrote, or the
+            `.index.json` of several such files.
         inside: names of dicts that may stand around the tensors, such as 'state_dict';
             the first that is there is entered.
         together: names of dicts that are all entered, such as 'model' and 'ema'; what
@@ -61,6 +64,9 @@ def read_tensors(
             finite, or a PyTorch file where PyTorch is not installed.
     """
     path = Path(path)
+    if path.name.endswith(INDEX):
+        shards = [read_tensors(p, inside, together, drop) for p in shards_of(path)]
+        return {name: value for shard in shards for name, value in shard.items()}
     try:
         with path.open("rb") as file:
             head = file.read(9)
@@ -88,6 +94,31 @@ def read_tensors(
                 f"finite weights. {_AGAIN}, the data may be damaged."
             )
     return tensors
+
+
+def shards_of(path: Path) -> list[Path]:
+    """The files that an index names, each once; all are there.
+
+    Raises:
+        InputError: the index cannot be read, or a file is missing.
+    """
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted(set(index["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"Found no readable index {path} ({error!r}); expected 'weight_map', from "
+            f"tensors to files. {_AGAIN}."
+        ) from error
+    # names of files alone: an index opens nothing outside of its folder
+    files = [path.parent / Path(str(name)).name for name in names]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing or not files:
+        raise InputError(
+            f"Found {path} without {', '.join(missing) or 'any file'}; expected all "
+            f"{len(files)} files that it names beside it. Download the others too."
+        )
+    return files
 
 
 def check_tensors(
@@ -154,7 +185,7 @@ def shape_of(
 def as_float32(value: np.ndarray) -> np.ndarray:
     """Floats of another size as float32; all else as it is."""
     is_float = value.dtype.kind == "f" or value.dtype.name == "bfloat16"
-    return value.astype(np.float32) if is_float else value
+    return value.astype(np.float32, copy=False) if is_float else value
 
 
 def _read_safetensors(path: Path) -> Tensors:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cdcd_jax.convert.files import INDEX
 from cdcd_jax.errors import InputError
 
 
@@ -27,7 +28,7 @@ def find_model(
         return path, _config(path.parent)
     folders = [path, *(path / part for part in parts)]
     for folder in folders:
-        for name in names:
+        for name in [*names, *(f"{name}{INDEX}" for name in names)]:
             if (folder / name).is_file():
                 return folder / name, _config(folder)
     there = sorted(file.name for file in path.iterdir())[:5]

@@ -1,5 +1,6 @@
 """What a file is, found out by its names; what it is instead, where it is refused."""
 
+import json
 import pathlib
 
 import layouts
@@ -9,6 +10,7 @@ from safetensors.numpy import save_file
 from test_diffusers_vqdiffusion import make_folder
 
 from cdcd_jax.convert.families import recognise
+from cdcd_jax.convert.files import read_tensors
 from cdcd_jax.errors import InputError
 
 
@@ -93,3 +95,25 @@ def test_folders_that_say_nothing(tmp_path: pathlib.Path) -> None:
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
     with pytest.raises(InputError, match="Found a UNet2DModel"):
         recognise(str(tmp_path))
+
+
+def test_shards_are_read_as_one(tmp_path: pathlib.Path) -> None:
+    state = layouts.random_state(layouts.vqgan())
+    names = list(state)
+    halves = {"m-1-of-2.safetensors": names[::2], "m-2-of-2.safetensors": names[1::2]}
+    for file, part in halves.items():
+        save_file({name: state[name] for name in part}, tmp_path / file)
+    index = tmp_path / "model.safetensors.index.json"
+    where = {name: file for file, part in halves.items() for name in part}
+    index.write_text(json.dumps({"weight_map": where}))
+    assert recognise(str(tmp_path)) == ("taming", str(index))
+    found = read_tensors(index)
+    assert found.keys() == state.keys()
+    for name, value in state.items():
+        np.testing.assert_array_equal(found[name], value)
+    (tmp_path / "m-2-of-2.safetensors").unlink()
+    with pytest.raises(InputError, match=r"without m-2-of-2\.safetensors"):
+        recognise(str(tmp_path))
+    index.write_text("{}")
+    with pytest.raises(InputError, match="no readable index"):
+        read_tensors(index)
