@@ -90,7 +90,8 @@ def settings() -> dict[str, Any]:
             num_samples=1000,  # spread evenly over the conditions
             guidance_scale=2.0,  # of the `guided` samples
             bound_samples=16,  # times t an example, spread evenly over 1..T
-            # a key of metrics.figures.FIGURES, or "" for the bound alone
+            # who judges samples, a key of metrics.figures.FIGURES: labelled_pixels,
+            # labelled_pictures, captioned_pixels, danced_music; "" for nobody
             figures="",
             # sets of samples to draw and judge: name -> dict(given=conditions that it
             # gets, outputs=what is kept, and changes of `sampling`), where the first

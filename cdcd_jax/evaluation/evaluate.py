@@ -13,6 +13,7 @@ from cdcd_jax.data.sources import known_split
 from cdcd_jax.diffusion.sampler import mask_note
 from cdcd_jax.errors import UsageError
 from cdcd_jax.evaluation import sets as drawn
+from cdcd_jax.evaluation.advice import judges_for
 from cdcd_jax.evaluation.splits import conditions_of, judged_splits
 from cdcd_jax.evaluation.table import print_figures
 from cdcd_jax.generation import time_profile
@@ -37,7 +38,7 @@ def evaluate(model: Trained) -> dict[str, float]:
     """Figures of the newest checkpoint; the table of a checkpoint is made once.
 
     Samples of `eval.sets` (without guidance and with `eval.guidance_scale`, where there
-    are none) lie in `<workdir>/samples/<set>`; those of `eval.sweep` are judged as well
+    are none) lie in `<workdir>/samples/<set>`, whether anything judges them or not; those of `eval.sweep` are judged as well
     (see `sets`). `<workdir>/evaluation.html` shows all in one file. A tokenizer's
     reconstructions of held-out examples are judged, and some lie in
     `.../reconstructions`.
@@ -145,8 +146,9 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
     sets = drawn.sets_of(config, task, workdir)
     samples, fresh = _draw_sets(model, card, sets)
     sampled = time.perf_counter()
-    if sets:
-        batches["samples"] = samples
+    batches["samples"] = samples
+    has_judges = bool(settings["figures"] or judge.needs())
+    if has_judges:
         batches["judged"] = judged_splits(model, card, batches)
     figures = task.evaluate(*parts, batches, draw_key(config, "evaluate"))
     if judge.needs():
@@ -155,6 +157,9 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
         figures |= _usage(model, part)
     if hosts.is_main():
         _write_page(model, figures, sets, samples)
+        if not has_judges:
+            kinds = {medium.kind for medium in model.decoders.media.values()}
+            print(judges_for(model.conditions, kinds), file=sys.stderr)
     judged = time.perf_counter() - sampled
     drew = f"bound and {fresh} samples {sampled - began:.1f} s"
     return figures, f"{drew}, evaluation {judged:.1f} s"
@@ -178,8 +183,6 @@ def _draw_sets(
     model: Trained, card: Card, sets: Sequence[drawn.DrawnSet]
 ) -> tuple[Any, int]:
     """Draws all sets; they by name, and how many samples were drawn now."""
-    if not sets:
-        return {}, 0
     config, workdir, task = model.config, model.workdir, model.task
     settings, decoders = config["eval"], model.decoders
     step, *parts = model.weights
@@ -235,9 +238,7 @@ def _write_page(
 ) -> None:
     """`evaluation.html`: figures, curves, pictures and sounds in one file."""
     sheets, sounds = {}, {}
-    if sets:
-        number = model.config["eval"]["num_samples"]
-        rows = contact_order(samples.condition, number)
+    rows = contact_order(samples.condition, model.config["eval"]["num_samples"])
     for part in sets:
         shown, media = samples.some(part.name, rows), samples.media(part.name)
         pictures = {k: m for k, m in media.items() if m.kind != "audio"}

@@ -83,7 +83,7 @@ class DrawnSet:
 
 
 def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list:
-    """The sets that a config asks for; of an evaluation without judges none.
+    """The sets that a config asks for.
 
     Raises:
         UsageError: a set, or a combination of the sweep, that cannot be.
@@ -91,14 +91,6 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
     """
     settings = config["eval"]
     swept = {k: tuple(v) for k, v in settings["sweep"].items() if len(v)}
-    if not settings["figures"] and not any(settings["features"].values()):
-        if swept or settings["sets"]:
-            named = f"sweep.{min(swept)}" if swept else f"sets.{min(settings['sets'])}"
-            raise UsageError(
-                f"Found eval.{named} with nothing that judges samples; expected "
-                "eval.figures or eval.features; set one of them, or leave it out"
-            )
-        return []
     scales = {"unguided": 1.0, "guided": settings["guidance_scale"]}
     asked = _checked(settings["sets"]) or {
         name: dict(guidance_scale=scale) for name, scale in scales.items()
