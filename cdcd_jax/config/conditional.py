@@ -33,6 +33,9 @@ def settings() -> dict[str, Any]:
             conditions={},
             join="concat",  # of the conditions' sequences: concat, or add as CDCD does
             condition_dropout=0.1,  # share of examples that see the learned null
+            # the weights that a run starts from know the null already, so that guidance
+            # may be used without dropout
+            null_trained=False,
             scan_layers=False,  # stack the blocks and scan over them
             remat="none",  # none, dots, full
             dtype="float32",  # of matrix products

@@ -29,6 +29,7 @@ from cdcd_jax.reporting import files, page
 from cdcd_jax.reporting.samples import check_place, write_samples
 from cdcd_jax.reporting.sheets import contact_order, contact_sheet
 from cdcd_jax.runtime import hosts, sharding
+from cdcd_jax.tasks.settings import missing_null
 
 STATISTICS = "statistics"  # of real data, kept in the work directory
 SINGLE_FILES = 1000  # samples that get a file each, at most; samples.npz has all
@@ -144,6 +145,9 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
     hosts.wait_for_all("time profile")
     batches: dict[str, Any] = {"test": test, "bound": bound}
     sets = drawn.sets_of(config, task, workdir)
+    fault = missing_null(config["model"])
+    if fault and settings["guidance_scale"] != 1 and not settings["sets"]:
+        hosts.say(f"without guided samples: {fault}")
     samples, fresh = _draw_sets(model, card, sets)
     sampled = time.perf_counter()
     batches["samples"] = samples

@@ -30,6 +30,7 @@ from cdcd_jax.reporting.samples import name_fault
 from cdcd_jax.reporting.sheets import Medium
 from cdcd_jax.runtime import hosts
 from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
+from cdcd_jax.tasks.settings import missing_null
 
 FOLDER = "evaluation"
 PART = 1000  # samples of a part, at least
@@ -83,7 +84,7 @@ class DrawnSet:
 
 
 def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list:
-    """The sets that a config asks for.
+    """The sets that a config asks for; by default none that needs a missing null.
 
     Raises:
         UsageError: a set, or a combination of the sweep, that cannot be.
@@ -92,6 +93,8 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
     settings = config["eval"]
     swept = {k: tuple(v) for k, v in settings["sweep"].items() if len(v)}
     scales = {"unguided": 1.0, "guided": settings["guidance_scale"]}
+    if missing_null(config["model"]):
+        del scales["guided"]
     asked = _checked(settings["sets"]) or {
         name: dict(guidance_scale=scale) for name, scale in scales.items()
     }

@@ -63,7 +63,8 @@ class MetricsWriter:
             self._rows.write(row + "\n")
             self._rows.flush()
         for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+            if np.isfinite(value):  # it would warn of each; the row above has null
+                self._events.add_scalar(name, value, step)
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Adds a picture, uint8 [H, W, C], to TensorBoard."""
