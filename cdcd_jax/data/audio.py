@@ -8,9 +8,33 @@ import numpy as np
 
 from cdcd_jax.data.sources import Unreadable
 
-# What libsndfile decodes; m4a and wma need to be converted first.
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+# Of formats of libsndfile that are not called like the file's suffix, or not only.
+_SUFFIXES = {
+    "AIFF": (".aif", ".aifc", ".aiff"),
+    "AU": (".au", ".snd"),
+    "IRCAM": (".sf",),
+    "MAT4": (),  # arrays
+    "MAT5": (),
+    "MPC2K": (),  # .mpc is another format as a rule
+    "NIST": (".nist", ".sph"),
+    "OGG": (".ogg", ".oga"),
+    "RAW": (),  # has no head that says what it is
+    "SVX": (".8svx", ".svx", ".iff"),
+    "WAV": (".wav", ".wave", ".bwf"),
+}
 AMPLITUDE = (0.3, 1.0)  # the reference's range of random loudness (aist_dataset.py)
+
+
+def suffixes() -> set[str]:
+    """Those (".wav") of all that libsndfile decodes here: not of .m4a or .wma."""
+    import soundfile  # not needed by the core
+
+    known = {
+        suffix
+        for kind in soundfile.available_formats()
+        for suffix in _SUFFIXES.get(kind, (f".{kind.lower()}",))
+    }
+    return known | {".opus"} if "OPUS" in soundfile.available_subtypes("OGG") else known
 
 
 def read(

@@ -16,7 +16,7 @@ def tone(rate: int, seconds: float, pitch: float = 220.0) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * pitch * at)).astype(np.float32)
 
 
-@pytest.mark.parametrize("suffix", audio.SUFFIXES)
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 def test_formats(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     wave = tone(22050, 0.5)
