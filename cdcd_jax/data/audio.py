@@ -1,6 +1,7 @@
 """Sound files -> one channel at one rate and one length."""
 
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _SUFFIXES = {
     "SVX": (".8svx", ".svx", ".iff"),
     "WAV": (".wav", ".wave", ".bwf"),
 }
+_SIZES = re.compile(r"(\d+) \(should be (\d+)\)")
+_PIPED = 2**31 - 2**16
 AMPLITUDE = (0.3, 1.0)  # the reference's range of random loudness (aist_dataset.py)
 
 
@@ -68,12 +71,15 @@ def read(
             count = left if seconds is None else min(left, round(seconds * rate))
             wave = file.read(count, dtype="float32", always_2d=True)
             inexact = file.format in ("MP3", "MPEG")  # its length is an estimate
+            log = "" if file.format in ("WAV", "WAVEX") else file.extra_info
     except MemoryError as error:
         raise Unreadable(name, "a length that cannot be") from error
     except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as error:
         raise Unreadable(name, f"not a whole sound file ({error})") from error
     if not len(wave):
         raise Unreadable(name, "no samples")
+    if short := _too_short(log):
+        raise Unreadable(name, f"truncated: {short}")
     if len(wave) < count and not inexact:
         raise Unreadable(name, f"truncated: {len(wave)} of {count} samples")
     if not np.isfinite(wave).all():
@@ -81,6 +87,17 @@ def read(
     mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1, dtype=np.float32)
     peak = np.abs(mono).max()
     return np.ascontiguousarray(mono / peak if peak > 1 else mono), int(rate)
+
+
+def _too_short(log: str) -> str:
+    """What libsndfile noted of a file that says it is longer than it is, or ''."""
+    if "truncated file" in log:
+        return "less than it says"
+    for said, found in _SIZES.findall(log):
+        # a byte that fills up may be missing; to a pipe goes the largest number
+        if int(found) + 1 < int(said) < _PIPED:
+            return f"{found} of {said} bytes"
+    return ""
 
 
 def _refuse_truncated(path: str | os.PathLike[str]) -> None:
