@@ -3,9 +3,9 @@
     <split>/<class>/...     <class>/<split>/...     <class>/...     <split>/...
 
 A split's folder is called train or training; val, valid, validation, eval or
-evaluation; test or testing; in any case. One that has files in it, and no folders, may
-be a class of that name. What can be read in two ways is refused, since a split that is
-taken for a class (or a class for a split) shows nowhere else.
+evaluation; test or testing; in any case. A folder train that has files in it, and no
+folders, may be a class of that name. What can be read in two ways is refused, since a
+split that is taken for a class (or a class for a split) shows nowhere else.
 """
 
 import decimal
@@ -176,7 +176,7 @@ def _refuse_likely(
 
 
 def _check_level(listing: Listing, places: Places, tree: str) -> None:
-    """Raises InputError where the only class is a folder of folders."""
+    """Raises InputError where a class is a folder of folders that cannot be one."""
     train = [name for name in listing.files if places.split(name) == "train"]
     labels = {places.label(name) for name in train}
     last = max(places.split_at or 0, places.class_at)
@@ -189,6 +189,16 @@ def _check_level(listing: Listing, places: Places, tree: str) -> None:
             f"the folders {_some(sorted(deeper))} in {listing.root / top}, where "
             "pictures or sounds of one class should be (is data.path one folder too "
             "high?)",
+            tree,
+        )
+    # a folder of files may be a class of locomotives, but no class is called test
+    flat = {places.label(name) for name in train if not _folders(name)[last + 1 :]}
+    called = {label: split_of([label]) for label in labels if split_of([label])}
+    odd = [label for label in called if called[label] != "train" or label not in flat]
+    if odd:
+        raise wrong_tree(
+            f"the folder {_some(sorted(odd))} beside classes in {listing.root}, which "
+            "is called like a split",
             tree,
         )
 
