@@ -3,7 +3,6 @@
 import os
 import re
 import struct
-from pathlib import Path
 
 import numpy as np
 
@@ -60,7 +59,7 @@ def read(
     import soundfile  # not needed by the core
 
     name = str(path)
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise Unreadable(name, "no such file")
     _refuse_truncated(path)
     try:

@@ -45,8 +45,9 @@ from cdcd_jax.data.folders import (
     some_files,
     wrong_tree,
 )
+from cdcd_jax.data.names import same_name
 from cdcd_jax.data.sources import Example, known_split
-from cdcd_jax.data.walk import Listing, same_name
+from cdcd_jax.data.walk import Listing
 from cdcd_jax.errors import UsageError
 
 OPTIONS: dict[str, Any] = {

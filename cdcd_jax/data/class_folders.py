@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cdcd_jax.data.folders import wrong_tree
-from cdcd_jax.data.walk import Listing, counted, same_name
+from cdcd_jax.data.names import same_name
+from cdcd_jax.data.walk import Listing, counted
 
 _NAMES = {
     "train": ("train", "training"),

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from cdcd_jax.config import merge
-from cdcd_jax.data.walk import shown, told
+from cdcd_jax.data.names import shown
+from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 
 # name in the config -> the source, or its module's name, to be imported when it is used

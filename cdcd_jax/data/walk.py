@@ -11,7 +11,6 @@ its kind.
 import bisect
 import heapq
 import os
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cdcd_jax.data.names import same_name, shown
 from cdcd_jax.errors import InputError
 
 # in lower case; left by macOS, Windows, Synology and Linux
@@ -79,16 +79,6 @@ class Listing:
                 if not file.startswith(f"{kept}/"):
                     break
                 yield way + file.removeprefix(kept), file
-
-
-def same_name(name: str) -> str:
-    """The name in the Unicode form NFC: macOS and its archives write another one."""
-    return unicodedata.normalize("NFC", name)
-
-
-def shown(name: str) -> str:
-    """The name in a form that can be printed, also where it is not UTF-8."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def counted(kinds: Iterable[str]) -> dict[str, int]:

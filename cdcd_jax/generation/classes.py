@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data.walk import same_name
+from cdcd_jax.data.names import same_name
 from cdcd_jax.errors import UsageError
 
 _LISTED = 20  # names that an error lists whole
