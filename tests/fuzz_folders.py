@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from made_folders import content, make
 
+from cdcd_jax.data import images
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.generation import classes
 
@@ -61,10 +62,11 @@ class Folders:
             path = folder / os.fsdecode(b"caf\xe9" + suffix.encode())
         if kind == "dir":
             path = folder / rng.choice(["train", "Test", "__MACOSX", "emu", "x.png"])
-            path = path / rng.choice(["", "0.png", "emu/0.png", "0.heic"])
+            path = path / rng.choice(["0.png", "emu/0.png", "0.heic"])
         if kind == "folder link":
             path = path.with_name(f"{stem} folder")
-        if os.path.lexists(path):
+        taken = (p for p in path.parents if os.path.lexists(p) and not p.is_dir())
+        if os.path.lexists(path) or any(taken):
             return "nothing"
         path.parent.mkdir(parents=True, exist_ok=True)
         if kind == "link":
@@ -79,7 +81,7 @@ class Folders:
             path.symlink_to(rng.choice([*inside, *others]))
         elif kind == "dangling":
             path.symlink_to(rng.choice(["nowhere.png", path.name]))
-        elif path != folder:
+        else:
             path.write_bytes(content(path.suffix.lower()))
         shown = os.fsencode(path.relative_to(self.root)).decode("utf-8", "replace")
         return f"{kind} {shown}"
@@ -103,15 +105,24 @@ class Folders:
             part = source.split(split)
             for index in range(len(part)):
                 example = part.example(index)
-                above = os.path.relpath(os.path.realpath(self.root / example["key"]))
-                own = os.path.relpath(os.path.realpath(self.root))
-                if self.labelled and above.startswith(f"{own}/"):  # of its own place
+                self._check_place(example["key"])
+                if self.labelled:
                     label = labels[int(example["condition"]["label"])]
-                    real = os.path.relpath(above, own)
-                    assert label in unicodedata.normalize("NFC", real).split("/"), real
+                    folders = example["key"].split("/")[:-1]
+                    assert label in [unicodedata.normalize("NFC", n) for n in folders]
         unread = self._visible() - len(names)
         assert unread <= sum(card["left_out"].values()), "left out without a count"
         return "read"
+
+    def _check_place(self, key: str) -> None:
+        """A file that has a place below the root, and is read there, has that name."""
+        real = os.path.relpath(
+            os.path.realpath(self.root / key), os.path.realpath(self.root)
+        )
+        parts, suffix = real.split("/"), os.path.splitext(real)[1].lower()
+        unseen = any(n.startswith(".") or n in (*LITTER, "__MACOSX") for n in parts)
+        if not unseen and suffix in images.suffixes():
+            assert key == real, f"{key} in place of {real}"
 
     def _visible(self) -> int:
         """Files and dangling links that are no litter and not hidden."""

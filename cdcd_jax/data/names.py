@@ -1,7 +1,6 @@
 """Names of files and classes: in which form they are compared, found and printed."""
 
 import os
-import stat
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
@@ -21,18 +20,34 @@ def existing(root: Path, name: str) -> Path:
     return next((path for path in paths if os.path.lexists(path)), root / name)
 
 
+class RealPaths:
+    """`os.path.realpath` of many files in few folders, whose paths are found once."""
+
+    def __init__(self) -> None:
+        self._of_folder = cache(os.path.realpath)
+
+    def find(self, path: str) -> str:
+        """The file that a path leads to, itself or by links."""
+        for _ in range(40):  # as many as Linux follows
+            folder, name = os.path.split(path)
+            if name in ("", ".", ".."):
+                break
+            path = os.path.join(self._of_folder(folder), name)
+            if not os.path.islink(path):
+                return path
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+        return os.path.realpath(path)
+
+
 def first_names(root: Path, names: Iterable[str]) -> dict[str, str]:
     """Name -> the first one, in sorted order, of those that lead to the same file."""
     first: dict[Any, str] = {}
-    real = cache(os.path.realpath)  # of folders: files are many
+    real = RealPaths()
 
     def identity(name: str) -> Any:
-        path = existing(root, name)
-        place = os.path.join(real(path.parent), path.name)
         try:
-            status = os.lstat(place)
-            if stat.S_ISLNK(status.st_mode):
-                place, status = os.path.realpath(place), os.stat(place)
+            place = real.find(str(existing(root, name)))
+            status = os.stat(place)
         except (OSError, ValueError):  # it is told when it is read
             return name
         return (status.st_dev, status.st_ino) if status.st_nlink > 1 else place

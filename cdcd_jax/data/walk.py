@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cdcd_jax.data.names import same_name, shown
+from cdcd_jax.data.names import RealPaths, same_name, shown
 from cdcd_jax.errors import InputError
 
 # in lower case; left by macOS, Windows, Synology and Linux
@@ -138,8 +138,9 @@ class _Walk:
         while self._folder_links:
             name = heapq.heappop(self._folder_links)
             self._follow(name, os.path.realpath(self._path(name)))
+        real = RealPaths()
         for name in sorted(self._file_links):
-            self._add_link(name, os.path.realpath(self._path(name)))
+            self._add_link(name, real.find(self._path(name)))
         self._join_hard_links()
         self.places |= self.found
 
