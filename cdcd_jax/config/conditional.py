@@ -18,7 +18,7 @@ def settings() -> dict[str, Any]:
         tokenizer=dict(kind="palette", levels=17),
         model=dict(
             form="modern",  # modern, or the reference's self, selfcondition, selfcross
-            num_codes=17,  # K
+            num_codes=17,  # K, of the tokenizer that made the records
             grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
             width=128,  # features of a token
             depth=4,  # blocks
@@ -41,7 +41,7 @@ def settings() -> dict[str, Any]:
         ),
         diffusion=dict(
             schedule="vq_diffusion_paper",  # a key of diffusion.schedule.CURVES
-            timesteps=100,  # T
+            timesteps=100,  # T, steps from data to noise
             time_sampling="stratified",  # uniform, stratified, importance
             mask_weight=(1.0, 1.0),  # of masked and unmasked positions
             auxiliary_weight=5e-4,  # of -log p(x_0 | x_t)

@@ -34,7 +34,7 @@ def settings() -> dict[str, Any]:
         ),
         quantizer=dict(
             kind="nearest",  # nearest, gumbel
-            num_codes=1024,  # K
+            num_codes=1024,  # K, how many codes there are
             dim=64,  # of a code
             update="ema",  # of a nearest codebook: ema, gradient
             decay=0.99,  # of the averages

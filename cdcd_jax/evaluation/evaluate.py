@@ -212,14 +212,13 @@ def _draw_sets(
             print(note, file=sys.stderr)
     for part in sets:
         began, key = time.perf_counter(), draw_key(config, part.name)
-        hosts.say(f"drawing {part.name}, {number} samples, {part.said} ...")
+        hosts.say(f"drawing {number} samples: {part.name} ...")
         new = drawn.draw(
             task, parts, part, folder / part.name, drawn_for, number, key, asked
         )
         fresh += new
-        if hosts.is_main():
-            took = f"{new} samples in {time.perf_counter() - began:.1f} s"
-            print(f"{part.name}: {took}, {part.said}", file=sys.stderr)
+        took = f"{new} samples in {time.perf_counter() - began:.1f} s"
+        hosts.say(f"{part.name}: {took}, {part.said}")
         if not part.swept:
             under = {k: v for k, v in drawn_for.items() if part.gets(k)}
             shown = told(model, under)

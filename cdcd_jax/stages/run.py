@@ -51,8 +51,8 @@ def run_stages(
         jobs.append(("the model", {"mode": "train", **config}, workdir))
     for number, (name, settings, place) in enumerate(jobs, start=1):
         trains = settings["mode"] == "train"
-        what = "training" if trains else "records"
-        hosts.say(f"stage {number} of {len(jobs)}: {name}, {what} in {place}")
+        what = "is trained" if trains else "token records"
+        hosts.say(f"stage {number} of {len(jobs)}: {name} ({what}) in {place}")
         if trains:
             own = config if place == workdir else settings
             run_training(own, place, workdir, profile)

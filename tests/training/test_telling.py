@@ -39,9 +39,9 @@ def test_the_start_of_a_run_is_told(tmp_path):
     code, text = tiny.run(*tiny.flags(), f"--workdir={tmp_path / 'run'}")
     assert code == 0
     heads = (
-        "stage 1 of 2: records, records in",
+        "stage 1 of 2: records (token records) in",
         "found 1437 examples of train; 360 examples of test; label: 10 classes",
-        "stage 2 of 2: the model, training in",
+        "stage 2 of 2: the model (is trained) in",
         "k parameters, on 1 CPU device",
         "starts from step 0, to step 6",
         "compiling the step",
