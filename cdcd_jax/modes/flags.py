@@ -16,7 +16,7 @@ from cdcd_jax.config import defaults, merge, unknown_key
 from cdcd_jax.config.files import default_workdir
 from cdcd_jax.errors import UsageError
 from cdcd_jax.models.saved import SAVED, config_dict
-from cdcd_jax.modes.help import FLAGS, did_you_mean, unknown_flag
+from cdcd_jax.modes.help import FLAGS, did_you_mean, unknown_flag, unknown_word
 from cdcd_jax.modes.table import MODES
 from cdcd_jax.reporting.files import as_path
 
@@ -183,7 +183,7 @@ def parse(argv: Sequence[str]) -> Options:
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(_explain(error, config, words)) from None
     if left:
-        raise UsageError(f"unknown argument {left[0]!r}: flags begin with --")
+        raise UsageError(unknown_word(left[0], MODES))
     if values.mode not in MODES:
         near = did_you_mean(values.mode, MODES) or ":"
         raise UsageError(

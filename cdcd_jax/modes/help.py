@@ -114,3 +114,13 @@ def unknown_flag(name: str) -> str:
         near = [f"config.{key}" for key in nearest(flag)]
     said = f", did you mean {' or '.join(f'--{other}' for other in near)}?"
     return f"unknown flag --{flag}{said if near else ''} (--help names all)"
+
+
+def unknown_word(word: str, modes: Iterable[str]) -> str:
+    """What to say of a word that is no flag, such as a mode or a config alone."""
+    near = difflib.get_close_matches(word, list(modes), 1, 0.6)
+    flag = f"--mode={near[0]}" if near else ""
+    if word.partition(":")[0].endswith(".py"):
+        flag = f"--config={word}"
+    said = f", did you mean {flag}?" if flag else ""
+    return f"unknown argument {word!r}{said} (flags begin with --)"

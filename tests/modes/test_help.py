@@ -2,6 +2,7 @@
 
 import configparser
 import importlib
+import os
 import pathlib
 
 import pytest
@@ -62,6 +63,9 @@ def test_help_of_a_flag_or_a_key(name, says):
         (["--num_steps=3"], "did you mean --config.optim.num_steps?"),
         (["--batch_size", "3"], "--config.data.batch_size"),
         (["--zzzz=3"], "unknown flag --zzzz (--help names all)"),
+        (["evaluate"], "did you mean --mode=evaluate?"),
+        (["configs/cub200.py:synthetic"], "--config=configs/cub200.py:synthetic?"),
+        (["more"], "flags begin with --"),
         (["--help=zzzz"], "Found no config key 'zzzz'"),
         (["--list=digit"], "did you mean configs/digits.py"),
     ],
@@ -69,6 +73,16 @@ def test_help_of_a_flag_or_a_key(name, says):
 def test_what_is_not_there_names_the_nearest(argv, says):
     code, text = tiny.run("--config=configs/digits.py", *argv)
     assert code == 2 and says in text and "Traceback" not in text
+
+
+def test_alarms_of_xla_are_asked_for(monkeypatch):
+    """Its alarm of slow compiles is logged as an error, which level 3 leaves out."""
+    for before, after in ((None, "3"), ("0", "0")):
+        monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+        if before is not None:
+            monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", before)
+        assert tiny.run("--mode=qqq")[0] == 2
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == after
 
 
 def test_a_config_that_is_not_there_names_the_nearest():
