@@ -260,6 +260,7 @@ def _write_page(
     page.write_page(
         path, title, figures, model.config, sheets, sounds, points, columns or page.SETS
     )
+    hosts.say(f"figures and samples on one page: {path}")
 
 
 def _reconstructed(model: Trained, source: Any) -> tuple[dict[str, float], str]:

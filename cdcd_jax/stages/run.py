@@ -51,7 +51,7 @@ def run_stages(
         jobs.append(("the model", {"mode": "train", **config}, workdir))
     for number, (name, settings, place) in enumerate(jobs, start=1):
         trains = settings["mode"] == "train"
-        what = "is trained" if trains else "token records"
+        what = "training" if trains else "token records"
         hosts.say(f"stage {number} of {len(jobs)}: {name} ({what}) in {place}")
         if trains:
             own = config if place == workdir else settings

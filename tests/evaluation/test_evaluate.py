@@ -213,6 +213,7 @@ def test_without_a_judge_samples_are_drawn_and_shown(copied):
     page = (copied / "evaluation.html").read_text()
     assert page.count("<img ") == 2 and ">unguided<" in page
     assert "nothing judged the samples" in text
+    assert "on one page:" in text and "evaluation.html" in text
     assert "--config.eval.figures=labelled_pictures" in text
     assert "--config.eval.features.inception=DIR" in text
 

@@ -41,7 +41,7 @@ def test_the_start_of_a_run_is_told(tmp_path):
     heads = (
         "stage 1 of 2: records (token records) in",
         "found 1437 examples of train; 360 examples of test; label: 10 classes",
-        "stage 2 of 2: the model (is trained) in",
+        "stage 2 of 2: the model (training) in",
         "k parameters, on 1 CPU device",
         "starts from step 0, to step 6",
         "compiling the step",
