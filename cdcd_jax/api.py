@@ -135,10 +135,10 @@ class Model:
             name: other names draw other samples.
             condition: modality -> value, for modalities that are called like an option.
             directory: gets the files, see `Samples.save`; the place is tried first.
-            **asked: conditions by their names (numbers or names of classes, prompts,
-                arrays, paths), and options of `config.sampling` (steps, method,
-                guidance_scale, ...). Without any condition: every class, or held-out
-                records; none of a model whose conditions are all optional.
+            **asked: conditions by their names (classes, int for numbers and str for
+                names; prompts, arrays, paths), and options of `config.sampling` (steps,
+                method, guidance_scale, ...). Without any condition: every class, or
+                held-out records; none of a model whose conditions are all optional.
 
         Raises:
             UsageError: a name or a value that cannot be.
@@ -184,7 +184,7 @@ class Model:
             UsageError, InputError: see `sample`; or an input that does not fit.
         """
         wanted = dict(mask=mask, strength=strength, expand=expand, seconds=seconds)
-        edit = edit_of(input, wanted, toward or {})
+        edit = edit_of(input, wanted, toward or {}, self.conditions)
         given, options = self._divided(asked, condition)
         return self._draw(given, options, edit, number, seed, name, directory)
 

@@ -147,7 +147,9 @@ def check_same(
             f"{ {key: new.get(key) for key in keys} }, as this config says; choose "
             "another work directory, or delete that one."
         )
-    for key in ("examples", "texts") if begun else ():
+    # jobs of earlier versions do not tell their classes
+    found = {"classes": wanted.get("classes"), **found}
+    for key in ("examples", "texts", "classes") if begun else ():
         if found[key] != wanted[key]:
             raise InputError(
                 f"Found an unfinished job in {workdir} with {key} = {found[key]}; "

@@ -13,6 +13,7 @@ import numpy as np
 from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.records import RecordSource, check_shards
 from cdcd_jax.data.vocabulary import open_vocabulary
+from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import write_text
@@ -127,6 +128,8 @@ def describe(card: Card) -> str:
     ]
     for name, spec in sorted(card.conditions.items()):
         rows.append((f"condition {name}", describe_condition(spec)))
+    if card.left_out:
+        rows.append(("not read", told(card.left_out)))
     for name in _in_order(card):
         split = card.splits[name]
         size = sum(shard.num_bytes for shard in split.shards)

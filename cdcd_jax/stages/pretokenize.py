@@ -21,6 +21,7 @@ from cdcd_jax.data.shards import (
 )
 from cdcd_jax.data.sources import UnreadableFiles, open_source
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
+from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.texts import TextEncoder, text_conditions
 from cdcd_jax.models.tokenizers import open_tokenizer
@@ -81,6 +82,11 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
     layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
     job["examples"] = {name: len(part.split) for name, part in sizes.items()}
     job["texts"] = texts.fingerprint
+    job["classes"] = {
+        name: list(spec["names"])
+        for name, spec in raw["conditions"].items()
+        if "names" in spec
+    }
     _claim(workdir, job)
     if hosts.is_main():
         texts.save(workdir)
@@ -88,7 +94,7 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
         make_shards(workdir, shards, layout, tokenizer, texts)
     hosts.wait_for_all("shards")
     if hosts.is_main():
-        _finish(workdir, raw["name"], config, sizes, layout, tokenizer, started)
+        _finish(workdir, raw, config, sizes, layout, tokenizer, started)
     hosts.wait_for_all("card")
     return workdir
 
@@ -140,7 +146,7 @@ def _trained(shards: ShardSet, names: list[str]) -> Vocabulary | None:
 
 def _finish(
     workdir: Path,
-    name: str,
+    raw: Mapping[str, Any],
     config: Mapping[str, Any],
     sizes: Mapping[str, ShardSet],
     layout: Layout,
@@ -168,13 +174,14 @@ def _finish(
         unreadable.report()
     card = Card(
         directory=workdir,
-        name=name,
+        name=raw["name"],
         num_codes=layout.num_codes,
         grid=layout.grid,
         conditions=layout.conditions,
         tokenizer={**tokenizer.settings, "fingerprint": tokenizer.fingerprint},
         splits=splits,
         config=config,
+        left_out=dict(raw.get("left_out", {})),
     )
     write_card(card)
     _tidy(workdir)
@@ -182,8 +189,9 @@ def _finish(
     used = max(s.codes_used for s in splits.values())
     seconds = time.monotonic() - started
     print(
-        f"Wrote token records of {name} to {workdir}:\n  {counts}; {used} of "
+        f"Wrote token records of {card.name} to {workdir}:\n  {counts}; {used} of "
         f"{layout.num_codes} codes used; {seconds:.1f} s"
+        + (f"; not read: {told(card.left_out)}" if card.left_out else "")
     )
 
 
