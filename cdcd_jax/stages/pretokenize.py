@@ -189,7 +189,7 @@ def _finish(
     used = max(s.codes_used for s in splits.values())
     seconds = time.monotonic() - started
     print(
-        f"Wrote token records of {card.name} to {workdir}:\n  {counts}; {used} of "
+        f"Wrote token records of {card.name} to {workdir}: {counts}; {used} of "
         f"{layout.num_codes} codes used; {seconds:.1f} s"
         + (f"; not read: {told(card.left_out)}" if card.left_out else "")
     )
