@@ -39,9 +39,10 @@ def evaluate(model: Trained) -> dict[str, float]:
     """Figures of the newest checkpoint; the table of a checkpoint is made once.
 
     Samples of `eval.sets` (without guidance and with `eval.guidance_scale`, where there
-    are none) lie in `<workdir>/samples/<set>`, whether anything judges them or not; those of `eval.sweep` are judged as well
-    (see `sets`). `<workdir>/evaluation.html` shows all in one file. A tokenizer's
-    reconstructions of held-out examples are judged, and some lie in
+    are none) lie in `<workdir>/samples/<set>`, whether anything judges them or not;
+    those of `eval.sweep` are judged as well (see `sets`). `<workdir>/evaluation.html`
+    shows all in one file. A tokenizer's reconstructions of held-out examples are
+    judged, and some lie in
     `.../reconstructions`.
 
     Raises:
@@ -138,6 +139,8 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
     step, *parts = model.weights
     judge = open_judge(model)
     test = list(one_pass(card, settings["split"], config["data"]["batch_size"]))
+    number = sum(len(batch["tokens"]) for batch in test)
+    hosts.say(f"evaluating step {step}: the bound of {number} records ...")
     bound = task.bound(parts[0], test, draw_key(config, "evaluate"))
     loss = task.profile(bound)
     if hosts.is_main() and loss is not None:
@@ -213,13 +216,13 @@ def _draw_sets(
             print(note, file=sys.stderr)
     for part in sets:
         began, key = time.perf_counter(), draw_key(config, part.name)
+        hosts.say(f"drawing {number} samples: {part.name} ...")
         new = drawn.draw(
             task, parts, part, folder / part.name, drawn_for, number, key, asked
         )
         fresh += new
-        if hosts.is_main():
-            took = f"{new} samples in {time.perf_counter() - began:.1f} s"
-            print(f"{part.name}: {took}, {part.said}", file=sys.stderr)
+        took = f"{new} samples in {time.perf_counter() - began:.1f} s"
+        hosts.say(f"{part.name}: {took}, {part.said}")
         if not part.swept:
             under = {k: v for k, v in drawn_for.items() if part.gets(k)}
             shown = told(model, under)
@@ -261,6 +264,7 @@ def _write_page(
     page.write_page(
         path, title, figures, model.config, sheets, sounds, points, columns or page.SETS
     )
+    hosts.say(f"figures and samples on one page: {path}")
 
 
 def _reconstructed(model: Trained, source: Any) -> tuple[dict[str, float], str]:

@@ -1,7 +1,5 @@
 """--mode=generate: samples of a model under what the flags ask, as files."""
 
-import sys
-
 from cdcd_jax import api
 from cdcd_jax.generation.classes import Flag
 from cdcd_jax.modes.flags import Options
@@ -25,9 +23,7 @@ def generate(options: Options) -> None:
         samples = model.edit(**edit, toward=toward, **asked)
     else:
         samples = model.sample(**asked)
-    if hosts.is_main():
-        print(
-            f"{len(samples)} samples of step {samples.step} in "
-            f"{samples.seconds:.1f} s, {samples.cost}: {directory}",
-            file=sys.stderr,
-        )
+    hosts.say(
+        f"{len(samples)} samples of step {samples.step} in {samples.seconds:.1f} s, "
+        f"{samples.cost}: {directory}"
+    )

@@ -12,7 +12,6 @@ import numpy as np
 
 from cdcd_jax.reporting.notebook import in_notebook
 
-
 RECENT = 11  # reports that the rate is measured over
 WIDTH = 80  # columns of a line that is no live one
 

@@ -28,6 +28,7 @@ from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import is_url, write_json
 from cdcd_jax.runtime import hosts
 from cdcd_jax.stages.shard_set import ShardSet, make_shards, read_ahead
+from cdcd_jax.training.telling import examples_text
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
 
@@ -71,6 +72,11 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
         return workdir
 
     sizes = {name: ShardSet(config, source.split(name), name) for name in raw["splits"]}
+    hosts.say(
+        examples_text(
+            {name: len(part.split) for name, part in sizes.items()}, raw["conditions"]
+        )
+    )
     trained = given or _trained(sizes["train"], text_conditions(raw["conditions"]))
     texts = TextEncoder(config["text"], raw["conditions"], trained)
     layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)

@@ -100,7 +100,9 @@ def train(
         stack.callback(stream.close)
         stream = checked(stream, task.describe()["batch"])
         clock = observe.Clock(config, task, mesh, model_flops(config))
-        reports = metrics_log.Reports(workdir, total, step, enabled=hosts.is_main(), now=clock.watch.seconds)
+        reports = metrics_log.Reports(
+            workdir, total, step, enabled=hosts.is_main(), now=clock.watch.seconds
+        )
         stack.enter_context(contextlib.closing(reports))
         trace = stack.enter_context(observe.Trace(workdir, profile))
         pending: list[tuple[int, dict]] = []

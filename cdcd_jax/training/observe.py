@@ -1,12 +1,12 @@
 """What a run says of its speed, and the trace of some of its steps.
 
-Figures of the time between two reports, in each row of `metrics.jsonl`: `step_seconds`,
-`examples_per_second` and `tokens_per_second` of all devices, `tflops_per_second` a
-device, `mfu` (the same over the chip's bfloat16 peak, where that is known; formula in
-`flops`), none of which count samples and checkpoints, `input_wait` (share of the time in which a batch was fetched while the devices
-had nothing left to do, an upper bound of their waiting), `device_memory_gib` (most that
-this process's fullest device held, where it tells). The first row has
-`compile_seconds`.
+Figures of the time between two reports, without samples and checkpoints, in each row of
+`metrics.jsonl`: `step_seconds`, `examples_per_second` and `tokens_per_second` of all
+devices, `tflops_per_second` a device, `mfu` (the same over the chip's bfloat16 peak,
+where that is known; formula in `flops`), `input_wait` (share of the time in which a
+batch was fetched while the devices had nothing left to do, an upper bound of their
+waiting), `device_memory_gib` (most that this process's fullest device held, where it
+tells). The first row has `compile_seconds`.
 """
 
 import contextlib

@@ -44,10 +44,11 @@ def examples_text(
     """Numbers of examples by split, and the classes that were found, in words.
 
     Args:
-        counts: split -> examples, train first.
+        counts: split -> examples; train is told first.
         conditions: as a card says them.
     """
-    parts = [f"{count} examples of {split}" for split, count in counts.items()]
+    order = sorted(counts, key=lambda split: split != "train")
+    parts = [f"{counts[split]} examples of {split}" for split in order]
     for name, spec in conditions.items():
         if number := spec.get("num_classes"):
             text = f"{name}: {number} classes"

@@ -201,7 +201,7 @@ def test_features_of_other_networks(copied, monkeypatch):
 
 
 def test_without_a_judge_samples_are_drawn_and_shown(copied):
-    """Samples, the use of codes, the bound, a page with pictures, and who could judge."""
+    """Samples, use of codes, bound, a page with pictures, and who could judge."""
     flags = ["--mode=evaluate", "--config.eval.figures="]
     code, text = tiny.run(f"--workdir={copied}", *flags)
     assert code == 0, text
@@ -213,6 +213,7 @@ def test_without_a_judge_samples_are_drawn_and_shown(copied):
     page = (copied / "evaluation.html").read_text()
     assert page.count("<img ") == 2 and ">unguided<" in page
     assert "nothing judged the samples" in text
+    assert "on one page:" in text and "evaluation.html" in text
     assert "--config.eval.figures=labelled_pictures" in text
     assert "--config.eval.features.inception=DIR" in text
 
