@@ -1,10 +1,10 @@
 """Runs stages, and one training with its samples and its evaluation."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from cdcd_jax.config import resolve_stages
+from cdcd_jax.data.card import Card
 from cdcd_jax.generation.progress import draw_step_samples
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.vocabularies import keep_vocabulary
@@ -12,6 +12,7 @@ from cdcd_jax.runtime import hosts
 from cdcd_jax.stages import order
 from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.loop import train
+from cdcd_jax.training.telling import examples_text
 from cdcd_jax.training.workdir import claim_workdir
 
 
@@ -24,12 +25,14 @@ def run_stages(
     views: int = 0,
     profile: tuple[int, int] | None = None,
 ) -> None:
-    """Makes what must exist before a mode; of bad settings nothing is made.
+    """Makes what must exist before a mode, and trains the model that is asked for.
+
+    Of bad settings nothing is made.
 
     Args:
         config: a whole experiment.
         workdir: of the run; each stage lies in a folder of its own.
-        mode: train or pretokenize.
+        mode: train, which ends with the model unless `stage` ends it, or pretokenize.
         given: what --config named, for advice.
         stage: only this one and what it needs.
         views: of each training example in records; 0 for what the config says.
@@ -40,16 +43,23 @@ def run_stages(
     """
     todo = order.todo(config, mode, workdir, given, stage)
     hosts.start()
-    own = () if mode == "pretokenize" else (config,)
-    for settings in (*own, *todo.values()):
+    checked = () if mode == "pretokenize" else (config,)
+    for settings in (*checked, *todo.values()):
         order.check(settings)
-    for name, settings in todo.items():
-        if settings["mode"] == "train":
-            run_training(settings, workdir / name, workdir, profile)
+    jobs = [(name, settings, workdir / name) for name, settings in todo.items()]
+    if mode == "train" and not stage:
+        jobs.append(("the model", {"mode": "train", **config}, workdir))
+    for number, (name, settings, place) in enumerate(jobs, start=1):
+        trains = settings["mode"] == "train"
+        what = "training" if trains else "token records"
+        hosts.say(f"stage {number} of {len(jobs)}: {name} ({what}) in {place}")
+        if trains:
+            own = config if place == workdir else settings
+            run_training(own, place, workdir, profile)
         else:
             from cdcd_jax.stages.pretokenize import pretokenize
 
-            pretokenize(order.settings(settings, workdir, views), workdir / name)
+            pretokenize(order.settings(settings, workdir, views), place)
 
 
 def run_training(
@@ -69,14 +79,26 @@ def run_training(
         from cdcd_jax.evaluation.evaluate import open_data
 
         data = open_data(Trained(resolved, workdir))
+        hosts.say(found_text(data))
+    else:
+        hosts.say("random batches in place of data (data.synthetic)")
     draw = draw_step_samples(resolved, workdir)
     claim_workdir(config, workdir)
     if data is not None:
         keep_vocabulary(data, workdir)
     seconds = train(resolved, workdir, batches, draw, profile)
-    if hosts.is_main():
-        print(f"training {seconds:.1f} s", file=sys.stderr)
+    hosts.say(f"training {seconds:.1f} s")
     if config["eval"]["at_end"]:
         from cdcd_jax.evaluation.evaluate import evaluate
 
         evaluate(Trained(resolved, workdir))
+
+
+def found_text(data: Any) -> str:
+    """What `open_data` opened, records or a raw source, in words."""
+    if isinstance(data, Card):
+        counts = {name: split.num_records for name, split in data.splits.items()}
+        return examples_text(counts, data.conditions)
+    card = data.card()
+    counts = {name: len(data.split(name)) for name in card["splits"]}
+    return examples_text(counts, card["conditions"])
