@@ -9,6 +9,7 @@ as a training run leaves it; nothing here trains or samples. In reading order:
     folders      models as the hub has them, with config.json
     taming, ithq, diffusers_vq, llamagen, flax_vqgan    tokenizers of pictures
     jukebox                     tokenizers of sound
+    split_parts  files that come in parts, joined
     remap        tables that leave out codes which data never use
     clip, clip_score            CLIP's text tower, and both of its towers
     lpips, inception            networks that losses and figures look through

@@ -24,6 +24,7 @@ from cdcd_jax import config
 from cdcd_jax.convert.families import FAMILIES, recognise
 from cdcd_jax.convert.files import Converted, check_tensors
 from cdcd_jax.convert.remap import read_remap
+from cdcd_jax.convert.split_parts import whole
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.reporting.files import write_json
 from cdcd_jax.runtime.checkpoint import Checkpoints
@@ -33,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 bad file, 2 bad usage."""
     flags = vars(_parser().parse_args(argv))
     try:
-        run(**flags)
+        _check_output(flags["output"])
+        with whole(flags.pop("input"), flags["output"]) as path:
+            run(path, **flags)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
