@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from cdcd_jax.config import merge
 from cdcd_jax.convert.__main__ import main
@@ -83,6 +85,25 @@ def test_going_on_with_contrast(tmp_path: pathlib.Path) -> None:
     loop.train(config, tmp_path / "run", batches, lambda *args: {})
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert np.isfinite(json.loads(lines[-1])["contrastive"])
+
+
+@pytest.mark.slow
+def test_a_picture_by_prompt(tmp_path: pathlib.Path) -> None:
+    """From the folder alone, its family found out, with CLIP's whole vocabulary."""
+    make_folder(tmp_path / "folder")
+    index = {"_class_name": "VQDiffusionPipeline"}
+    (tmp_path / "folder" / "model_index.json").write_text(json.dumps(index))
+    path = tmp_path / "folder" / "text_encoder" / "model.safetensors"
+    state = load_file(path)
+    name = next(n for n in state if n.endswith("token_embedding.weight"))
+    rows = np.random.default_rng(0).normal(size=(49408, 64)).astype(np.float32)
+    save_file({**state, name: rows}, path)
+    assert convert(tmp_path, "--remap_codes=0") == 0
+    flags = ["--mode=generate", f"--workdir={tmp_path / 'out'}"]
+    flags += ["--condition.text=two frogs"]
+    command = [sys.executable, "-m", "cdcd_jax.main", *flags]
+    subprocess.run(command, check=True, timeout=300)
+    assert list((tmp_path / "out").rglob("*.png"))
 
 
 @pytest.mark.parametrize(
