@@ -5,14 +5,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdcd_jax.config import resolve_stages
+from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.generation.progress import draw_step_samples
 from cdcd_jax.models.model import Trained
+from cdcd_jax.models.run_records import check_records, keep_records
 from cdcd_jax.models.vocabularies import keep_vocabulary
 from cdcd_jax.runtime import hosts
 from cdcd_jax.stages import order
 from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.loop import train
 from cdcd_jax.training.workdir import claim_workdir
+
+# Places of what is known by its content, once a run keeps the digest of its records.
+MOVED = ("data.path", "tokenizer.path")
 
 
 def run_stages(
@@ -64,15 +69,19 @@ def run_training(
         pipeline: the work directory of the whole run, in which stages lie.
     """
     resolved = resolve_stages(config, pipeline)
-    batches, data = input_stream(resolved), None
+    batches, data, kept = input_stream(resolved), None, None
     if not config["data"]["synthetic"]:  # what a later part needs is missed now
         from cdcd_jax.evaluation.evaluate import open_data
 
-        data = open_data(Trained(resolved, workdir))
+        model = Trained(resolved, workdir)
+        if "media" not in model.description:
+            kept = check_records(read_card(resolved["data"]["path"]), workdir)
+        data = open_data(model)
     draw = draw_step_samples(resolved, workdir)
-    claim_workdir(config, workdir)
-    if data is not None:
+    claim_workdir(config, workdir, moved=MOVED if kept else ())
+    if isinstance(data, Card):
         keep_vocabulary(data, workdir)
+        keep_records(data, workdir, kept)
     seconds = train(resolved, workdir, batches, draw, profile)
     if hosts.is_main():
         print(f"training {seconds:.1f} s", file=sys.stderr)
