@@ -6,6 +6,7 @@ from typing import Any
 
 from cdcd_jax.config import resolve_stages
 from cdcd_jax.data.card import Card, read_card
+from cdcd_jax.errors import InputError
 from cdcd_jax.generation.progress import draw_step_samples
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.run_records import check_records, keep_records
@@ -45,8 +46,8 @@ def run_stages(
     """
     todo = order.todo(config, mode, workdir, given, stage)
     hosts.start()
-    own = () if mode == "pretokenize" else (config,)
-    for settings in (*own, *todo.values()):
+    whole = () if mode == "pretokenize" else (config,)
+    for settings in (*whole, *todo.values()):
         order.check(settings)
     for name, settings in todo.items():
         if settings["mode"] == "train":
@@ -54,7 +55,35 @@ def run_stages(
         else:
             from cdcd_jax.stages.pretokenize import pretokenize
 
-            pretokenize(order.settings(settings, workdir, views), workdir / name)
+            own = order.settings(settings, workdir, views)
+            # training reads no more of them than it must, and says what is damaged
+            pretokenize(own, workdir / name, verify=mode == "pretokenize")
+
+
+def repair_records(workdir: Any, views: int = 0) -> None:
+    """Makes again what is missing or damaged of records, by their own card.
+
+    Args:
+        workdir: of the records themselves.
+        views: of each training example; 0 for what the card says.
+
+    Raises:
+        InputError: a card that does not tell how its records were made; see
+            `pretokenize`.
+    """
+    from cdcd_jax.stages.pretokenize import pretokenize
+
+    hosts.start()
+    config = read_card(workdir).config
+    if not config:
+        raise InputError(
+            f"Found no config in the card of {workdir}; expected the settings that its "
+            "records were made with; copy the files anew, or make the records again "
+            "with --config=configs/<name>.py in another directory."
+        )
+    if views:
+        config = {**config, "data": {**config["data"], "views": views}}
+    pretokenize(config, workdir)
 
 
 def run_training(
