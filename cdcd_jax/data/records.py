@@ -105,7 +105,7 @@ def sha256(path: Path) -> str:
 def _wrong_size(path: Path, part: Shard | Negatives) -> str:
     """ "<found>; expected <that>" of a file that lacks or has another size, or ""."""
     if not path.is_file():
-        return "nothing; expected a file"
+        return "no file; expected it"
     found = path.stat().st_size
     wanted = f"{found} bytes; expected {part.num_bytes}"
     return wanted if found != part.num_bytes else ""
@@ -118,9 +118,10 @@ def _check_size(directory: Path, part: Shard | Negatives) -> None:
 
 def _faulty(path: Path, fault: str) -> InputError:
     found, expected = fault.split("; ", 1)
+    where = "in" if path.is_file() else "at"
     advice = REPAIR.format(directory=path.parent)
     return InputError(
-        f"Found {found} in {path}; {expected}, as {CARD_NAME} says; {advice}."
+        f"Found {found} {where} {path}; {expected}, as {CARD_NAME} says; {advice}."
     )
 
 

@@ -63,7 +63,7 @@ def test_finished_is_left_alone(
     assert pretokenize(config, own_digits) == own_digits
     assert contents(own_digits) == before
     assert re.fullmatch(
-        f"Token records of digits are in {own_digits}: 2 files, 0.2 MiB, of the sizes "
+        f"Token records of digits are in {own_digits}: 2 files, 0.6 MiB, of the sizes "
         "and sha256 of the card\n",
         capsys.readouterr().out,
     )

@@ -78,30 +78,21 @@ def test_what_is_damaged_is_made_again(whole, records, damage, monkeypatch, caps
     assert all(name in told for name in bad) and "5 files" in told
 
 
-def test_training_names_the_command_that_repairs(whole, tmp_path):
-    """The advice, letter by letter, and the same command of the training after it."""
+@pytest.mark.parametrize("stage", [True, False])
+def test_training_names_the_command_that_repairs(digits_records, tmp_path, stage):
+    """The advice, letter by letter, for a stage's records and for others."""
     run = tmp_path / "run"
-    shutil.copytree(whole, run / "records")
-    shutil.copytree(whole, tmp_path / "own")
-    (run / "records" / TRAIN[1]).unlink()
-    (tmp_path / "own" / TRAIN[1]).unlink()
-    for place, flags in (
-        (tmp_path / "own", [f"--config.data.path={tmp_path / 'own'}"]),
-        (
-            run / "records",
-            [
-                "--config.stages.records.data.shard_records=500",
-                "--config.stages.records.negatives.number=2",
-            ],
-        ),
-    ):
-        code, text = tiny.run(*tiny.flags(), f"--workdir={run}", *flags)
-        assert code == 1 and TRAIN[1] in text and not (place / TRAIN[1]).exists()
-        command = f"python -m cdcd_jax.main --mode=pretokenize --workdir={place}`"
-        assert command in text
-        code, text = tiny.run(*command[:-1].split()[3:])
-        assert code == 0, text
-        assert contents(place) == contents(whole)
+    place = run / "records" if stage else tmp_path / "own"
+    shutil.copytree(digits_records, place)
+    (place / TEST).unlink()
+    flags = [] if stage else [f"--config.data.path={place}"]
+    code, text = tiny.run(*tiny.flags(), f"--workdir={run}", *flags)
+    assert code == 1 and TEST in text and not (place / TEST).exists()
+    command = f"python -m cdcd_jax.main --mode=pretokenize --workdir={place}"
+    assert f"`{command}`" in text
+    code, text = tiny.run(*command.split()[3:])
+    assert code == 0, text
+    assert contents(place) == contents(digits_records)
 
 
 def test_a_killed_repair_goes_on(whole, records, monkeypatch):
@@ -180,7 +171,7 @@ def test_a_card_that_tells_no_config_repairs_nothing(make_dataset, tmp_path):
 
 
 def test_a_vocabulary_is_made_again(tmp_path):
-    raw = dict(raw="captioned_digits", options=dict(train=12, test=4))
+    raw = dict(raw="captioned_digits", options=dict(train_examples=12, test_examples=4))
     made = default_config() | dict(
         data={**default_config()["data"], **raw},
         grid=(16, 16),
