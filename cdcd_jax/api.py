@@ -26,7 +26,7 @@ from cdcd_jax.models.saved import check_model, load_config, saved_config
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts, sharding
 from cdcd_jax.stages import order
-from cdcd_jax.stages.run import run_stages, run_training
+from cdcd_jax.stages.run import run_stages
 from cdcd_jax.tasks import bound as held_out_bound
 
 
@@ -135,10 +135,10 @@ class Model:
             name: other names draw other samples.
             condition: modality -> value, for modalities that are called like an option.
             directory: gets the files, see `Samples.save`; the place is tried first.
-            **asked: conditions by their names (numbers or names of classes, prompts,
-                arrays, paths), and options of `config.sampling` (steps, method,
-                guidance_scale, ...). Without any condition: every class, or held-out
-                records; none of a model whose conditions are all optional.
+            **asked: conditions by their names (classes, int for numbers and str for
+                names; prompts, arrays, paths), and options of `config.sampling` (steps,
+                method, guidance_scale, ...). Without any condition: every class, or
+                held-out records; none of a model whose conditions are all optional.
 
         Raises:
             UsageError: a name or a value that cannot be.
@@ -184,7 +184,7 @@ class Model:
             UsageError, InputError: see `sample`; or an input that does not fit.
         """
         wanted = dict(mask=mask, strength=strength, expand=expand, seconds=seconds)
-        edit = edit_of(input, wanted, toward or {})
+        edit = edit_of(input, wanted, toward or {}, self.conditions)
         given, options = self._divided(asked, condition)
         return self._draw(given, options, edit, number, seed, name, directory)
 
@@ -372,7 +372,6 @@ def train(
         made = resolve_stages(whole["stages"][stage], place)
         return None if made["mode"] == "pretokenize" else Model(made, place / stage)
     run_stages(whole, place, "train", given, profile=profile)
-    run_training(whole, place, place, profile)
     return Model(whole, place, given)
 
 

@@ -6,7 +6,10 @@ model is known here: tokenizers and text towers are opened where records are mad
 (`stages`). In reading order:
 
     sources           the table of raw sources, what each one offers, unreadable files
-    folders           what sources that read folders share
+    names             of files and classes: forms, other names of one file, in print
+    walk              the files below a folder, each once; what is passed over
+    folders, class_folders          what sources that read folders share: checks, splits
+                      drawn by seed; which folders are splits and which are classes
     images, audio     pictures of one size, sounds of one rate and length
     image_folder, audio_folder      files in class folders
     captions, caption_lists         pictures with sentences, and the formats of these

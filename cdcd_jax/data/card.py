@@ -86,6 +86,8 @@ class Card:
       tokenizer: settings of the tokenizer, with `kind` and `fingerprint`.
       splits: name -> Split.
       config: the settings that the records were made with; {} where unknown.
+      left_out: files of the source that are not read, kind -> number; see
+        `sources.RawSource`.
     """
 
     directory: Path
@@ -96,6 +98,7 @@ class Card:
     tokenizer: dict[str, Any]
     splits: dict[str, Split]
     config: dict[str, Any]
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def num_tokens(self) -> int:
@@ -110,6 +113,8 @@ def write_card(card: Card) -> Path:
     """
     content = {"format": FORMAT, **asdict(card)}
     del content["directory"]
+    if not card.left_out:  # as cards were before
+        del content["left_out"]
     path = card.directory / CARD_NAME
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
@@ -169,6 +174,7 @@ def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
         tokenizer=dict(content["tokenizer"]),
         splits=splits,
         config=dict(content.get("config", {})),
+        left_out=dict(content.get("left_out", {})),
     )
 
 

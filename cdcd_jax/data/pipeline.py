@@ -41,6 +41,8 @@ def open_training(config: Mapping[str, Any], description: Mapping[str, Any]) -> 
         source = open_raw(config, description["media"])
         return RawExamples(source, "train", config["data"]["augment"])
     card = open_dataset(config["data"]["path"], description)
+    if key := description.get("differ"):
+        _check_differ(card, key)
     return RecordExamples(card, "train", description["negatives"])
 
 
@@ -65,6 +67,19 @@ def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
     tokens = description["batch"]["tokens"]
     check_matches(card, tokens["high"], tokens["grid"], description["conditions"])
     return card
+
+
+def _check_differ(card: Card, key: str, most: int = 512) -> None:
+    """Raises InputError if records spread over `train` are all under one condition."""
+    number = min(len(RecordSource(card, "train")), most)
+    values = spread_records(card, "train", number)["condition"].get(key)
+    if values is not None and (values == values[:1]).all():
+        raise InputError(
+            f"Found one {key!r} in {number} training records of {card.directory}; "
+            "expected two or more, since contrastive.weight trains an example against "
+            "those under another. Set contrastive.weight = 0, take another "
+            "contrastive.key, or contrastive.negatives = 'intra'."
+        )
 
 
 def check_matches(

@@ -13,6 +13,8 @@ A single host needs none of them.
 import contextlib
 import os
 import signal
+import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +75,19 @@ def _explicit(given: dict[str, str]) -> dict[str, Any]:
 def is_main() -> bool:
     """Whether this process writes reports."""
     return jax.process_index() == 0
+
+
+def say(text: str) -> None:
+    """One process's line for the terminal, wrapped to 80 columns."""
+    if is_main():
+        lines = textwrap.wrap(
+            text,
+            width=80,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def wait_for_all(name: str) -> None:

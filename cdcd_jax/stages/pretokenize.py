@@ -18,6 +18,7 @@ from cdcd_jax.data.records import faults, files_of
 from cdcd_jax.data.shards import Layout, join, read_note
 from cdcd_jax.data.sources import UnreadableFiles, open_source
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
+from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.texts import TextEncoder, text_conditions
 from cdcd_jax.models.tokenizers import open_tokenizer
@@ -25,6 +26,7 @@ from cdcd_jax.reporting.files import is_url, write_json
 from cdcd_jax.runtime import hosts
 from cdcd_jax.stages.repair import repair, strangers, vocabulary_of
 from cdcd_jax.stages.shard_set import ShardSet, make_shards, read_ahead
+from cdcd_jax.training.telling import examples_text
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
 
@@ -83,6 +85,11 @@ def pretokenize(
         _say_damaged(card, bad, digest and not kept)
 
     sizes = {name: ShardSet(config, source.split(name), name) for name in raw["splits"]}
+    hosts.say(
+        examples_text(
+            {name: len(part.split) for name, part in sizes.items()}, raw["conditions"]
+        )
+    )
     names = text_conditions(raw["conditions"])
     trained = given or kept or _trained(sizes["train"], names)
     texts = TextEncoder(config["text"], raw["conditions"], trained)
@@ -95,6 +102,11 @@ def pretokenize(
         return workdir
     job["examples"] = {name: len(part.split) for name, part in sizes.items()}
     job["texts"] = texts.fingerprint
+    job["classes"] = {
+        name: list(spec["names"])
+        for name, spec in raw["conditions"].items()
+        if "names" in spec
+    }
     _claim(workdir, job)
     if hosts.is_main():
         texts.save(workdir)
@@ -102,7 +114,7 @@ def pretokenize(
         make_shards(workdir, shards, layout, tokenizer, texts)
     hosts.wait_for_all("shards")
     if hosts.is_main():
-        _finish(workdir, raw["name"], config, sizes, layout, tokenizer, started)
+        _finish(workdir, raw, config, sizes, layout, tokenizer, started)
     hosts.wait_for_all("card")
     return workdir
 
@@ -175,7 +187,7 @@ def _trained(shards: ShardSet, names: list[str]) -> Vocabulary | None:
 
 def _finish(
     workdir: Path,
-    name: str,
+    raw: Mapping[str, Any],
     config: Mapping[str, Any],
     sizes: Mapping[str, ShardSet],
     layout: Layout,
@@ -203,13 +215,14 @@ def _finish(
         unreadable.report()
     card = Card(
         directory=workdir,
-        name=name,
+        name=raw["name"],
         num_codes=layout.num_codes,
         grid=layout.grid,
         conditions=layout.conditions,
         tokenizer={**tokenizer.settings, "fingerprint": tokenizer.fingerprint},
         splits=splits,
         config=config,
+        left_out=dict(raw.get("left_out", {})),
     )
     write_card(card)
     _tidy(workdir)
@@ -217,8 +230,9 @@ def _finish(
     used = max(s.codes_used for s in splits.values())
     seconds = time.monotonic() - started
     print(
-        f"Wrote token records of {name} to {workdir}: {counts}; {used} of "
+        f"Wrote token records of {card.name} to {workdir}: {counts}; {used} of "
         f"{layout.num_codes} codes used; {seconds:.1f} s"
+        + (f"; not read: {told(card.left_out)}" if card.left_out else "")
     )
 
 

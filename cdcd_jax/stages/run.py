@@ -1,6 +1,5 @@
 """Runs stages, and one training with its samples and its evaluation."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from cdcd_jax.runtime import hosts
 from cdcd_jax.stages import order
 from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.loop import train
+from cdcd_jax.training.telling import examples_text
 from cdcd_jax.training.workdir import claim_workdir
 
 # Places of what is known by its content, once a run keeps the digest of its records.
@@ -30,12 +30,14 @@ def run_stages(
     views: int = 0,
     profile: tuple[int, int] | None = None,
 ) -> None:
-    """Makes what must exist before a mode; of bad settings nothing is made.
+    """Makes what must exist before a mode, and trains the model that is asked for.
+
+    Of bad settings nothing is made.
 
     Args:
         config: a whole experiment.
         workdir: of the run; each stage lies in a folder of its own.
-        mode: train or pretokenize.
+        mode: train, which ends with the model unless `stage` ends it, or pretokenize.
         given: what --config named, for advice.
         stage: only this one and what it needs.
         views: of each training example in records; 0 for what the config says.
@@ -46,18 +48,25 @@ def run_stages(
     """
     todo = order.todo(config, mode, workdir, given, stage)
     hosts.start()
-    whole = () if mode == "pretokenize" else (config,)
-    for settings in (*whole, *todo.values()):
+    checked = () if mode == "pretokenize" else (config,)
+    for settings in (*checked, *todo.values()):
         order.check(settings)
-    for name, settings in todo.items():
-        if settings["mode"] == "train":
-            run_training(settings, workdir / name, workdir, profile)
+    jobs = [(name, settings, workdir / name) for name, settings in todo.items()]
+    if mode == "train" and not stage:
+        jobs.append(("the model", {"mode": "train", **config}, workdir))
+    for number, (name, settings, place) in enumerate(jobs, start=1):
+        trains = settings["mode"] == "train"
+        what = "training" if trains else "token records"
+        hosts.say(f"stage {number} of {len(jobs)}: {name} ({what}) in {place}")
+        if trains:
+            own = config if place == workdir else settings
+            run_training(own, place, workdir, profile)
         else:
             from cdcd_jax.stages.pretokenize import pretokenize
 
-            own = order.settings(settings, workdir, views)
             # training reads no more of them than it must, and says what is damaged
-            pretokenize(own, workdir / name, verify=mode == "pretokenize")
+            own = order.settings(settings, workdir, views)
+            pretokenize(own, place, verify=mode == "pretokenize")
 
 
 def repair_records(workdir: Any, views: int = 0) -> None:
@@ -106,15 +115,27 @@ def run_training(
         if "media" not in model.description:
             kept = check_records(read_card(resolved["data"]["path"]), workdir)
         data = open_data(model)
+        hosts.say(found_text(data))
+    else:
+        hosts.say("random batches in place of data (data.synthetic)")
     draw = draw_step_samples(resolved, workdir)
     claim_workdir(config, workdir, moved=MOVED if kept else ())
     if isinstance(data, Card):
         keep_vocabulary(data, workdir)
         keep_records(data, workdir, kept)
     seconds = train(resolved, workdir, batches, draw, profile)
-    if hosts.is_main():
-        print(f"training {seconds:.1f} s", file=sys.stderr)
+    hosts.say(f"training {seconds:.1f} s")
     if config["eval"]["at_end"]:
         from cdcd_jax.evaluation.evaluate import evaluate
 
         evaluate(Trained(resolved, workdir))
+
+
+def found_text(data: Any) -> str:
+    """What `open_data` opened, records or a raw source, in words."""
+    if isinstance(data, Card):
+        counts = {name: split.num_records for name, split in data.splits.items()}
+        return examples_text(counts, data.conditions)
+    card = data.card()
+    counts = {name: len(data.split(name)) for name in card["splits"]}
+    return examples_text(counts, card["conditions"])
