@@ -272,9 +272,9 @@ class Model:
                 "tokens, which alone has a bound; open one, or take .evaluate()"
             )
         if batches is None or isinstance(batches, str):
-            from cdcd_jax.data.pipeline import one_pass, open_dataset
+            from cdcd_jax.data.pipeline import one_pass
 
-            card = open_dataset(self.config["data"]["path"], model.description)
+            card = model.open_records()
             split = batches or self.config["eval"]["split"]
             batches = one_pass(card, split, self.config["data"]["batch_size"])
         _, params, _ = model.weights

@@ -19,6 +19,7 @@ model is known here: tokenizers and text towers are opened where records are mad
     toy_dance, toy_motion, toy_music    synthetic dances
     bpe, vocabulary   texts as tokens: of CLIP, and of one's own words
     card              what records say of themselves
+    identity          which records these are, by content
     shards, negatives_table         writing records, and who is a negative of whom
     records           reading them
     raw_examples      pictures and sounds as a tokenizer takes them

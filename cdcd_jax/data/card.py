@@ -16,9 +16,14 @@ from cdcd_jax.errors import InputError
 FORMAT = 1
 CARD_NAME = "dataset.json"
 
+# Of a bad file that the card names, and of a bad card.
+REPAIR = (
+    "copy the file anew, or make it again with `python -m cdcd_jax.main "
+    "--mode=pretokenize --workdir={directory}`, which leaves what is sound as it is"
+)
 MAKE_AGAIN = (
-    "make the records again: delete {directory} and run "
-    "`python -m cdcd_jax.main --config=configs/<name>.py`, or copy the file anew"
+    "copy the file anew, or delete {directory} and make the records again with "
+    "`python -m cdcd_jax.main --config=configs/<name>.py --mode=pretokenize`"
 )
 
 
@@ -151,6 +156,8 @@ def read_card(directory: str | Path) -> Card:
 
 def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
     splits = {}
+    if not content["splits"]:
+        raise ValueError("it has no split")
     for name, split in content["splits"].items():
         splits[name] = _parse_split(name, split)
     for name, spec in content["conditions"].items():
@@ -173,6 +180,8 @@ def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
 
 def _parse_split(name: str, content: Mapping[str, Any]) -> Split:
     shards = tuple(Shard(**shard) for shard in content["shards"])
+    if not shards:
+        raise ValueError(f"the split {name} has no shard")
     negatives = content.get("negatives")
     negatives = Negatives(**negatives) if negatives else None
     files = [*shards, *([negatives] if negatives else [])]

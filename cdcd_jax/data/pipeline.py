@@ -94,8 +94,9 @@ def check_matches(
       card: of the records.
       num_codes: the config's model.num_codes (K).
       grid: the config's model.grid.
-      conditions: the config's model.conditions: name -> a dict, of which `num_classes`
-        and `shape` are compared where it has them. Records may hold more conditions.
+      conditions: the config's model.conditions: name -> a dict, of which `num_classes`,
+        `shape` and `sha256` (of a trained vocabulary) are compared where it has them.
+        Records may hold more conditions.
 
     Raises:
       InputError: a difference; says both values and the key of the config.
@@ -134,6 +135,14 @@ def _check_vocabulary(card: Card, name: str, wanted: Mapping[str, Any]) -> None:
     if number > wanted["vocabulary"]:
         key = f"conditions.{name}.vocabulary"
         raise _mismatch(card, key, number, f"at most {wanted['vocabulary']}")
+    if wanted.get("sha256") and found.get("sha256") not in (None, wanted["sha256"]):
+        raise InputError(
+            f"Found {name} in the records {card.directory} as numbers of a vocabulary "
+            f"of sha256 {found['sha256']}; expected {wanted['sha256']}, which the "
+            "model has learned, so that one number is one word; name records of "
+            "that vocabulary in data.path, or make some with text.vocabulary set to "
+            "the model's own file."
+        )
 
 
 def _mismatch(card: Card, key: str, found: Any, wanted: Any) -> InputError:

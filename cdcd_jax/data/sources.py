@@ -104,7 +104,8 @@ def open_source(
     if name not in SOURCES:
         raise UsageError(
             f"Found data.raw = {name!r}; expected one of "
-            f"{', '.join(sorted(SOURCES))}; correct data.raw."
+            f"{', '.join(sorted(SOURCES))}; correct data.raw, or name with "
+            "--config the file that defines this source."
         )
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise UsageError(

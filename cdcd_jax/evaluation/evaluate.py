@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdcd_jax.data.card import Card
-from cdcd_jax.data.pipeline import one_pass, open_dataset
+from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.data.raw_examples import open_raw, raw_pass
 from cdcd_jax.data.sources import known_split
 from cdcd_jax.diffusion.sampler import mask_note
@@ -105,7 +105,7 @@ def open_data(model: Trained) -> Any:
             )
         known_split(config["eval"]["split"], source.card()["splits"], "data.raw")
         return source
-    card = open_dataset(config["data"]["path"], description)
+    card = model.open_records()
     _ = model.decoders  # made with what made the records
     drawn.check_sets(config, model.task)
     open_judge(model, keep=False)

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict, config_flags
 
 from cdcd_jax.config import defaults, merge, unknown_key
 from cdcd_jax.config.files import default_workdir
+from cdcd_jax.data.card import CARD_NAME
 from cdcd_jax.errors import UsageError
 from cdcd_jax.models.saved import SAVED, config_dict
 from cdcd_jax.modes.help import FLAGS, did_you_mean, unknown_flag, unknown_word
@@ -189,7 +190,11 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError(
             f"unknown --mode={values.mode}{near} choose one of {', '.join(MODES)}"
         )
-    if given is None and values.mode != "inspect":
+    # finished records tell in their card how they were made
+    own = values.mode == "pretokenize" and values.workdir
+    own = own and (as_path(values.workdir) / CARD_NAME).exists()
+    own = own and not any(word.startswith("--config.") for word in words)
+    if given is None and values.mode != "inspect" and not own:
         advice = "give one, e.g. --config=configs/digits.py"
         if values.mode in ("generate", "evaluate") and values.workdir:
             advice += f"; {values.workdir} holds no {SAVED}, which could stand for it"

@@ -14,11 +14,8 @@ from typing import Any
 
 from cdcd_jax.config.records import check_config, check_same, given_vocabulary
 from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
-from cdcd_jax.data.shards import (
-    Layout,
-    join,
-    read_note,
-)
+from cdcd_jax.data.records import faults, files_of
+from cdcd_jax.data.shards import Layout, join, read_note
 from cdcd_jax.data.sources import UnreadableFiles, open_source
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
 from cdcd_jax.data.walk import told
@@ -27,21 +24,32 @@ from cdcd_jax.models.texts import TextEncoder, text_conditions
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import is_url, write_json
 from cdcd_jax.runtime import hosts
+from cdcd_jax.stages.repair import repair, strangers, vocabulary_of
 from cdcd_jax.stages.shard_set import ShardSet, make_shards, read_ahead
 from cdcd_jax.training.telling import examples_text
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
 
 
-def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
+def pretokenize(
+    config: Mapping[str, Any], workdir: str | Path, verify: bool = True
+) -> Path:
     """Makes the records of `config` in `workdir`, unless they are there; returns it.
 
-    Same config, same bytes. Every process of a run calls it; they must share a disk.
+    Of finished ones it reads every file, and makes again those that are missing or
+    whose sha256 is not what the card says. Same config, same bytes. Every process of a
+    run calls it; they must share a disk.
+
+    Args:
+      config: of the records, see `config.records`.
+      workdir: where they lie.
+      verify: whether to read finished ones; who does not must check them afterwards.
 
     Raises:
       UsageError: a missing, unknown or bad key of the config.
       InputError: `workdir` holds records of another config, or cannot be made; more
-        than one in a hundred raw examples are unreadable.
+        than one in a hundred raw examples are unreadable; what is damaged cannot be
+        made again, since the raw data have changed.
     """
     started = time.monotonic()
     if is_url(workdir):
@@ -63,13 +71,18 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
         "fingerprint": tokenizer.fingerprint,
         "vocabulary": given.sha256 if given else "",
     }
+    card, kept = None, None
     if (workdir / CARD_NAME).exists():
         card = read_card(workdir)
         check_same(_made(card), job, workdir)
-        if hosts.is_main():
-            _tidy(workdir)
-            print(f"Token records of {card.name} are in {workdir}")
-        return workdir
+        digest, kept = vocabulary_of(card)
+        bad = list(faults(card, hashed=True)) if verify else []
+        if not bad and (kept or not digest or not verify):
+            if hosts.is_main():
+                _tidy(workdir)
+                _say_complete(card, verify)
+            return workdir
+        _say_damaged(card, bad, digest and not kept)
 
     sizes = {name: ShardSet(config, source.split(name), name) for name in raw["splits"]}
     hosts.say(
@@ -77,9 +90,16 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
             {name: len(part.split) for name, part in sizes.items()}, raw["conditions"]
         )
     )
-    trained = given or _trained(sizes["train"], text_conditions(raw["conditions"]))
+    names = text_conditions(raw["conditions"])
+    trained = given or kept or _trained(sizes["train"], names)
     texts = TextEncoder(config["text"], raw["conditions"], trained)
     layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
+    if card:
+        repair(card, [part for part, _ in bad], sizes, layout, tokenizer, texts)
+        if hosts.is_main():
+            _tidy(workdir)
+            _say_complete(card, verify)
+        return workdir
     job["examples"] = {name: len(part.split) for name, part in sizes.items()}
     job["texts"] = texts.fingerprint
     job["classes"] = {
@@ -97,6 +117,27 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
         _finish(workdir, raw, config, sizes, layout, tokenizer, started)
     hosts.wait_for_all("card")
     return workdir
+
+
+def _say_complete(card: Card, verified: bool) -> None:
+    """One line, and one of what does not belong there."""
+    files = files_of(card)
+    size = sum(part.num_bytes for part in files) / 2**20
+    told = f": {len(files)} files, {size:.1f} MiB, of the sizes and sha256 of the card"
+    print(f"Token records of {card.name} are in {card.directory}{told * verified}")
+    if extra := strangers(card):
+        print(
+            f"note: the card does not name {', '.join(extra[:3])}"
+            + (f" and {len(extra) - 3} more" if len(extra) > 3 else "")
+            + ": nothing reads them, delete them if they are not wanted"
+        )
+
+
+def _say_damaged(card: Card, bad: list[tuple[Any, str]], vocabulary: bool) -> None:
+    if hosts.is_main():
+        told = [f"{part.file} ({fault.split(';')[0]})" for part, fault in bad]
+        told += [f"{FILE_NAME} (none, or another)"] if vocabulary else []
+        print(f"Makes again in {card.directory}: {', '.join(told)}")
 
 
 def _given(

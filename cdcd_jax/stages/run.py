@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdcd_jax.config import resolve_stages
-from cdcd_jax.data.card import Card
+from cdcd_jax.data.card import Card, read_card
+from cdcd_jax.errors import InputError
 from cdcd_jax.generation.progress import draw_step_samples
 from cdcd_jax.models.model import Trained
+from cdcd_jax.models.run_records import check_records, keep_records
 from cdcd_jax.models.vocabularies import keep_vocabulary
 from cdcd_jax.runtime import hosts
 from cdcd_jax.stages import order
@@ -14,6 +16,9 @@ from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.loop import train
 from cdcd_jax.training.telling import examples_text
 from cdcd_jax.training.workdir import claim_workdir
+
+# Places of what is known by its content, once a run keeps the digest of its records.
+MOVED = ("data.path", "tokenizer.path")
 
 
 def run_stages(
@@ -59,7 +64,35 @@ def run_stages(
         else:
             from cdcd_jax.stages.pretokenize import pretokenize
 
-            pretokenize(order.settings(settings, workdir, views), place)
+            # training reads no more of them than it must, and says what is damaged
+            own = order.settings(settings, workdir, views)
+            pretokenize(own, place, verify=mode == "pretokenize")
+
+
+def repair_records(workdir: Any, views: int = 0) -> None:
+    """Makes again what is missing or damaged of records, by their own card.
+
+    Args:
+        workdir: of the records themselves.
+        views: of each training example; 0 for what the card says.
+
+    Raises:
+        InputError: a card that does not tell how its records were made; see
+            `pretokenize`.
+    """
+    from cdcd_jax.stages.pretokenize import pretokenize
+
+    hosts.start()
+    config = read_card(workdir).config
+    if not config:
+        raise InputError(
+            f"Found no config in the card of {workdir}; expected the settings that its "
+            "records were made with; copy the files anew, or make the records again "
+            "with --config=configs/<name>.py in another directory."
+        )
+    if views:
+        config = {**config, "data": {**config["data"], "views": views}}
+    pretokenize(config, workdir)
 
 
 def run_training(
@@ -74,18 +107,22 @@ def run_training(
         pipeline: the work directory of the whole run, in which stages lie.
     """
     resolved = resolve_stages(config, pipeline)
-    batches, data = input_stream(resolved), None
+    batches, data, kept = input_stream(resolved), None, None
     if not config["data"]["synthetic"]:  # what a later part needs is missed now
         from cdcd_jax.evaluation.evaluate import open_data
 
-        data = open_data(Trained(resolved, workdir))
+        model = Trained(resolved, workdir)
+        if "media" not in model.description:
+            kept = check_records(read_card(resolved["data"]["path"]), workdir)
+        data = open_data(model)
         hosts.say(found_text(data))
     else:
         hosts.say("random batches in place of data (data.synthetic)")
     draw = draw_step_samples(resolved, workdir)
-    claim_workdir(config, workdir)
-    if data is not None:
+    claim_workdir(config, workdir, moved=MOVED if kept else ())
+    if isinstance(data, Card):
         keep_vocabulary(data, workdir)
+        keep_records(data, workdir, kept)
     seconds = train(resolved, workdir, batches, draw, profile)
     hosts.say(f"training {seconds:.1f} s")
     if config["eval"]["at_end"]:

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdcd_jax.config import differences, with_defaults
@@ -11,8 +11,16 @@ from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
 
 
-def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
+def claim_workdir(
+    config: Mapping[str, Any], workdir: pathlib.Path, moved: Sequence[str] = ()
+) -> None:
     """Writes `config.json`, or checks that the run there is this one.
+
+    Args:
+        config: a whole experiment.
+        workdir: the run's.
+        moved: keys that may differ beside those of any run that goes on: paths of what
+            was found to hold the same.
 
     Raises:
         UsageError: the directory holds the run of another config.
@@ -27,7 +35,8 @@ def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
                 "bring back a copy, or choose another --workdir."
             ) from error
         # as json has it: tuples are lists there
-        found = differences(with_defaults(old), json.loads(json.dumps(config)))
+        new = json.loads(json.dumps(config))
+        found = differences(with_defaults(old), new, also=moved)
         if found:
             raise UsageError(
                 f"{workdir} holds a run of another config, which differs in "
