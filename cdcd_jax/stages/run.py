@@ -8,7 +8,7 @@ from cdcd_jax.config import resolve_stages
 from cdcd_jax.generation.progress import draw_step_samples
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.vocabularies import keep_vocabulary
-from cdcd_jax.runtime import hosts
+from cdcd_jax.runtime import hosts, lock
 from cdcd_jax.stages import order
 from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.loop import train
@@ -45,11 +45,14 @@ def run_stages(
         order.check(settings)
     for name, settings in todo.items():
         if settings["mode"] == "train":
-            run_training(settings, workdir / name, workdir, profile)
+            with lock.held(workdir / name):
+                run_training(settings, workdir / name, workdir, profile)
         else:
             from cdcd_jax.stages.pretokenize import pretokenize
 
-            pretokenize(order.settings(settings, workdir, views), workdir / name)
+            made = order.settings(settings, workdir, views)
+            with lock.held(workdir / name):
+                pretokenize(made, workdir / name)
 
 
 def run_training(
