@@ -2,12 +2,12 @@
 
     python tests/two_runs.py [--trials=50] [--seed=0] [--steps=30]
 
-Each trial forks two processes that train the same tiny task in one directory, the second
-at a random moment after the first. In every second trial the one that holds the directory
-is killed (kill -9) at a random moment. Then two more are started at once: where nobody
-lives, one of them must take over and end the run. At no time may two processes write,
-whoever is refused must say who holds the directory, and each step must have one row,
-equal to that of an unbroken run.
+Each trial forks two processes that train the same tiny task in one directory, the
+second at a random moment after the first. In every second trial the one that holds the
+directory is killed (kill -9) at a random moment. Then two more are started at once:
+where nobody lives, one of them must take over and end the run. At no time may two
+processes write, whoever is refused must say who holds the directory, and each step must
+have one row, equal to that of an unbroken run.
 """
 
 import argparse
@@ -144,8 +144,7 @@ def holder(workdir: Path) -> int | None:
 
 def end(processes: list[int]) -> list[int]:
     """Exit codes, of killed ones negative."""
-    codes = [os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) for p in processes]
-    return codes
+    return [os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) for p in processes]
 
 
 def trial(
