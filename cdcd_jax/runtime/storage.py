@@ -49,9 +49,9 @@ def check_space(
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
-            f"Found {_mib(free)} free for checkpoints in {directory}; expected at least "
-            f"{_mib(needed)}: {number} of {_mib(size)} (parameters, their averages and "
-            f"the optimizer's state). {how_to_go_on()}"
+            f"Found {_mib(free)} free for checkpoints in {directory}; expected at "
+            f"least {_mib(needed)}: {number} of {_mib(size)} (parameters, their "
+            f"averages and the optimizer's state). {how_to_go_on()}"
         )
 
 

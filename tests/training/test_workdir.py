@@ -45,7 +45,7 @@ def test_what_counts_as_begun(tmp_path, name, begun):
     if not begun:
         claim_workdir(NEW, tmp_path)
         return
-    with pytest.raises(UsageError, match="data.batch_size"):
+    with pytest.raises(UsageError, match=r"data\.batch_size"):
         claim_workdir(NEW, tmp_path)
     assert kept(tmp_path) == json.loads(json.dumps(OLD))
 
