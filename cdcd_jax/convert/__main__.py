@@ -25,7 +25,9 @@ from cdcd_jax.convert.files import Converted, check_tensors
 from cdcd_jax.convert.remap import read_remap
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.reporting.files import write_json
+from cdcd_jax.runtime import lock
 from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.runtime.storage import writing
 
 # A module of this package for each; it has `convert(path, options) -> Converted` and
 # the options that it takes, `OPTIONS`, with their defaults.
@@ -96,7 +98,8 @@ def run(
     for folder, (settings, state) in ready.items():
         with Checkpoints(folder / "checkpoints") as writer:
             writer.save(0, state)
-        write_json(folder / "config.json", settings)
+        with writing(folder):
+            write_json(folder / "config.json", settings)
         leaves = jax.tree.leaves(state["ema_params"])
         number = sum(leaf.size for leaf in leaves)
         print(f"{folder}: {family}, {len(leaves)} arrays, {number:,} parameters")
@@ -163,6 +166,8 @@ def _check_output(output: str) -> None:
                 f"Found {path} already there; expected a new or empty directory. "
                 "Choose another --output, or move it away."
             )
+    with lock.held(output):  # tries whether it can be written, and leaves nothing
+        pass
 
 
 def _check_sha256(path: Path, expected: str) -> None:

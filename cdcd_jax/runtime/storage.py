@@ -45,17 +45,19 @@ def check_space(
     folder = directory
     while not folder.exists():
         folder = folder.parent
-    needed = number * (size + _SPARE_BYTES)
+    needed = number * size + _SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
-            f"Found {_mib(free)} free for checkpoints in {directory}; expected at "
-            f"least {_mib(needed)}: {number} of {_mib(size)} (parameters, their "
-            f"averages and the optimizer's state). {how_to_go_on()}"
+            f"Found {_amount(free)} free for checkpoints in {directory}; expected at "
+            f"least {_amount(needed)}: {number} of {_amount(size)} (parameters, their "
+            f"averages and the optimizer's state) and some to spare. {how_to_go_on()}"
         )
 
 
-def _mib(size: int) -> str:
+def _amount(size: int) -> str:
+    if size < 2**20:
+        return f"{-(-size // 1024)} KiB"
     return f"{size / 2**20:,.1f} MiB"
 
 
@@ -63,19 +65,20 @@ def told(error: OSError, place: Any = None, need: int = 0) -> str:
     """What an error of the disk says, with its place and what to do.
 
     Args:
-        place: where writing was tried, if the error does not say.
+        place: where writing was tried; what the error says by default.
         need: bytes that were to be written, if that is known.
     """
     if error.errno not in _OF_THE_DISK:
         return str(error)
-    path = error.filename or place
+    path = place or error.filename
     where = f" to {os.fspath(path)}" if path else ""
     found = f"Found that nothing can be written{where} ({error.strerror}"
     with contextlib.suppress(OSError):
         if path and error.errno == errno.ENOSPC:
-            folder = next(p for p in Path(path).absolute().parents if p.exists())
-            found += f"; {_mib(shutil.disk_usage(folder).free)} are free there"
-    room = f"room for {_mib(need)}" if need else "room"
+            path = Path(path).absolute()
+            folder = next(p for p in (path, *path.parents) if p.exists())
+            found += f"; {_amount(shutil.disk_usage(folder).free)} are free there"
+    room = f"room for {_amount(need)}" if need else "room"
     return (
         f"{found}); expected {room} and the right to write. Make room there, or choose "
         "another place."
