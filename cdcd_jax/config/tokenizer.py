@@ -28,6 +28,8 @@ def settings() -> dict[str, Any]:
             channel_mult=(1, 2, 2),  # one a level; each but the last halves the size
             num_res_blocks=2,
             attention_resolutions=(),  # grid heights
+            mid_attention=True,  # in the middle, whatever the coarsest grid's height
+            groups=32,  # of each norm, at most; of the features' divisors the largest
             latent_channels=128,
             patch=1,  # pixels a side that are one position from the start
             dtype="float32",
@@ -36,6 +38,7 @@ def settings() -> dict[str, Any]:
             kind="nearest",  # nearest, gumbel
             num_codes=1024,  # K
             dim=64,  # of a code
+            normalize=False,  # codes and vectors have length 1 (nearest)
             update="ema",  # of a nearest codebook: ema, gradient
             decay=0.99,  # of the averages
             revive_below=1.0,  # codes with fewer uses a step begin anew; 0 for never

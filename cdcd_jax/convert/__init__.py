@@ -5,7 +5,8 @@ as a training run leaves it; nothing here trains or samples. In reading order:
 
     __main__     the command line, and the families by name
     files        tensors by name, from any of PyTorch's formats
-    taming, ithq, diffusers_vq  tokenizers of pictures
+    folders      models as the hub has them, with config.json
+    taming, ithq, diffusers_vq, llamagen, flax_vqgan    tokenizers of pictures
     jukebox                     tokenizers of sound
     remap        tables that leave out codes which data never use
     clip, clip_score            CLIP's text tower, and both of its towers

@@ -34,7 +34,10 @@ from cdcd_jax.runtime.storage import writing
 FAMILIES = {
     "taming": "VQGANs of taming-transformers, Gumbel ones too",
     "ithq": "the image codec of VQ-Diffusion's ITHQ models",
-    "jukebox": "the VQ-VAE of Jukebox",
+    "diffusers_vq": "VQModels of diffusers",
+    "llamagen": "the VQ of LlamaGen",
+    "flax_vqgan": "VQGANs in Flax' msgpack, as dalle-mini's",
+    "jukebox": "the VQ-VAE of Jukebox, transformers' too",
     "clip": "the text tower of CLIP",
     "clip_score": "both towers of CLIP, for the CLIPScore",
     "lpips": "VGG16 and the linear weights of LPIPS",
@@ -238,7 +241,8 @@ def _parser() -> argparse.ArgumentParser:
     families = "; ".join(f"{name}: {text}" for name, text in FAMILIES.items())
     add = parser.add_argument
     add("--family", required=True, choices=FAMILIES, help=families)
-    add("--input", required=True, help="the file, .safetensors or PyTorch's own")
+    text = "the file, .safetensors or PyTorch's own, or the hub's folder of it"
+    add("--input", required=True, help=text)
     add("--output", required=True, help="directory that has no checkpoints yet")
     add("--remap", default="", help="table of codes, counts, or token records")
     add("--remap_codes", type=int, default=0, help="how many codes are left")

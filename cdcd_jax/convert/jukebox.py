@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from cdcd_jax.convert.files import Converted, Tensors, check_tensors, read_tensors
+from cdcd_jax.convert.folders import find_model
 from cdcd_jax.errors import InputError
 from cdcd_jax.networks.quantizer import init_ema
 
@@ -21,6 +22,16 @@ OPTIONS = dict(
     sample_rate=22050,  # Hz; CDCD's, while Jukebox was trained at 44,100
 )
 DILATION_GROWTH = 3
+# What transformers' config.json may say otherwise, and no array tells.
+_PUBLISHED = dict(
+    act_fn="relu",
+    res_dilation_growth_rate=DILATION_GROWTH,
+    res_dilation_cycle=None,
+    conv_res_scale=False,
+    res_convolution_multiplier=1,
+)
+# Its lists of convolutions and stacks -> the number of their first pair.
+_FIRST = dict(downsample_block=0, upsample_block=1)
 
 
 @dataclass(frozen=True)
@@ -49,18 +60,64 @@ class Sizes:
 
 
 def convert(path: str, options: Mapping[str, Any]) -> Converted:
-    """vqvae.pth.tar, or CDCD's vqvae.pt, a bare state dict of the same names.
+    """vqvae.pth.tar, CDCD's vqvae.pt, or transformers' JukeboxVQVAE.
 
     Args:
-        path: of the file; names may begin with 'module.'.
+        path: of the file, or of transformers' folder; names may begin with 'module.',
+            and with 'vqvae.' beside the priors of a whole JukeboxModel.
         options: as OPTIONS.
 
     Raises:
         InputError: the file cannot be read, or is not exactly such a model.
     """
-    state = read_tensors(path, ("model", "state_dict"))
-    state = {name.removeprefix("module."): value for name, value in state.items()}
-    return from_tensors(state, options, path)
+    file, config = find_model(path, ("model.safetensors", "pytorch_model.bin"))
+    _check_config(config, file)
+    state = read_tensors(file, ("model", "state_dict"), drop=r"^priors\.")
+    short = lambda name: name.removeprefix("module.").removeprefix("vqvae.")
+    state = {short(name): value for name, value in state.items()}
+    return from_tensors(original_names(state), options, str(file))
+
+
+def _check_config(config: Mapping[str, Any], path: Any) -> None:
+    """Refuses what no array tells and transformers' config.json may say."""
+    config = config.get("vqvae_config") or config
+    for name, value in _PUBLISHED.items():
+        if (config.get(name) or value) != value:
+            raise InputError(
+                f"Found {name} = {config[name]!r} in the config.json of {path}; "
+                f"expected {value!r}, as published. This model is not converted."
+            )
+
+
+def original_names(state: Mapping[str, Any]) -> Tensors:
+    """Tensors of transformers' JukeboxVQVAE under Jukebox's own names.
+
+    Convolutions and stacks stand one after the other there, and in pairs here.
+
+    Args:
+        state: arrays by name; a name that transformers does not have stays.
+    """
+    return {_original_name(name, state): value for name, value in state.items()}
+
+
+def _original_name(name: str, state: Mapping[str, Any]) -> str:
+    name = re.sub(r"\.resnet_block\.(\d+)\.conv1d_1\.", r".model.\1.model.1.", name)
+    name = re.sub(r"\.resnet_block\.(\d+)\.conv1d_2\.", r".model.\1.model.3.", name)
+    name = re.sub(r"^(bottleneck\.level_blocks\.\d+)\.codebook$", r"\1.k", name)
+    name = name.replace(".proj_in.", ".model.0.")
+    place = re.match(r"(.+\.level_blocks\.\d+)\.(\w+?)(?:\.(\d+))?\.(.+)", name)
+    if not place:
+        return name
+    block, part, number, rest = place.groups()
+    if part == "proj_out":
+        downs = 0
+        while f"{block}.downsample_block.{2 * downs}.weight" in state:
+            downs += 1
+        return f"{block}.model.{downs}.{rest}"
+    if part in _FIRST and number:
+        pair, second = divmod(int(number), 2)
+        return f"{block}.model.{pair + _FIRST[part]}.{second}.{rest}"
+    return name
 
 
 def from_tensors(state: Tensors, options: Mapping[str, Any], path: str) -> Converted:

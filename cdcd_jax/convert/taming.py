@@ -50,21 +50,36 @@ def convert(path: str, options: Mapping[str, Any]) -> Converted:
     return from_tensors(state, options["resolution"], path)
 
 
-def from_tensors(state: Tensors, resolution: int, path: str) -> Converted:
+def from_tensors(
+    state: Tensors,
+    resolution: int,
+    path: str,
+    groups: int = 32,
+    **quantizer: Any,
+) -> Converted:
     """The same of tensors whose names begin with 'encoder.', 'decoder.', 'quant'.
 
     Args:
         state: arrays by name.
         resolution: as OPTIONS.
         path: of the errors' texts.
+        groups: of each norm.
+        quantizer: further keys of the config's section.
     """
+    coded = any(name.startswith("quantize.") for name in state)
+    if "encoder.conv_in.weight" in state and not coded:
+        raise InputError(
+            f"Found {path} without a codebook, which is an AutoencoderKL; expected "
+            "codes. AutoencoderKL is continuous; not converted yet. Take a VQ model."
+        )
     gumbel = "quantize.embed.weight" in state
     name = "quantize.embed.weight" if gumbel else "quantize.embedding.weight"
-    sizes = read_sizes(state, name, resolution, path)
+    sizes = read_sizes(state, name, resolution, path, groups)
     codes = len(state[name])
     net = ImageAutoencoder(**sizes, gumbel_codes=codes if gumbel else 0)
     params = autoencoder_params(net, state, {name: (codes, net.code_dim)}, path)
-    quantizer = dict(kind="gumbel" if gumbel else "nearest", update="gradient")
+    kind = "gumbel" if gumbel else "nearest"
+    quantizer = dict(kind=kind, update="gradient", **quantizer)
     return Converted(
         make_config(net, codes, quantizer),
         {"autoencoder": params, "codebooks": {"0": state[name]}},
@@ -90,9 +105,13 @@ def make_config(
         "attention_resolutions",
         "latent_channels",
     )
+    model = {name: getattr(net, name) for name in names}
+    for name, usual in dict(mid_attention=True, groups=32).items():
+        if getattr(net, name) != usual:
+            model[name] = getattr(net, name)
     return dict(
         task="tokenizer",
-        model=dict(kind="vqgan", **{name: getattr(net, name) for name in names}),
+        model=dict(kind="vqgan", **model),
         quantizer={
             **defaults("tokenizer")["quantizer"],
             **dict(num_codes=codes, dim=net.code_dim),
@@ -102,7 +121,7 @@ def make_config(
 
 
 def read_sizes(
-    state: Tensors, codebook: str, resolution: int, path: str
+    state: Tensors, codebook: str, resolution: int, path: str, groups: int = 32
 ) -> dict[str, Any]:
     """Arguments of `ImageAutoencoder`, from names and shapes alone.
 
@@ -111,6 +130,7 @@ def read_sizes(
         codebook: name of the tensor [K, D].
         resolution: height of the images in pixels.
         path: of the error's text.
+        groups: of each norm.
 
     Raises:
         InputError: a tensor that tells a size is missing or has no such shape.
@@ -129,10 +149,11 @@ def read_sizes(
     # one after the other: a number in a name says nothing about the rest
     levels = count(state, "encoder.down.{}.block.0.conv1.weight")
     wide = [shape(f"encoder.down.{i}.block.0.conv1.weight")[0] for i in range(levels)]
-    if not levels or channels % 32 or any(n % channels or not n for n in wide):
+    if not levels or channels % groups or any(n % channels or not n for n in wide):
         raise InputError(
             f"Found {path} with {channels} channels at first and {wide} at the levels; "
-            "expected multiples of 32 at first, and of these at one level or more. "
+            f"expected multiples of {groups} at first, and of these at one level or "
+            "more. "
             "Check --family and --input."
         )
     smallest = 2 ** (levels - 1)
@@ -151,6 +172,8 @@ def read_sizes(
         attention_resolutions=tuple(
             resolution // 2**i for i in range(levels) if has_attention(i)
         ),
+        mid_attention="encoder.mid.attn_1.norm.weight" in state,
+        groups=groups,
         latent_channels=shape("quant_conv.weight")[1],
         code_dim=shape("quant_conv.weight")[0],
     )

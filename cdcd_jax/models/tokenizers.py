@@ -33,6 +33,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "checkpoint": {"path": "", "level": 0, "sample": False, "batch_size": 64},
 }
 
+# Settings that came after the first fingerprints: those of tokenizers as before stay.
+_LATER = dict(mid_attention=True, groups=32, normalize=False)
+
 
 def check_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The whole settings of a tokenizer, with `kind`; opens nothing.
@@ -304,8 +307,11 @@ class CheckpointTokenizer:
 
     def _fingerprint(self) -> str:
         """16 hexadecimal digits of the settings and of every weight."""
-        task = self.task
-        told = {"model": task.model, "quantizer": task.quantizer, **self._settings}
+        own = {"model": self.task.model, "quantizer": self.task.quantizer}
+        told = {
+            name: {k: v for k, v in part.items() if _LATER.get(k, ...) != v}
+            for name, part in own.items()
+        } | self._settings
         digest = weights_digest({"params": self._params, "extra": self._extra})
         digest.update(json.dumps(told, sort_keys=True).encode())
         return digest.hexdigest()[:16]

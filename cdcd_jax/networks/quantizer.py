@@ -25,6 +25,14 @@ def nearest_codes(z: jax.Array, codebook: jax.Array) -> jax.Array:
     return jnp.argmin(squares - 2.0 * product, axis=-1).astype(jnp.int32)
 
 
+def unit(x: jax.Array) -> jax.Array:
+    """Vectors [..., D] at length 1, float32; zeros stay."""
+    x = x.astype(jnp.float32)
+    # the maximum inside of the root keeps the gradient of zeros finite
+    square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
+    return x / jnp.sqrt(jnp.maximum(square, 1e-24))
+
+
 def straight_through(z: jax.Array, z_q: jax.Array) -> jax.Array:
     """The value of z_q with the gradient of z."""
     return z + jax.lax.stop_gradient(z_q - z)

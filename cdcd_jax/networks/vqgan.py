@@ -1,7 +1,8 @@
 """The image autoencoder of VQGAN (Esser et al. 2021) around a quantizer.
 
 A stack of residual blocks a level, half the size from level to level, attention where
-the grid has a given height; the weights of taming-transformers fit (convert/taming.py).
+the grid has a given height; the weights of taming-transformers fit (convert/taming.py),
+and those of its kin, which have no attention in the middle or other groups.
 Images are [B, H, W, C]; the quantizer is not in here (networks/quantizer.py).
 """
 
@@ -46,9 +47,9 @@ def conv(features: int, size: int, dtype: Dtype, name: str, **kwargs: Any) -> nn
     )
 
 
-def group_norm(x: jax.Array, dtype: Dtype, name: str) -> jax.Array:
-    """Group norm with statistics in float32."""
-    groups = group_count(x.shape[-1])
+def group_norm(x: jax.Array, dtype: Dtype, name: str, groups: int = 32) -> jax.Array:
+    """Group norm with statistics in float32, of at most so many groups."""
+    groups = group_count(x.shape[-1], groups)
     return nn.GroupNorm(groups, epsilon=1e-6, dtype=dtype, name=name)(x)
 
 
@@ -56,14 +57,15 @@ class ResBlock(nn.Module):
     """Norm, swish, 3 x 3, twice, beside a 1 x 1 where the channels change."""
 
     features: int
+    groups: int = 32
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, H, W, features]."""
-        y = nn.silu(group_norm(x, self.dtype, "norm1"))
+        y = nn.silu(group_norm(x, self.dtype, "norm1", self.groups))
         y = conv(self.features, 3, self.dtype, "conv1")(y)
-        y = nn.silu(group_norm(y, self.dtype, "norm2"))
+        y = nn.silu(group_norm(y, self.dtype, "norm2", self.groups))
         y = conv(self.features, 3, self.dtype, "conv2")(y)
         if x.shape[-1] != self.features:
             x = conv(self.features, 1, self.dtype, "nin_shortcut")(x)
@@ -73,13 +75,14 @@ class ResBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Attention of one head over all positions, added to its input."""
 
+    groups: int = 32
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, H, W, C]."""
         batch, features = len(x), x.shape[-1]
-        y = group_norm(x, self.dtype, "norm")
+        y = group_norm(x, self.dtype, "norm", self.groups)
         q, k, v = (
             conv(features, 1, self.dtype, name)(y).reshape(batch, -1, 1, features)
             for name in "qkv"
@@ -90,17 +93,21 @@ class AttentionBlock(nn.Module):
 
 
 class Middle(nn.Module):
-    """Two residual blocks with attention between them."""
+    """Two residual blocks, with attention between them or without."""
 
     features: int
+    attention: bool = True
+    groups: int = 32
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, features] -> the same shape."""
-        x = ResBlock(self.features, self.dtype, name="block_1")(x)
-        x = AttentionBlock(self.dtype, name="attn_1")(x)
-        return ResBlock(self.features, self.dtype, name="block_2")(x)
+        of_all = dict(groups=self.groups, dtype=self.dtype)
+        x = ResBlock(self.features, **of_all, name="block_1")(x)
+        if self.attention:
+            x = AttentionBlock(**of_all, name="attn_1")(x)
+        return ResBlock(self.features, **of_all, name="block_2")(x)
 
 
 class Encoder(nn.Module):
@@ -112,11 +119,14 @@ class Encoder(nn.Module):
     num_res_blocks: int
     attention_resolutions: tuple[int, ...]
     latent_channels: int
+    mid_attention: bool = True
+    groups: int = 32
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, h, w, latent_channels]."""
+        of_all = dict(groups=self.groups, dtype=self.dtype)
         x = conv(self.channels, 3, self.dtype, "conv_in")(x)
         for level, mult in enumerate(self.channel_mult):
             name = f"down_{level}"
@@ -133,11 +143,11 @@ class Encoder(nn.Module):
                 )(x)
             for i in range(self.num_res_blocks):
                 features = self.channels * mult
-                x = ResBlock(features, self.dtype, name=f"{name}_block_{i}")(x)
+                x = ResBlock(features, **of_all, name=f"{name}_block_{i}")(x)
                 if self.resolution // 2**level in self.attention_resolutions:
-                    x = AttentionBlock(self.dtype, name=f"{name}_attn_{i}")(x)
-        x = Middle(x.shape[-1], self.dtype, name="mid")(x)
-        x = nn.silu(group_norm(x, self.dtype, "norm_out"))
+                    x = AttentionBlock(**of_all, name=f"{name}_attn_{i}")(x)
+        x = Middle(x.shape[-1], self.mid_attention, **of_all, name="mid")(x)
+        x = nn.silu(group_norm(x, self.dtype, "norm_out", self.groups))
         return conv(self.latent_channels, 3, self.dtype, "conv_out")(x)
 
 
@@ -149,24 +159,27 @@ class Decoder(nn.Module):
     channel_mult: tuple[int, ...]
     num_res_blocks: int
     attention_resolutions: tuple[int, ...]
+    mid_attention: bool = True
+    groups: int = 32
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, h, w, latent_channels] -> [B, H, W, channels * channel_mult[0]]."""
+        of_all = dict(groups=self.groups, dtype=self.dtype)
         features = self.channels * self.channel_mult[-1]
         x = conv(features, 3, self.dtype, "conv_in")(x)
-        x = Middle(features, self.dtype, name="mid")(x)
+        x = Middle(features, self.mid_attention, **of_all, name="mid")(x)
         for level in reversed(range(len(self.channel_mult))):
             features = self.channels * self.channel_mult[level]
             for i in range(self.num_res_blocks + 1):
-                x = ResBlock(features, self.dtype, name=f"up_{level}_block_{i}")(x)
+                x = ResBlock(features, **of_all, name=f"up_{level}_block_{i}")(x)
                 if self.resolution // 2**level in self.attention_resolutions:
-                    x = AttentionBlock(self.dtype, name=f"up_{level}_attn_{i}")(x)
+                    x = AttentionBlock(**of_all, name=f"up_{level}_attn_{i}")(x)
             if level:
                 x = x.repeat(2, axis=1).repeat(2, axis=2)
                 x = conv(features, 3, self.dtype, f"up_{level}_upsample")(x)
-        return nn.silu(group_norm(x, self.dtype, "norm_out"))
+        return nn.silu(group_norm(x, self.dtype, "norm_out", self.groups))
 
 
 class ImageAutoencoder(nn.Module):
@@ -183,6 +196,8 @@ class ImageAutoencoder(nn.Module):
         patch: pixels a side of what the first convolution sees as one position; more
             than 1 is faster and ours.
         gumbel_codes: K, where the encoder gives logits; 0 where it gives vectors.
+        mid_attention: whether the coarsest grid has attention once more, in the middle.
+        groups: of each norm, the largest divisor of its features up to this.
         dtype: of the convolutions.
     """
 
@@ -196,6 +211,8 @@ class ImageAutoencoder(nn.Module):
     code_dim: int
     patch: int = 1
     gumbel_codes: int = 0
+    mid_attention: bool = True
+    groups: int = 32
     dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
@@ -206,6 +223,8 @@ class ImageAutoencoder(nn.Module):
             channel_mult=tuple(self.channel_mult),
             num_res_blocks=self.num_res_blocks,
             attention_resolutions=tuple(self.attention_resolutions),
+            mid_attention=self.mid_attention,
+            groups=self.groups,
             dtype=self.dtype,
         )
         self.encoder = Encoder(latent_channels=self.latent_channels, **shape)

@@ -62,7 +62,7 @@ def whole_settings(config: Mapping[str, Any]) -> tuple[dict, dict]:
 
 def _check_sizes(model: Mapping, quantizer: Mapping, evaluation: Mapping) -> None:
     names = "resolution image_channels channels latent_channels patch length"
-    names += " sample_rate width depth dilation_growth"
+    names += " sample_rate width depth dilation_growth groups"
     sizes = {f"model.{n}": model[n] for n in names.split() if n in model}
     sizes |= {f"quantizer.{n}": quantizer[n] for n in ("num_codes", "dim")}
     sizes |= {f"eval.{n}": evaluation[n] for n in ("num_samples", "shown")}
@@ -82,6 +82,11 @@ def _check_kinds(model: Mapping, quantizer: Mapping, config: Mapping) -> None:
         raise UsageError(
             "quantizer.kind = 'gumbel' is for model.kind = 'vqgan': set 'nearest' for "
             f"{model['kind']!r}"
+        )
+    if quantizer["kind"] == "gumbel" and quantizer["normalize"]:
+        raise UsageError(
+            "quantizer.normalize = True is for quantizer.kind = 'nearest', whose codes "
+            "are compared with vectors: set it to False for 'gumbel'"
         )
     of_sound, of_images = "spectral log_spectral", "pyramid perceptual adversarial"
     other = (of_sound if is_image else of_images).split()

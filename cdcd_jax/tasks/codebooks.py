@@ -60,10 +60,14 @@ class Codebooks:
         return {"codebooks": books}, {**extra, "counts": counts}
 
     def book(self, params: Mapping, extra: Mapping, level: int) -> jax.Array:
-        """The codebook of a level, [K, D]."""
+        """The codebook of a level, [K, D], at length 1 where codes are normalized."""
         if "codebooks" in params:
-            return params["codebooks"][str(level)]
-        return extra["codebooks"][str(level)].codebook
+            return self.vectors(params["codebooks"][str(level)])
+        return self.vectors(extra["codebooks"][str(level)].codebook)
+
+    def vectors(self, z: jax.Array) -> jax.Array:
+        """[..., D] as it is compared with the codebook."""
+        return vq.unit(z) if self.settings["normalize"] else z
 
     def quantize(
         self, params: Mapping, extra: Mapping, level: int, z: jax.Array, key: jax.Array
@@ -82,6 +86,7 @@ class Codebooks:
             z_q, kl = vq.gumbel_embed(z, book, key, temperature)
             figures, extra = self._count(extra, level, vq.gumbel_codes(z))
             return z_q, {"kl": kl}, figures, extra
+        z = self.vectors(z)
         codes = vq.nearest_codes(z, book)
         z_q = book[codes]
         terms = {"commitment": vq.commitment_loss(z, z_q)}

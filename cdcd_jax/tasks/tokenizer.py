@@ -275,7 +275,11 @@ class TokenizerTask:
                 noise = jax.vmap(one)(numbers)
             codes = vq.gumbel_codes(z, gumbel=noise)
         else:
-            codes = vq.nearest_codes(z, self.codebooks.book(params, extra, level))
+            z, book = (
+                self.codebooks.vectors(z),
+                self.codebooks.book(params, extra, level),
+            )
+            codes = vq.nearest_codes(z, book)
         codes = codes.reshape(len(codes), -1)
         return extra["remap"]["to"][codes] if "remap" in extra else codes
 

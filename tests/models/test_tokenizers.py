@@ -25,6 +25,7 @@ from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import write_json
 from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.stages.pretokenize import pretokenize
+from cdcd_jax.tasks import make_task
 from cdcd_jax.training import program
 from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.start import load_params, starting_state
@@ -100,6 +101,7 @@ def steps(config, number):
     [
         {},
         dict(quantizer=dict(update="gradient")),
+        dict(quantizer=dict(normalize=True), model=dict(mid_attention=False, groups=4)),
         dict(quantizer=dict(kind="gumbel", num_codes=16, dim=4), losses=dict(kl=0.01)),
         pytest.param(
             dict(
@@ -358,6 +360,31 @@ def test_a_fingerprint_tells_every_weight(workdir, tmp_path):
     card = {**tokenizer.settings, "path": str(tmp_path)}
     with pytest.raises(InputError, match="fingerprint"):
         open_tokenizer({**card, "fingerprint": tokenizer.fingerprint}, (4, 4))
+
+
+@pytest.mark.parametrize(
+    "base, fingerprint", [(IMAGE, "14ae03ee4d2dff39"), (SOUND, "324b593ddff0e951")]
+)
+def test_fingerprints_of_before_stay(tmp_path, base, fingerprint):
+    """Records name them: a new key at its default must not make another tokenizer."""
+    config = settings(base)
+    task = make_task(config)
+    shapes = jax.eval_shape(task.init, jax.random.key(0))
+    params, extra = jax.tree.map(lambda s: jnp.full(s.shape, 0.25, s.dtype), shapes)
+    state = dict(step=jnp.zeros((), jnp.int32), ema_params=params, extra=extra)
+    with Checkpoints(tmp_path / "checkpoints") as writer:
+        writer.save(0, state)
+    write_json(tmp_path / "config.json", config)
+    tokenizer = dict(kind="checkpoint", path=str(tmp_path))
+    assert open_tokenizer(tokenizer, task.grid()).fingerprint == fingerprint
+    # one that an earlier version wrote
+    for section, names in dict(
+        model=("mid_attention", "groups"), quantizer=("normalize",)
+    ).items():
+        for name in names:
+            config[section].pop(name, None)
+    write_json(tmp_path / "config.json", config)
+    assert open_tokenizer(tokenizer, task.grid()).fingerprint == fingerprint
 
 
 def test_refusals(workdir, tmp_path):

@@ -69,6 +69,15 @@ def test_half_precision_vectors_are_compared_in_full() -> None:
     assert vq.nearest_codes(z, book).tolist() == [1]
 
 
+def test_unit_vectors() -> None:
+    x = jnp.asarray([[3.0, 4.0], [0.0, 0.0], [1e-20, 0.0]], jnp.bfloat16)
+    found = vq.unit(x)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found[0], [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_array_equal(found[1], 0)
+    assert np.isfinite(jax.grad(lambda x: jnp.sum(vq.unit(x)))(jnp.zeros(3))).all()
+
+
 def test_gradients_of_the_parts() -> None:
     z, z_q = jnp.asarray([1.0, 2.0, 3.0]), jnp.asarray([0.5, 2.5, 2.0])
     straight = lambda z, q: jnp.sum(vq.straight_through(z, q) ** 2)
