@@ -32,6 +32,7 @@ from cdcd_jax.config import experiment
 from cdcd_jax.config.keys import TASK_SETTINGS
 from cdcd_jax.errors import InputError
 from cdcd_jax.runtime import lock
+from cdcd_jax.stages import run
 from cdcd_jax.tasks import TASKS
 
 REFUSED, TWO_WRITERS, FAILED = 3, 4, 5  # exit codes of a forked run
@@ -94,7 +95,7 @@ def start(workdir: Path, witness: Path, steps: int) -> int:
     try:
         log = (witness / f"{os.getpid()}.log").open("w")
         os.dup2(log.fileno(), 2)
-        train = api.run_training
+        train = run.train
 
         def watched(*args, **named):
             """Training, during which nobody else may be in here."""
@@ -103,10 +104,11 @@ def start(workdir: Path, witness: Path, steps: int) -> int:
             others = [int(p.stem) for p in witness.glob("*.writing")]
             if any(alive(other) for other in others if other != os.getpid()):
                 os._exit(TWO_WRITERS)
-            train(*args, **named)
+            seconds = train(*args, **named)
             own.unlink()
+            return seconds
 
-        api.run_training = watched
+        run.train = watched
         api.train(config(steps), workdir)
         code = 0
     except InputError as error:

@@ -81,12 +81,12 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Writes out what is pending; calling it twice is fine."""
-        try:
-            if self._rows is not None:
-                with writing(self._path):  # a full disk fails here once more
+        with writing(self._path):  # a full disk fails here once more
+            try:
+                if self._rows is not None:
                     self._rows.close()
-        finally:
-            self._events.close()
+            finally:
+                self._events.close()
         if self._uploads is not None:
             self._upload()
             self._uploads.cleanup()
