@@ -26,7 +26,7 @@ from cdcd_jax.models.saved import check_model, load_config, saved_config
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts, lock, sharding
 from cdcd_jax.stages import order
-from cdcd_jax.stages.run import run_stages, run_training
+from cdcd_jax.stages.run import run_stages
 from cdcd_jax.tasks import bound as held_out_bound
 
 
@@ -135,10 +135,10 @@ class Model:
             name: other names draw other samples.
             condition: modality -> value, for modalities that are called like an option.
             directory: gets the files, see `Samples.save`; the place is tried first.
-            **asked: conditions by their names (numbers or names of classes, prompts,
-                arrays, paths), and options of `config.sampling` (steps, method,
-                guidance_scale, ...). Without any condition: every class, or held-out
-                records; none of a model whose conditions are all optional.
+            **asked: conditions by their names (classes, int for numbers and str for
+                names; prompts, arrays, paths), and options of `config.sampling` (steps,
+                method, guidance_scale, ...). Without any condition: every class, or
+                held-out records; none of a model whose conditions are all optional.
 
         Raises:
             UsageError: a name or a value that cannot be.
@@ -184,7 +184,7 @@ class Model:
             UsageError, InputError: see `sample`; or an input that does not fit.
         """
         wanted = dict(mask=mask, strength=strength, expand=expand, seconds=seconds)
-        edit = edit_of(input, wanted, toward or {})
+        edit = edit_of(input, wanted, toward or {}, self.conditions)
         given, options = self._divided(asked, condition)
         return self._draw(given, options, edit, number, seed, name, directory)
 
@@ -272,9 +272,9 @@ class Model:
                 "tokens, which alone has a bound; open one, or take .evaluate()"
             )
         if batches is None or isinstance(batches, str):
-            from cdcd_jax.data.pipeline import one_pass, open_dataset
+            from cdcd_jax.data.pipeline import one_pass
 
-            card = open_dataset(self.config["data"]["path"], model.description)
+            card = model.open_records()
             split = batches or self.config["eval"]["split"]
             batches = one_pass(card, split, self.config["data"]["batch_size"])
         _, params, _ = model.weights
@@ -372,9 +372,8 @@ def train(
         made = resolve_stages(whole["stages"][stage], place)
         return None if made["mode"] == "pretokenize" else Model(made, place / stage)
     hosts.start()
-    with lock.held(place):
+    with lock.held(place):  # for the stages in it, too
         run_stages(whole, place, "train", given, profile=profile)
-        run_training(whole, place, place, profile)
     return Model(whole, place, given)
 
 

@@ -1,16 +1,9 @@
 """The command line: reads flags and config, picks the mode, runs the stages.
 
-python -m cdcd_jax.main --config=configs/digits.py[:variant] [--workdir=runs/X]
-    [--mode=train|evaluate|generate|pretokenize|inspect|plan] [--stage=NAME]
-    [--config.section.key=value] [--condition.<modality>=...] [--name=...]
-    [--edit.<input|mask|strength|expand|seconds>=...] [--edit.toward.<modality>=...]
-    [--views=N] [--profile=from:to] [--list] [--plan.topology=v5e:4x4]
-    [--plan.price=...]
-
-To evaluate and to generate, --workdir=DIR of a finished run or a converted model is
-enough.
+`--help` says what there is, in one screen.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,17 +12,18 @@ from cdcd_jax.errors import InputError, Stopped
 
 def run(argv: Sequence[str]) -> None:
     """Does what a command line says."""
-    if list(argv[1:]) == ["--list"]:  # which needs none of what follows
-        from cdcd_jax.config.files import list_configs
+    from cdcd_jax.modes.help import answer
 
-        print(list_configs())
+    if (text := answer(argv[1:])) is not None:  # which needs none of what follows
+        print(text)
         return
+    # XLA's alarm of slow compiles is no error; "compiling" is told beforehand
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from cdcd_jax.modes import flags
     from cdcd_jax.modes.table import MODES
 
     options = flags.parse(argv)
-    if options is not None:
-        MODES[options.mode](options)
+    MODES[options.mode](options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

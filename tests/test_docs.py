@@ -100,3 +100,21 @@ def test_what_is_not_there_is_found(text, found, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"# What is here?\n\n{text}\n")
     assert broken(page) == found
+
+
+def test_the_config_of_own_pictures_can_be_run(tmp_path):
+    """As it stands in docs/data.md: every stage and the model pass the door."""
+    from cdcd_jax.api import load_config
+    from cdcd_jax.stages import order
+
+    text = (ROOT / "docs/data.md").read_text().partition("## One's own pictures")[2]
+    body = re.search(r"^```python\n(.*?)^```", text, re.M | re.S).group(1)
+    (tmp_path / "pictures.py").write_text(body)
+    config = load_config(str(tmp_path / "pictures.py"))
+    config = config.to_dict() if hasattr(config, "to_dict") else config
+    stages = order.in_order(config["stages"])
+    assert list(stages) == ["codec", "records"]
+    for settings in (config, *stages.values()):
+        order.check(settings)
+    commands = re.findall(r"^    python -m cdcd_jax.main .*--mode=(\w+)", text, re.M)
+    assert commands[:4] == ["pretokenize", "inspect", "generate", "evaluate"]

@@ -17,6 +17,8 @@ In reading order:
     large        what the configs of large data sets have in common
     reference    what those of CDCD's and VQ-Diffusion's models have
     records      the config of token records
+    meanings     what each key means, read beside its default
+    files        config files, their names and what they say
 """
 
 from cdcd_jax.config.changes import CONTINUABLE, differences

@@ -1,6 +1,6 @@
 """Which settings a run may change when it goes on, and what else differs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdcd_jax.config.patterns import matches
@@ -22,9 +22,15 @@ CONTINUABLE = (
 
 
 def differences(
-    old: Mapping[str, Any], new: Mapping[str, Any], path: str = ""
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    path: str = "",
+    also: Sequence[str] = (),
 ) -> list[str]:
-    """Dotted keys whose values differ, except those that a continued run may change."""
+    """Dotted keys whose values differ, except those that a continued run may change.
+
+    `also`: keys that may change beside `CONTINUABLE`.
+    """
     found = []
     for key in sorted(set(old) | set(new)):
         name = f"{path}{key}"
@@ -32,8 +38,8 @@ def differences(
         if a == b:
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{name}.")
-        elif not _continuable(name, a, b):
+            found += differences(a, b, f"{name}.", also)
+        elif name not in also and not _continuable(name, a, b):
             found.append(f"{name} ({a!r} there, {b!r} now)")
     return found
 

@@ -18,14 +18,14 @@ def settings() -> dict[str, Any]:
         tokenizer=dict(kind="palette", levels=17),
         model=dict(
             form="modern",  # modern, or the reference's self, selfcondition, selfcross
-            num_codes=17,  # K
+            num_codes=17,  # K, of the tokenizer that made the records
             grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
-            width=128,
-            depth=4,
-            heads=4,
+            width=128,  # features of a token
+            depth=4,  # blocks
+            heads=4,  # of attention, a divisor of width
             mlp="fc",  # fc, or conv: 3 x 3 on the grid
-            mlp_ratio=4,
-            activation="gelu",
+            mlp_ratio=4,  # hidden features over width
+            activation="gelu",  # of the MLP
             embedding_scale=0.02,  # deviation of tokens' and positions' first tables
             position_grid=(),  # of the reference forms' tables; () for `grid`
             # modality -> dict(kind="label", num_classes=..), dict(kind="text", ..), ..:
@@ -33,6 +33,9 @@ def settings() -> dict[str, Any]:
             conditions={},
             join="concat",  # of the conditions' sequences: concat, or add as CDCD does
             condition_dropout=0.1,  # share of examples that see the learned null
+            # the weights that a run starts from know the null already, so that guidance
+            # may be used without dropout
+            null_trained=False,
             scan_layers=False,  # stack the blocks and scan over them
             remat="none",  # none, dots, full
             dtype="float32",  # of matrix products
@@ -41,7 +44,7 @@ def settings() -> dict[str, Any]:
         ),
         diffusion=dict(
             schedule="vq_diffusion_paper",  # a key of diffusion.schedule.CURVES
-            timesteps=100,  # T
+            timesteps=100,  # T, steps from data to noise
             time_sampling="stratified",  # uniform, stratified, importance
             mask_weight=(1.0, 1.0),  # of masked and unmasked positions
             auxiliary_weight=5e-4,  # of -log p(x_0 | x_t)
@@ -73,9 +76,9 @@ def settings() -> dict[str, Any]:
             grid="uniform",
             guidance_scale=1.0,  # 1 needs no second half of rows
             guidance_schedule="constant",  # constant, rising, falling
-            temperature=1.0,
-            top_p=1.0,
-            top_k=0,
+            temperature=1.0,  # of tokens; above 1 more even
+            top_p=1.0,  # the likeliest codes with this probability; 1 for all
+            top_k=0,  # so many of the likeliest codes; 0 for all
             order_temperature=1.0,  # of confidence: noise in the order, at first
             purity_weight=0.0,  # of purity: sharpens what is sure
             remask=0.1,  # of remasking: its strength, 0 to 1
@@ -85,12 +88,13 @@ def settings() -> dict[str, Any]:
             videos=4,  # of dances with their music that `--mode=generate` draws
         ),
         eval=dict(
-            at_end=False,
-            split="test",
+            at_end=False,  # evaluate when training is done
+            split="test",  # of the records, for the bound and for conditions
             num_samples=1000,  # spread evenly over the conditions
             guidance_scale=2.0,  # of the `guided` samples
             bound_samples=16,  # times t an example, spread evenly over 1..T
-            # a key of metrics.figures.FIGURES, or "" for the bound alone
+            # who judges samples, a key of metrics.figures.FIGURES: labelled_pixels,
+            # labelled_pictures, captioned_pixels, danced_music; "" for nobody
             figures="",
             # sets of samples to draw and judge: name -> dict(given=conditions that it
             # gets, outputs=what is kept, and changes of `sampling`), where the first

@@ -4,8 +4,10 @@ ml_collections is imported where a file is run, so that listing costs nothing.
 """
 
 import ast
+import difflib
 import importlib.util
 import pathlib
+import textwrap
 from typing import Any
 
 from cdcd_jax.errors import UsageError
@@ -32,9 +34,10 @@ def find_config(text: str) -> tuple[str, str]:
     known = config_files()
     if name in known:
         return str(known[name]), variant
+    near = difflib.get_close_matches(name, known, 1)
     raise UsageError(
-        f"no config file {name!r}: give a file that exists, or one of "
-        f"{', '.join(known)}"
+        f"no config file {name!r}{f', did you mean {near[0]}?' if near else ''}: give "
+        f"a file that exists, or one of {', '.join(known)}"
     )
 
 
@@ -63,11 +66,13 @@ def config_of(workdir: str) -> str | None:
 
 
 def list_configs() -> str:
-    """One line a config file: its name and the first line of its docstring."""
+    """A line of 80 columns a config file: its name and the head of its docstring."""
     lines = []
     for name, path in config_files().items():
         document = ast.get_docstring(ast.parse(path.read_text())) or ""
-        lines.append(f"{name}  {document.partition(chr(10))[0]}")
+        room = max(80 - len(name) - 2, 20)
+        said = textwrap.shorten(document.partition("\n")[0], room, placeholder=" ...")
+        lines.append(f"{name}  {said}")
     return "\n".join(lines)
 
 

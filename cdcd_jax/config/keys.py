@@ -64,7 +64,7 @@ def with_defaults(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 def _common() -> dict[str, Any]:
     return dict(
-        seed=0,
+        seed=0,  # of parameters, noise, order of examples and samples
         # name -> settings of what must exist first; each runs under <workdir>/<name>,
         # and "@<name>" in a path stands for that directory. A stage with
         # on_request=True is only made by its own mode
@@ -75,15 +75,17 @@ def _common() -> dict[str, Any]:
         # directory of that part alone, such as text/tower of a converted CLIP
         init_parts={},
         optim=dict(
-            num_steps=1000,
-            learning_rate=1e-3,
+            num_steps=1000,  # updates of a whole run
+            learning_rate=1e-3,  # the highest, after the warm-up
             schedule="cosine",  # cosine (to 0), plateau, constant
-            warmup_steps=100,
+            warmup_steps=100,  # in which it rises from 0
+            # of schedule=plateau: the rate times `factor` when `metric` did not fall by
+            # the share `threshold` for `patience` steps
             plateau=dict(metric="loss", factor=0.5, patience=1000, threshold=0.1),
-            betas=(0.9, 0.96),
+            betas=(0.9, 0.96),  # of AdamW
             weight_decay=0.045,  # on arrays of two or more axes
-            clip_norm=1.0,
-            ema_decay=0.999,
+            clip_norm=1.0,  # of all gradients together
+            ema_decay=0.999,  # of the averaged parameters, which samples are drawn by
             accumulate=1,  # microbatches a step
         ),
         mesh=dict(
@@ -93,9 +95,9 @@ def _common() -> dict[str, Any]:
             # that the rows of a batch leave over
         ),
         report=dict(
-            log_every=50,
-            sample_every=0,  # 0 for never
-            checkpoint_every=500,
-            keep_checkpoints=2,
+            log_every=50,  # steps from row to row of metrics.jsonl
+            sample_every=0,  # steps from sheet to sheet of samples, 0 for never
+            checkpoint_every=500,  # steps; the last one is always saved
+            keep_checkpoints=2,  # the newest ones
         ),
     )

@@ -23,7 +23,8 @@ def default_config() -> dict[str, Any]:
             shard_records=4096,  # most records in a shard
             threads=2,  # that read and decode
         ),
-        tokenizer=dict(kind="palette", levels=17),  # see models.tokenizers
+        # palette, checkpoint or none, with what each takes; see models.tokenizers
+        tokenizer=dict(kind="palette", levels=17),
         grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
         batch_size=64,  # examples that a device encodes at once
         # texts become tokens [length]: of CLIP's byte pairs, or of a vocabulary of at
@@ -146,7 +147,9 @@ def check_same(
             f"{ {key: new.get(key) for key in keys} }, as this config says; choose "
             "another work directory, or delete that one."
         )
-    for key in ("examples", "texts") if begun else ():
+    # jobs of earlier versions do not tell their classes
+    found = {"classes": wanted.get("classes"), **found}
+    for key in ("examples", "texts", "classes") if begun else ():
         if found[key] != wanted[key]:
             raise InputError(
                 f"Found an unfinished job in {workdir} with {key} = {found[key]}; "

@@ -21,34 +21,34 @@ def settings() -> dict[str, Any]:
             reuse_batch=False,  # the first batch again and again, to time the step
         ),
         model=dict(
-            kind="vqgan",
+            kind="vqgan",  # vqgan, patches (pictures), vqvae1d (sound)
             resolution=32,  # pixels
-            image_channels=3,
+            image_channels=3,  # 3, or 1 for grey
             channels=64,  # of the first level
             channel_mult=(1, 2, 2),  # one a level; each but the last halves the size
-            num_res_blocks=2,
+            num_res_blocks=2,  # a level
             attention_resolutions=(),  # grid heights
             mid_attention=True,  # in the middle, whatever the coarsest grid's height
             groups=32,  # of each norm, at most; of the features' divisors the largest
-            latent_channels=128,
+            latent_channels=128,  # before the codes
             patch=1,  # pixels a side that are one position from the start
-            dtype="float32",
+            dtype="float32",  # of convolutions
         ),
         quantizer=dict(
             kind="nearest",  # nearest, gumbel
-            num_codes=1024,  # K
+            num_codes=1024,  # K, how many codes there are
             dim=64,  # of a code
             normalize=False,  # codes and vectors have length 1 (nearest)
             update="ema",  # of a nearest codebook: ema, gradient
             decay=0.99,  # of the averages
             revive_below=1.0,  # codes with fewer uses a step begin anew; 0 for never
-            commitment=0.25,
+            commitment=0.25,  # weight of the encoder's distance to its codes
             temperature=1.0,  # of gumbel
             remap=0,  # codes that are left after a table that came with the weights
         ),
         losses=dict(
-            l1=0.0,
-            l2=1.0,
+            l1=0.0,  # of absolute differences
+            l2=1.0,  # of squared ones
             pyramid=0.0,  # l1 of pixels and their gradients at halved sizes (images)
             perceptual=0.0,  # LPIPS; its weights come by init_parts (images)
             adversarial=0.0,  # of a patch discriminator, adaptive (images)
@@ -58,8 +58,8 @@ def settings() -> dict[str, Any]:
             kl=0.0,  # of gumbel's codes from uniform ones
         ),
         eval=dict(
-            at_end=True,
-            split="test",
+            at_end=True,  # evaluate when training is done
+            split="test",  # of the source
             num_samples=1000,  # most examples that are judged
             figures="",  # labelled_sound: what a classifier hears in reconstructions
             shown=32,  # reconstructions in the reports

@@ -6,7 +6,10 @@ model is known here: tokenizers and text towers are opened where records are mad
 (`stages`). In reading order:
 
     sources           the table of raw sources, what each one offers, unreadable files
-    folders           what sources that read folders share
+    names             of files and classes: forms, other names of one file, in print
+    walk              the files below a folder, each once; what is passed over
+    folders, class_folders          what sources that read folders share: checks, splits
+                      drawn by seed; which folders are splits and which are classes
     images, audio     pictures of one size, sounds of one rate and length
     image_folder, audio_folder      files in class folders
     captions, caption_lists         pictures with sentences, and the formats of these
@@ -16,6 +19,7 @@ model is known here: tokenizers and text towers are opened where records are mad
     toy_dance, toy_motion, toy_music    synthetic dances
     bpe, vocabulary   texts as tokens: of CLIP, and of one's own words
     card              what records say of themselves
+    identity          which records these are, by content
     shards, negatives_table         writing records, and who is a negative of whom
     records           reading them
     raw_examples      pictures and sounds as a tokenizer takes them

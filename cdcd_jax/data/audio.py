@@ -1,16 +1,42 @@
 """Sound files -> one channel at one rate and one length."""
 
 import os
+import re
 import struct
-from pathlib import Path
 
 import numpy as np
 
 from cdcd_jax.data.sources import Unreadable
 
-# What libsndfile decodes; m4a and wma need to be converted first.
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+# Of formats of libsndfile that are not called like the file's suffix, or not only.
+_SUFFIXES = {
+    "AIFF": (".aif", ".aifc", ".aiff"),
+    "AU": (".au", ".snd"),
+    "IRCAM": (".sf",),
+    "MAT4": (),  # arrays
+    "MAT5": (),
+    "MPC2K": (),  # .mpc is another format as a rule
+    "NIST": (".nist", ".sph"),
+    "OGG": (".ogg", ".oga"),
+    "RAW": (),  # has no head that says what it is
+    "SVX": (".8svx", ".svx", ".iff"),
+    "WAV": (".wav", ".wave", ".bwf"),
+}
+_SIZES = re.compile(r"(\d+) \(should be (\d+)\)")
+_PIPED = 2**31 - 2**16
 AMPLITUDE = (0.3, 1.0)  # the reference's range of random loudness (aist_dataset.py)
+
+
+def suffixes() -> set[str]:
+    """Those (".wav") of all that libsndfile decodes here: not of .m4a or .wma."""
+    import soundfile  # not needed by the core
+
+    known = {
+        suffix
+        for kind in soundfile.available_formats()
+        for suffix in _SUFFIXES.get(kind, (f".{kind.lower()}",))
+    }
+    return known | {".opus"} if "OPUS" in soundfile.available_subtypes("OGG") else known
 
 
 def read(
@@ -33,7 +59,7 @@ def read(
     import soundfile  # not needed by the core
 
     name = str(path)
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise Unreadable(name, "no such file")
     _refuse_truncated(path)
     try:
@@ -44,12 +70,15 @@ def read(
             count = left if seconds is None else min(left, round(seconds * rate))
             wave = file.read(count, dtype="float32", always_2d=True)
             inexact = file.format in ("MP3", "MPEG")  # its length is an estimate
+            log = "" if file.format in ("WAV", "WAVEX") else file.extra_info
     except MemoryError as error:
         raise Unreadable(name, "a length that cannot be") from error
     except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as error:
         raise Unreadable(name, f"not a whole sound file ({error})") from error
     if not len(wave):
         raise Unreadable(name, "no samples")
+    if short := _too_short(log):
+        raise Unreadable(name, f"truncated: {short}")
     if len(wave) < count and not inexact:
         raise Unreadable(name, f"truncated: {len(wave)} of {count} samples")
     if not np.isfinite(wave).all():
@@ -57,6 +86,17 @@ def read(
     mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1, dtype=np.float32)
     peak = np.abs(mono).max()
     return np.ascontiguousarray(mono / peak if peak > 1 else mono), int(rate)
+
+
+def _too_short(log: str) -> str:
+    """What libsndfile noted of a file that says it is longer than it is, or ''."""
+    if "truncated file" in log:
+        return "less than it says"
+    for said, found in _SIZES.findall(log):
+        # a byte that fills up may be missing; to a pipe goes the largest number
+        if int(found) + 1 < int(said) < _PIPED:
+            return f"{found} of {said} bytes"
+    return ""
 
 
 def _refuse_truncated(path: str | os.PathLike[str]) -> None:

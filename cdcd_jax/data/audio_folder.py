@@ -4,21 +4,23 @@
     path/0_george_12.wav                      (label="pattern")
     path/train/..., path/test/...             (split="folder"; val/ serves as test)
 
-Files end in .wav, .flac, .ogg or .mp3. Each becomes one channel at `sample_rate`, cut
-to `seconds` (or `length` samples) or filled with zeros at its end. Its label is the
-name of the sub-folder it lies in, or the group `label` that the regular expression
-`pattern` finds in the file name without its suffix, for instance
+What libsndfile decodes is read (`audio.suffixes`), each file once (`walk`); the rest is
+counted by suffix. A file becomes one channel at `sample_rate`, cut to `seconds` (or
+`length` samples) or filled with zeros at its end. Its label is the name of the
+sub-folder it lies in, or the group `label` that the regular expression `pattern` finds
+in the file name without its suffix, for instance
 r"(?P<label>\\d)_(?P<group>\\w+)_\\d+", or there is none. Labels are numbered in their
 sorted order, as numbers where all are.
 
 `split` says where the test split comes from: "fraction" (`test_fraction` of the files,
-drawn by the seed), "folder", "list" (the files that `test_list`, a text file in `path`,
-names line by line relative to `path`), or "group" (the values `test_groups` of the
-pattern's group `group`; without any, `test_fraction` of the values, drawn by the seed).
+drawn by the seed), "folder" (of the names in `class_folders`), "list" (the files that
+`test_list`, a text file in `path`, names line by line relative to `path`), or "group"
+(the values `test_groups` of the pattern's group `group`; without any, `test_fraction`
+of the values, drawn by the seed).
 
 A missing, empty, truncated or NaN file is reported by name when it is reached. A name
-that the pattern does not fit, and a line of the list without its file, are errors at
-the start.
+that the pattern does not fit, a line of the list without its file, and folders of
+splits that would become labels are errors at the start.
 """
 
 import re
@@ -29,7 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cdcd_jax.data import audio
+from cdcd_jax.data import audio, class_folders
 from cdcd_jax.data.folders import (
     card,
     check_options,
@@ -40,10 +42,12 @@ from cdcd_jax.data.folders import (
     open_folder,
     read_lines,
     refuse_repeated,
-    some_below,
+    some_files,
     wrong_tree,
 )
+from cdcd_jax.data.names import same_name
 from cdcd_jax.data.sources import Example, known_split
+from cdcd_jax.data.walk import Listing
 from cdcd_jax.errors import UsageError
 
 OPTIONS: dict[str, Any] = {
@@ -63,7 +67,7 @@ TREE = """
 path/<label>/*.wav            with label="folder"
 path/*.wav                    with label="pattern" or "none"
 path/train/, path/test/       around these, with split="folder"
-(.wav, .flac, .ogg or .mp3)
+(or .flac, .ogg, .mp3, .aif, .opus, ...)
 """
 EXAMPLE = r"(?P<label>\d)_(?P<group>\w+)_\d+"
 
@@ -84,6 +88,7 @@ class AudioFolder:
     options: Mapping[str, Any]
     clips: Mapping[str, list[Clip]]  # split -> by name
     classes: list[str]  # empty without labels
+    passed: Mapping[str, Any]  # see `sources.RawSource`: left_out and remarks
 
     @property
     def length(self) -> int:
@@ -98,7 +103,7 @@ class AudioFolder:
             "shape": [self.length],
             "sample_rate": self.options["sample_rate"],
         }
-        return card("audio_folder", self.clips, self.classes, media)
+        return card("audio_folder", self.clips, self.classes, media) | self.passed
 
     def split(self, name: str) -> "AudioFolderSplit":
         """One of 'train' and 'test'."""
@@ -149,22 +154,32 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> AudioFolder
     """
     pattern = _checked(options)
     root = open_folder(path, "audio_folder", TREE)
-    parts = _parts(root, options)
-    clips = {}
-    for split, folder in parts.items():
-        names = some_below(root / folder, audio.SUFFIXES, "sound file", TREE)
-        clips[split] = [_to_clip(name, folder, options, pattern) for name in names]
+    listing = some_files(root, audio.suffixes(), "sound file", TREE)
+    labelled = options["label"] == "folder"
+    places = _places(listing, options, labelled)
+    to_clip = lambda name: _to_clip(name, places, options, pattern)
+    listing.refuse_torn(lambda name: (places.split(name), *to_clip(name)[1:]))
+    files = class_folders.by_split(listing, places, TREE)
+    files.pop("val", None)
+    clips = {split: [to_clip(name) for name in files[split]] for split in files}
     if "test" not in clips:
-        test = _test_names(root, clips["train"], options, seed)
+        test = _test_names(listing, clips["train"], options, seed)
         clips = divide(clips["train"], test, lambda clip: clip.name)
     for split, found in clips.items():
         if not found:
             raise wrong_tree(f"no sound file for the split {split} in {root}", TREE)
-    classes = _sorted({clip.label for clip in clips["train"]} - {""})
-    new = {clip.label for clip in clips["test"]} - set(classes) - {""}
+    labels = {clip.label for clip in clips["train"]} - {""}
+    classes = class_folders.sort_classes(labels)
+    new = {clip.label for clip in clips["test"]} - labels - {""}
     if new:
         raise wrong_tree(f"the label {min(new)!r} in the test split only", TREE)
-    return AudioFolder(root, options, clips, classes)
+    read = (clip.name for found in clips.values() for clip in found)
+    lists = [options["test_list"]] if options["split"] == "list" else []
+    passed = {
+        "left_out": class_folders.passed_over(listing, read, lists),
+        "remarks": _remarks(listing, places, options),
+    }
+    return AudioFolder(root, options, clips, classes, passed)
 
 
 def _checked(options: Mapping[str, Any]) -> re.Pattern[str]:
@@ -200,28 +215,52 @@ def _checked(options: Mapping[str, Any]) -> re.Pattern[str]:
     return pattern
 
 
-def _parts(root: Path, options: Mapping[str, Any]) -> dict[str, str]:
-    """Split -> its folder below `root` ("" is root itself)."""
-    if options["split"] != "folder":
-        return {"train": ""}
-    test = "test" if (root / "test").is_dir() else "val"
-    for name in ("train", test):
-        if not (root / name).is_dir():
-            raise wrong_tree(f"no folder {root / name}", TREE)
-    return {"train": "train", "test": test}
+def _places(
+    listing: Listing, options: Mapping[str, Any], labelled: bool
+) -> class_folders.Places:
+    """Where splits and labels stand; every file is of train unless split="folder"."""
+    by_folder = options["split"] == "folder"
+    if not by_folder and not labelled:
+        return class_folders.Places(None, 0)
+    places = class_folders.find_places(listing, labelled, TREE)
+    if by_folder and places.split_at is None:
+        raise wrong_tree(f"no folder {listing.root / 'train'}", TREE)
+    if by_folder and not set(map(places.split, listing.files)) & {"val", "test"}:
+        raise wrong_tree(f"no folder {listing.root / 'test'}", TREE)
+    if places.split_at is not None and not by_folder:
+        found = f"folders of splits in {listing.root} (set split='folder')"
+        raise wrong_tree(found, TREE)
+    return places
+
+
+def _remarks(
+    listing: Listing, places: class_folders.Places, options: Mapping[str, Any]
+) -> list[str]:
+    """What the user should know of how folders were read."""
+    if options["label"] == "folder":
+        return class_folders.remarks(listing, places)
+    tops = {name.split("/")[0] for name in listing.files}
+    parts = sorted(name for name in tops if class_folders.split_of([name]))
+    if options["split"] == "folder" or not parts:
+        return []
+    return [
+        f"the files of {', '.join(parts)} were put together and split by "
+        f"{options['split']}; split='folder' keeps them apart"
+    ]
 
 
 def _to_clip(
-    name: str, folder: str, options: Mapping[str, Any], pattern: re.Pattern[str]
+    name: str,
+    places: class_folders.Places,
+    options: Mapping[str, Any],
+    pattern: re.Pattern[str],
 ) -> Clip:
-    """Args: name: relative to `folder`, which is relative to the root."""
-    full = f"{folder}/{name}" if folder else name
     groups: dict[str, str | None] = {}
     if options["pattern"]:
-        match = pattern.fullmatch(Path(name).stem)
+        match = pattern.fullmatch(same_name(Path(name).stem))
         if not match:
             raise wrong_tree(
-                f"the file {full}, whose name does not fit the pattern "
+                f"the file {name}, whose name does not fit the pattern "
                 f"{options['pattern']}",
                 TREE,
             )
@@ -230,41 +269,33 @@ def _to_clip(
     if options["label"] == "pattern":
         label = groups["label"] or ""
     elif options["label"] == "folder":
-        label = name.split("/")[0] if "/" in name else ""
+        label = places.label(name)
     if not label and options["label"] != "none":
-        raise wrong_tree(f"the file {full} without a label", TREE)
-    return Clip(full, label, groups.get("group") or "")
+        raise wrong_tree(f"the file {name} without a label", TREE)
+    return Clip(name, label, groups.get("group") or "")
 
 
 def _test_names(
-    root: Path, clips: list[Clip], options: Mapping[str, Any], seed: int
+    listing: Listing, clips: list[Clip], options: Mapping[str, Any], seed: int
 ) -> set[str]:
-    names = {clip.name for clip in clips}
     fraction = options["test_fraction"]
     if options["split"] == "fraction":
-        return draw(names, fraction, seed)
+        return draw((clip.name for clip in clips), fraction, seed)
     if options["split"] == "list":
-        listed = read_lines(root / options["test_list"], TREE)
-        refuse_repeated(listed, root / options["test_list"])
-        missing = sorted(set(listed) - names)
+        path = listing.root / options["test_list"]
+        lines = read_lines(path, TREE)
+        refuse_repeated(lines, path)
+        found = {line: listing.find(line) for line in lines}
+        missing = sorted(line for line, name in found.items() if name is None)
         if missing:
-            raise wrong_tree(
-                f"the line {missing[0]!r} in {root / options['test_list']} without a "
-                "file",
-                TREE,
-            )
-        return set(listed)
+            raise wrong_tree(f"the line {missing[0]!r} in {path} without a file", TREE)
+        return set(found.values())
     groups = {clip.group for clip in clips}
-    chosen = set(options["test_groups"]) or draw(groups, fraction, seed)
+    wanted = {same_name(str(group)) for group in options["test_groups"]}
+    chosen = wanted or draw(groups, fraction, seed)
     if chosen - groups:
         raise UsageError(
             f"Found data.options.test_groups with {min(chosen - groups)!r}; expected "
             f"some of {', '.join(sorted(groups)[:20])}; correct it."
         )
     return {clip.name for clip in clips if clip.group in chosen}
-
-
-def _sorted(labels: set[str]) -> list[str]:
-    if all(label.isdecimal() for label in labels):
-        return sorted(labels, key=lambda label: (int(label), label))
-    return sorted(labels)

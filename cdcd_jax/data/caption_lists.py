@@ -16,6 +16,7 @@ from cdcd_jax.data.folders import (
     refuse_repeated,
     wrong_tree,
 )
+from cdcd_jax.data.names import existing, first_names
 from cdcd_jax.data.sources import Unreadable
 from cdcd_jax.errors import InputError
 
@@ -125,7 +126,7 @@ def read_cub(
 
 def _cub_pairs(text: Path, name: str) -> Iterator[Pair]:
     """The pairs of the picture "<class>/<name>"; a bad text file gives one bad pair."""
-    image, path = f"images/{name}.jpg", text / f"{name}.txt"
+    image, path = f"images/{name}.jpg", existing(text, f"{name}.txt")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -177,7 +178,12 @@ def _pickled_names(root: Path) -> dict[str, list[str]]:
         except Unreadable as error:
             raise wrong_tree(f"{error}", TREES["cub"]) from error
         if isinstance(content, list):
-            content = [n.decode() if isinstance(n, bytes) else n for n in content]
+            try:
+                content = [n.decode() if isinstance(n, bytes) else n for n in content]
+            except UnicodeDecodeError as error:
+                raise wrong_tree(
+                    f"{path} with {error.object!r}, which is not UTF-8", TREES["cub"]
+                ) from error
         if not isinstance(content, list) or {type(n) for n in content} != {str}:
             raise wrong_tree(f"{path}, which holds no list of names", TREES["cub"])
         names[split] = content
@@ -196,10 +202,10 @@ def read_jsonl(
     if (root / "test.jsonl").exists():
         pairs["test"] = _jsonl_pairs(root / "test.jsonl")
         return pairs
-    drawn = draw(
-        (pair.image for pair in pairs["train"]), options["test_fraction"], seed
-    )
-    return divide(pairs["train"], drawn, lambda pair: pair.image)
+    # a picture with two names, by a link, stays in one split
+    first = first_names(root, (pair.image for pair in pairs["train"]))
+    drawn = draw(first.values(), options["test_fraction"], seed)
+    return divide(pairs["train"], drawn, lambda pair: first[pair.image])
 
 
 def _jsonl_pairs(path: Path) -> list[Pair]:
@@ -219,6 +225,7 @@ def _parse_line(line: str, where: str) -> tuple[str, list[str]]:
         image = content["image"]
         captions = content.get("captions") or [content.get("caption", "")]
         good = isinstance(captions, list) and all(isinstance(c, str) for c in captions)
+        "".join([image, *captions]).encode()  # halves of characters cannot be kept
         inside = PurePosixPath(image)
         good = good and not inside.is_absolute() and ".." not in inside.parts
     except (ValueError, KeyError, TypeError, AttributeError):

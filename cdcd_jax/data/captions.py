@@ -36,6 +36,7 @@ import numpy as np
 from cdcd_jax.data import images
 from cdcd_jax.data.caption_lists import READERS, TREES, Pair
 from cdcd_jax.data.folders import check_options, open_folder, refuse_repeated
+from cdcd_jax.data.names import existing
 from cdcd_jax.data.sources import Example, Unreadable, known_split
 
 OPTIONS: dict[str, Any] = {
@@ -93,7 +94,7 @@ class CaptionsSplit:
         pair = self.pairs[index]
         if pair.bad or not pair.caption:
             raise Unreadable(pair.key, pair.bad or "empty caption")
-        image = images.read(self.root / pair.image)
+        image = images.read(existing(self.root, pair.image))
         square = images.fit(image, self.options["size"], rng, self.options["flip"])
         return {
             "key": pair.key,

@@ -16,9 +16,14 @@ from cdcd_jax.errors import InputError
 FORMAT = 1
 CARD_NAME = "dataset.json"
 
+# Of a bad file that the card names, and of a bad card.
+REPAIR = (
+    "copy the file anew, or make it again with `python -m cdcd_jax.main "
+    "--mode=pretokenize --workdir={directory}`, which leaves what is sound as it is"
+)
 MAKE_AGAIN = (
-    "make the records again: delete {directory} and run "
-    "`python -m cdcd_jax.main --config=configs/<name>.py`, or copy the file anew"
+    "copy the file anew, or delete {directory} and make the records again with "
+    "`python -m cdcd_jax.main --config=configs/<name>.py --mode=pretokenize`"
 )
 
 
@@ -81,6 +86,8 @@ class Card:
       tokenizer: settings of the tokenizer, with `kind` and `fingerprint`.
       splits: name -> Split.
       config: the settings that the records were made with; {} where unknown.
+      left_out: files of the source that are not read, kind -> number; see
+        `sources.RawSource`.
     """
 
     directory: Path
@@ -91,6 +98,7 @@ class Card:
     tokenizer: dict[str, Any]
     splits: dict[str, Split]
     config: dict[str, Any]
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def num_tokens(self) -> int:
@@ -105,6 +113,8 @@ def write_card(card: Card) -> Path:
     """
     content = {"format": FORMAT, **asdict(card)}
     del content["directory"]
+    if not card.left_out:  # as cards were before
+        del content["left_out"]
     path = card.directory / CARD_NAME
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
@@ -146,6 +156,8 @@ def read_card(directory: str | Path) -> Card:
 
 def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
     splits = {}
+    if not content["splits"]:
+        raise ValueError("it has no split")
     for name, split in content["splits"].items():
         splits[name] = _parse_split(name, split)
     for name, spec in content["conditions"].items():
@@ -162,11 +174,14 @@ def _parse_card(directory: Path, content: Mapping[str, Any]) -> Card:
         tokenizer=dict(content["tokenizer"]),
         splits=splits,
         config=dict(content.get("config", {})),
+        left_out=dict(content.get("left_out", {})),
     )
 
 
 def _parse_split(name: str, content: Mapping[str, Any]) -> Split:
     shards = tuple(Shard(**shard) for shard in content["shards"])
+    if not shards:
+        raise ValueError(f"the split {name} has no shard")
     negatives = content.get("negatives")
     negatives = Negatives(**negatives) if negatives else None
     files = [*shards, *([negatives] if negatives else [])]

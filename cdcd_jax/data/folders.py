@@ -1,12 +1,12 @@
 """What sources that read folders share: checks, lists of files, splits, classes."""
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cdcd_jax.data.walk import Listing, list_files
 from cdcd_jax.errors import InputError, UsageError
 
 
@@ -33,39 +33,14 @@ def open_folder(path: str, source: str, tree: str) -> Path:
     return folder
 
 
-def files_below(folder: Path, suffixes: Sequence[str]) -> list[str]:
-    """Names of all files below `folder` with one of the suffixes, sorted.
-
-    The names are relative to it, with "/". Upper case suffixes count too; hidden files
-    and folders do not. Links are followed.
-    """
-    found = []
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = Path(place).relative_to(folder)
-        for name in files:
-            if name.lower().endswith(tuple(suffixes)) and not name.startswith("."):
-                found.append((inside / name).as_posix())
-    return sorted(found)
-
-
-def some_below(
-    folder: Path, suffixes: Sequence[str], what: str, tree: str
-) -> list[str]:
-    """`files_below`; raises InputError, which says `what` is missing, for none."""
-    found = files_below(folder, suffixes)
-    if not found:
-        raise wrong_tree(f"no {what} below {folder}", tree)
-    return found
-
-
-def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in `folder`, sorted; hidden ones left out."""
-    return sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
+def some_files(
+    folder: Path, suffixes: Collection[str], what: str, tree: str
+) -> Listing:
+    """`walk.list_files`; raises InputError, which says `what` is missing, for none."""
+    listing = list_files(folder, suffixes)
+    if not listing.files:
+        raise wrong_tree(f"no {what} below {folder}{listing.told('')}", tree)
+    return listing
 
 
 def draw(names: Iterable[str], fraction: float, seed: int) -> set[str]:

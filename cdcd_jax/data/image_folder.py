@@ -1,20 +1,21 @@
 """Raw source `image_folder`: pictures in class sub-folders.
 
-Two trees are read:
-
-    path/train/<class>/*.jpg           path/<class>/*.jpg
-    path/val/<class>/*.jpg     or
+    path/train/<class>/*.jpg           path/<class>/train/*.jpg       path/<class>/*.jpg
+    path/val/<class>/*.jpg     or      path/<class>/test/*.jpg    or
     path/test/<class>/*.jpg
 
-In the first, `val` without `test` serves as the split `test`; `train` alone, and the
-second tree, give `test_fraction` of their pictures, drawn by the seed, to `test`.
-Classes are numbered in the order of their sorted names in `train`. With labels=False
-the pictures may lie at any depth and have no condition. Suffixes: `images.SUFFIXES`;
-files with others are not read, nor are other folders beside `train`.
+`class_folders` says what a folder of a split may be called. `val` without `test` serves
+as the split `test`; `train` alone, and the last tree, give `test_fraction` of their
+pictures, drawn by the seed, to `test`. Classes are numbered in the order of their
+sorted names in `train`, as numbers where all are. With labels=False the pictures may
+lie at any depth and have no condition.
+
+What Pillow decodes is read (`images.suffixes`), each file once (`walk`); the rest is
+counted by suffix, as are pictures in other folders beside `train`.
 
 An unreadable picture is reported by name when it is reached. A class folder without
-pictures, a class only in the test split and a picture outside the class folders are
-errors at the start.
+pictures, a class only in the test split, a picture outside the class folders and
+folders that may be splits as well as classes are errors at the start.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data import images
+from cdcd_jax.data import class_folders, images
 from cdcd_jax.data.folders import (
     card,
     check_options,
@@ -33,11 +34,11 @@ from cdcd_jax.data.folders import (
     draw,
     numbered,
     open_folder,
-    some_below,
-    subfolders,
+    some_files,
     wrong_tree,
 )
 from cdcd_jax.data.sources import Example, known_split
+from cdcd_jax.data.walk import Listing
 
 OPTIONS: dict[str, Any] = {
     "size": 256,  # of the square, in pixels
@@ -49,6 +50,8 @@ OPTIONS: dict[str, Any] = {
 TREE = """
 path/train/<class>/*.jpg    (also .png, .webp, ...)
 path/test/<class>/*.jpg     (or val/; without them a part of train is drawn)
+or
+path/<class>/train/*.jpg    (and path/<class>/test/*.jpg)
 or
 path/<class>/*.jpg
 """
@@ -62,20 +65,21 @@ class ImageFolder:
     options: Mapping[str, Any]
     files: Mapping[str, list[str]]  # split -> names relative to root
     classes: list[str]  # empty without labels
-    depth: int  # of the class folders: 1 below "train/", else 0
+    places: class_folders.Places  # where in a name its class stands
+    passed: Mapping[str, Any]  # see `sources.RawSource`: left_out and remarks
 
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`."""
         size = self.options["size"]
         media = {"kind": "image", "shape": [size, size, self.options["channels"]]}
-        return card("image_folder", self.files, self.classes, media)
+        return card("image_folder", self.files, self.classes, media) | self.passed
 
     def split(self, name: str) -> "ImageFolderSplit":
         """The pictures of a split, in the order of their sorted names."""
         known_split(name, tuple(self.files), "image_folder")
         numbers = numbered(self.classes)
         return ImageFolderSplit(
-            self.root, self.options, self.files[name], numbers, self.depth
+            self.root, self.options, self.files[name], numbers, self.places
         )
 
 
@@ -87,7 +91,7 @@ class ImageFolderSplit:
     options: Mapping[str, Any]
     names: list[str]
     numbers: Mapping[str, int]  # class -> label
-    depth: int
+    places: class_folders.Places
 
     def __len__(self) -> int:
         return len(self.names)
@@ -99,18 +103,14 @@ class ImageFolderSplit:
         if self.options["channels"] == 1:
             image = image.convert("L").convert("RGB")
         square = images.fit(image, self.options["size"], rng, self.options["flip"])
-        folder = _class_of(name, self.depth) if self.numbers else ""
-        condition, groups = class_of_example(folder, self.numbers)
+        label = self.places.label(name)
+        condition, groups = class_of_example(label, self.numbers)
         return {
             "key": name,
             "image": square[..., : self.options["channels"]],
             "condition": condition,
             "groups": groups,
         }
-
-
-def _class_of(name: str, depth: int) -> str:
-    return name.split("/")[depth]
 
 
 def open_source(path: str, options: Mapping[str, Any], seed: int) -> ImageFolder:
@@ -127,48 +127,47 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> ImageFolder
         choices={"channels": (1, 3)},
     )
     root = open_folder(path, "image_folder", TREE)
-    labels = options["labels"]
-    parts = _parts(root, labels)
-    files = {split: _listed(root, folder, labels) for split, folder in parts.items()}
-    depth = 1 if parts["train"] else 0
-    classes = sorted(
-        {_class_of(name, depth) for name in files["train"]} if labels else []
-    )
+    labelled = options["labels"]
+    listing = some_files(root, images.suffixes(), "picture", TREE)
+    places = class_folders.find_places(listing, labelled, TREE)
+    label = places.label if labelled else lambda name: ""
+    listing.refuse_torn(lambda name: (places.split(name), label(name)))
+    files = class_folders.by_split(listing, places, TREE)
+    if labelled:
+        _check_classes(listing, places)
+    classes = class_folders.sort_classes(set(map(label, files["train"])) - {""})
     if "test" not in files:
         drawn = draw(files["train"], options["test_fraction"], seed)
         files = divide(files["train"], drawn)
-    if labels:
+    if labelled:
         for split, names in files.items():
-            new = {_class_of(name, depth) for name in names} - set(classes)
+            new = set(map(places.label, names)) - set(classes)
             if new:
-                found = f"the class {min(new)!r} in {root / split}, but not in train"
+                found = f"the class {min(new)!r} in {split} of {root}, but not in train"
                 raise wrong_tree(found, TREE)
-    return ImageFolder(root, options, files, classes, depth)
+    read = (name for names in files.values() for name in names)
+    passed = {
+        "left_out": class_folders.passed_over(listing, read),
+        "remarks": class_folders.remarks(listing, places) if labelled else [],
+    }
+    return ImageFolder(root, options, files, classes, places, passed)
 
 
-def _parts(root: Path, labels: bool) -> dict[str, str]:
-    """Split -> its folder below `root` ("" is root itself)."""
-    train = root / "train"
-    # a class of locomotives may be called train, too
-    if not train.is_dir() or (labels and not subfolders(train)):
-        return {"train": ""}
-    parts = {"train": "train"}
-    for name in ("val", "test"):
-        if (root / name).is_dir():
-            parts[name] = name
-    if "val" in parts and "test" not in parts:
-        parts["test"] = parts.pop("val")
-    return parts
-
-
-def _listed(root: Path, folder: str, labels: bool) -> list[str]:
-    inside = some_below(root / folder, images.SUFFIXES, "picture", TREE)
-    if labels:
-        stray = [name for name in inside if "/" not in name]
-        if stray:
-            raise wrong_tree(f"{root / folder / stray[0]} outside class folders", TREE)
-        full = {name.split("/")[0] for name in inside}
-        empty = [name for name in subfolders(root / folder) if name not in full]
-        if empty:
-            raise wrong_tree(f"no picture in {root / folder / empty[0]}", TREE)
-    return [f"{folder}/{name}" if folder else name for name in inside]
+def _check_classes(listing: Listing, places: class_folders.Places) -> None:
+    """Raises InputError for pictures outside class folders, and empty ones of these."""
+    full = set()
+    for name in listing.files:
+        if places.split(name) and not places.label(name):
+            raise wrong_tree(
+                f"{listing.root / name} outside class folders (is data.path one folder "
+                "too low? without classes set labels=False)",
+                TREE,
+            )
+        full.add("/".join(name.split("/")[: places.class_at + 1]))
+    for folder in listing.folders:
+        # as if a file were there
+        inside = f"{folder}/train/x" if places.split_at == 1 else f"{folder}/x"
+        if folder.count("/") == places.class_at and places.split(inside):
+            if folder not in full:
+                found = f"no picture in {listing.root / folder}{listing.told(folder)}"
+                raise wrong_tree(found, TREE)

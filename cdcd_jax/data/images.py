@@ -7,16 +7,31 @@ profiles are not.
 
 import contextlib
 import io
+import os
 from typing import Any
 
 import numpy as np
 
 from cdcd_jax.data.sources import Unreadable
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
-# Named, so that no file makes Pillow start another program (EPS would).
+# What a file is known by from its first bytes, whatever its suffix says.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS += ("AVIF", "JPEG2000", "QOI")
+# Pillow starts another program for the first, and only looks at the head of the others.
+_NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 MAX_PIXELS = 2**27  # a larger one would fill the memory of small machines
+
+
+def suffixes() -> dict[str, str]:
+    """Suffix (".png") -> format, of all that Pillow decodes here."""
+    from PIL import Image, features
+
+    known = Image.registered_extensions()
+    known |= {s: "JPEG" for s, kind in known.items() if kind == "MPO"}  # several JPEGs
+    parts = {"AVIF": "avif", "WEBP": "webp", "JPEG2000": "jpg_2000"}
+    missing = {kind for kind, part in parts.items() if not features.check(part)}
+    kinds = set(Image.OPEN) - _NOT_READ - missing
+    return {suffix: kind for suffix, kind in known.items() if kind in kinds}
 
 
 def decode(data: bytes, name: str) -> Any:
@@ -26,8 +41,9 @@ def decode(data: bytes, name: str) -> Any:
     no checksum) is not seen.
 
     Args:
-        data: the bytes of a file.
-        name: the file's, for the error.
+        data: the bytes of a file, of one of `FORMATS` or of the one that its suffix
+            names.
+        name: the file's, also for the error.
 
     Raises:
         Unreadable: no picture, a truncated one, or one of more than 2**27 pixels.
@@ -36,11 +52,14 @@ def decode(data: bytes, name: str) -> Any:
 
     if not data:
         raise Unreadable(name, "zero bytes")
+    known = suffixes()
+    own = known.get(os.path.splitext(name)[1].lower())
+    formats = [kind for kind in (*FORMATS, own) if kind in known.values()]
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=formats)
         if image.format == "PNG":
             image.verify()  # checksums, which decoding passes over
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=["PNG"])
         if image.width * image.height > MAX_PIXELS:
             raise Unreadable(name, f"more than {MAX_PIXELS} pixels")
         image.load()
@@ -59,8 +78,10 @@ def read(path: Any) -> Any:
     try:
         with open(path, "rb") as file:
             data = file.read()
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except OSError as error:
         raise Unreadable(str(path), error.strerror or "cannot be read") from error
+    except ValueError as error:  # no name that a file can have
+        raise Unreadable(str(path), str(error)) from error
     return decode(data, str(path))
 
 

@@ -41,6 +41,8 @@ def open_training(config: Mapping[str, Any], description: Mapping[str, Any]) -> 
         source = open_raw(config, description["media"])
         return RawExamples(source, "train", config["data"]["augment"])
     card = open_dataset(config["data"]["path"], description)
+    if key := description.get("differ"):
+        _check_differ(card, key)
     return RecordExamples(card, "train", description["negatives"])
 
 
@@ -67,6 +69,19 @@ def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
     return card
 
 
+def _check_differ(card: Card, key: str, most: int = 512) -> None:
+    """Raises InputError if records spread over `train` are all under one condition."""
+    number = min(len(RecordSource(card, "train")), most)
+    values = spread_records(card, "train", number)["condition"].get(key)
+    if values is not None and (values == values[:1]).all():
+        raise InputError(
+            f"Found one {key!r} in {number} training records of {card.directory}; "
+            "expected two or more, since contrastive.weight trains an example against "
+            "those under another. Set contrastive.weight = 0, take another "
+            "contrastive.key, or contrastive.negatives = 'intra'."
+        )
+
+
 def check_matches(
     card: Card,
     num_codes: int,
@@ -79,8 +94,9 @@ def check_matches(
       card: of the records.
       num_codes: the config's model.num_codes (K).
       grid: the config's model.grid.
-      conditions: the config's model.conditions: name -> a dict, of which `num_classes`
-        and `shape` are compared where it has them. Records may hold more conditions.
+      conditions: the config's model.conditions: name -> a dict, of which `num_classes`,
+        `shape` and `sha256` (of a trained vocabulary) are compared where it has them.
+        Records may hold more conditions.
 
     Raises:
       InputError: a difference; says both values and the key of the config.
@@ -119,6 +135,14 @@ def _check_vocabulary(card: Card, name: str, wanted: Mapping[str, Any]) -> None:
     if number > wanted["vocabulary"]:
         key = f"conditions.{name}.vocabulary"
         raise _mismatch(card, key, number, f"at most {wanted['vocabulary']}")
+    if wanted.get("sha256") and found.get("sha256") not in (None, wanted["sha256"]):
+        raise InputError(
+            f"Found {name} in the records {card.directory} as numbers of a vocabulary "
+            f"of sha256 {found['sha256']}; expected {wanted['sha256']}, which the "
+            "model has learned, so that one number is one word; name records of "
+            "that vocabulary in data.path, or make some with text.vocabulary set to "
+            "the model's own file."
+        )
 
 
 def _mismatch(card: Card, key: str, found: Any, wanted: Any) -> InputError:

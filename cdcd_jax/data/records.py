@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import threading
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from array_record.python import array_record_module
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
-from cdcd_jax.data.card import CARD_NAME, MAKE_AGAIN, Card, Negatives, Shard
+from cdcd_jax.data.card import CARD_NAME, REPAIR, Card, Negatives, Shard
 from cdcd_jax.errors import InputError
 
 # One record a group: random access reads and decompresses no neighbours.
@@ -68,23 +68,32 @@ def check_shards(card: Card) -> None:
     The hashes are compared where the whole dataset has at most 1 GiB.
 
     Raises:
-      InputError: names the first bad shard or table.
+      InputError: names the first bad shard or table, and how to make it again.
     """
+    whole = sum(part.num_bytes for part in files_of(card)) <= MAX_HASHED_BYTES
+    for hashed in (False, True)[: 1 + whole]:
+        for part, fault in faults(card, hashed):
+            raise _faulty(card.directory / part.file, fault)
+
+
+def files_of(card: Card) -> list[Shard | Negatives]:
+    """All files of records that the card names: shards, then tables of negatives."""
     splits = card.splits.values()
-    files = [shard for split in splits for shard in split.shards]
-    files += [split.negatives for split in splits if split.negatives]
-    for part in files:
-        _check_size(card.directory, part)
-    if sum(part.num_bytes for part in files) > MAX_HASHED_BYTES:
-        return
-    for part in files:
-        found = sha256(card.directory / part.file)
-        if found != part.sha256:
-            raise InputError(
-                f"Found sha256 {found} for {card.directory / part.file}; expected "
-                f"{part.sha256}, as {CARD_NAME} says; "
-                f"{MAKE_AGAIN.format(directory=card.directory)}."
-            )
+    found: list[Shard | Negatives] = [s for split in splits for s in split.shards]
+    return found + [split.negatives for split in splits if split.negatives]
+
+
+def faults(card: Card, hashed: bool) -> Iterator[tuple[Shard | Negatives, str]]:
+    """The files that are not as the card says, each with what is wrong.
+
+    `hashed`: read them, and compare their sha256 too; otherwise their sizes alone.
+    """
+    for part in files_of(card):
+        path = card.directory / part.file
+        if fault := _wrong_size(path, part):
+            yield part, fault
+        elif hashed and (found := sha256(path)) != part.sha256:
+            yield part, f"sha256 {found}; expected {part.sha256}"
 
 
 def sha256(path: Path) -> str:
@@ -93,19 +102,27 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_size(directory: Path, part: Shard | Negatives) -> None:
-    path = directory / part.file
-    advice = MAKE_AGAIN.format(directory=directory)
+def _wrong_size(path: Path, part: Shard | Negatives) -> str:
+    """ "<found>; expected <that>" of a file that lacks or has another size, or ""."""
     if not path.is_file():
-        raise InputError(
-            f"Found no {path}; expected it, as {CARD_NAME} names it; {advice}."
-        )
+        return "no file; expected it"
     found = path.stat().st_size
-    if found != part.num_bytes:
-        raise InputError(
-            f"Found {found} bytes in {path}; expected {part.num_bytes}, as "
-            f"{CARD_NAME} says; {advice}."
-        )
+    wanted = f"{found} bytes; expected {part.num_bytes}"
+    return wanted if found != part.num_bytes else ""
+
+
+def _check_size(directory: Path, part: Shard | Negatives) -> None:
+    if fault := _wrong_size(directory / part.file, part):
+        raise _faulty(directory / part.file, fault)
+
+
+def _faulty(path: Path, fault: str) -> InputError:
+    found, expected = fault.split("; ", 1)
+    where = "in" if path.is_file() else "at"
+    advice = REPAIR.format(directory=path.parent)
+    return InputError(
+        f"Found {found} {where} {path}; {expected}, as {CARD_NAME} says; {advice}."
+    )
 
 
 class RecordSource:
@@ -202,7 +219,7 @@ class RecordSource:
         return found
 
     def _bad_table(self, path: Path, what: str) -> InputError:
-        advice = MAKE_AGAIN.format(directory=self._card.directory)
+        advice = REPAIR.format(directory=self._card.directory)
         return InputError(
             f"Found a table of negatives {path} that {what}; expected a row of uint32 "
             f"for each of {len(self)} records; {advice}."
@@ -247,7 +264,7 @@ class RecordSource:
     def _open(self, shard: Shard) -> Any:
         _check_size(self._card.directory, shard)
         path = self._card.directory / shard.file
-        advice = MAKE_AGAIN.format(directory=self._card.directory)
+        advice = REPAIR.format(directory=self._card.directory)
         try:
             reader = array_record_module.ArrayRecordReader(str(path), READER_OPTIONS)
             found = reader.num_records()
@@ -267,7 +284,7 @@ class RecordSource:
         shard, offset = self._locate(index)
         path = self._card.directory / self._shards[shard].file
         expected = "" if "; expected" in what else "; expected a sound record"
-        advice = MAKE_AGAIN.format(directory=self._card.directory)
+        advice = REPAIR.format(directory=self._card.directory)
         return InputError(
             f"Found a record {index} of {self._split} (record {offset} of {path}) "
             f"{what}{expected}; {advice}."

@@ -200,13 +200,7 @@ def join(
     table = None
     if number:
         groups = [group for note in notes for group in note.groups]
-        path = directory / f"{split}-negatives.npy"
-        temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
-            np.save(file, draw_table(groups, number, seed))
-        size, digest = temporary.stat().st_size, sha256(temporary)
-        _settle(temporary, path)
-        table = Negatives(path.name, number, rule, seed, size, digest)
+        table = write_negatives(directory, split, groups, number, rule, seed)
     return Split(
         num_records=records,
         shards=tuple(note.shard for note in notes),
@@ -215,3 +209,20 @@ def join(
         negatives=table,
         unreadable={k: v for note in notes for k, v in note.unreadable.items()},
     )
+
+
+def write_negatives(
+    directory: Path, split: str, groups: list[str], number: int, rule: str, seed: int
+) -> Negatives:
+    """Draws the table of negatives of a split and writes it; see `join`.
+
+    Args:
+        groups: of each record.
+    """
+    path = directory / f"{split}-negatives.npy"
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        np.save(file, draw_table(groups, number, seed))
+    size, digest = temporary.stat().st_size, sha256(temporary)
+    _settle(temporary, path)
+    return Negatives(path.name, number, rule, seed, size, digest)

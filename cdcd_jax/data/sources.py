@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from cdcd_jax.config import merge
+from cdcd_jax.data.names import shown
+from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 
 # name in the config -> the source, or its module's name, to be imported when it is used
@@ -30,6 +32,7 @@ SOURCES: dict[str, Any] = {
     "toy_dance": "cdcd_jax.data.toy_dance",
 }
 MOST_UNREADABLE = 0.01  # of the files that a run touches
+_TOLD: set[str] = set()  # lines on what was passed over
 
 Example = dict[str, Any]
 
@@ -76,7 +79,8 @@ class RawSource(Protocol):
             name; splits, their names; conditions, name -> `kind` (label, array, text),
             `shape`, `dtype` and, for labels, `num_classes` and perhaps `names`; media,
             {"kind": "image", "shape": [H, W, C]} or {"kind": "audio", "shape": [S],
-            "sample_rate": Hz}.
+            "sample_rate": Hz}; perhaps left_out, kind -> number of files that are not
+            read, and remarks, sentences on how folders were read, both for the user.
         """
 
     def split(self, name: str) -> RawSplit:
@@ -100,7 +104,8 @@ def open_source(
     if name not in SOURCES:
         raise UsageError(
             f"Found data.raw = {name!r}; expected one of "
-            f"{', '.join(sorted(SOURCES))}; correct data.raw."
+            f"{', '.join(sorted(SOURCES))}; correct data.raw, or name with "
+            "--config the file that defines this source."
         )
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise UsageError(
@@ -110,7 +115,23 @@ def open_source(
     if isinstance(source, str):
         source = importlib.import_module(source)
     options = merge(source.OPTIONS, options or {}, "data.options.")
-    return source.open_source(path, options, seed)
+    opened = source.open_source(path, options, seed)
+    _tell(f"{name}: {shown(path)}", opened.card())
+    return opened
+
+
+def _tell(what: str, card: Mapping[str, Any]) -> None:
+    """What a source passed over, on standard error; the same once in a process."""
+    from cdcd_jax.runtime import hosts  # imports JAX
+
+    lines = list(card.get("remarks", []))
+    if card.get("left_out"):
+        lines.insert(0, f"left out: {told(card['left_out'])}")
+    for line in lines:
+        line = f"{what}: {line}"
+        if line not in _TOLD and hosts.is_main():
+            print(line, file=sys.stderr)
+        _TOLD.add(line)
 
 
 def known_split(name: str, splits: tuple[str, ...], source: str) -> None:

@@ -187,21 +187,25 @@ def position_weights(
     return jnp.where(t[:, None] == 1, 1.0, weight)
 
 
+# how `sample_times` draws
+TIME_SAMPLING = ("uniform", "stratified", "importance")
+# name -> weight at a share of time
+RAMPS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "falling": lambda share: 2.0 - share,
+    "rising": lambda share: 1.0 + share,
+    "none": jnp.ones_like,
+}
+
+
 def ramp(t: Int[Array, " B"], timesteps: int, kind: str) -> Float[Array, " B"]:
     """Weight of a term over time, [B], with t' = t - 1 as the reference counts.
 
     'falling' 2 - t'/T (its images' auxiliary term), 'rising' 1 + t'/T (its music's
     auxiliary term and all of its contrastive terms), 'none' 1.
     """
-    share = (t - 1) / timesteps
-    kinds = {
-        "falling": lambda: 2.0 - share,
-        "rising": lambda: 1.0 + share,
-        "none": lambda: jnp.ones_like(share),
-    }
-    if kind not in kinds:
-        raise ValueError(f"unknown ramp {kind!r}: choose one of {', '.join(kinds)}")
-    return kinds[kind]()
+    if kind not in RAMPS:
+        raise ValueError(f"unknown ramp {kind!r}: choose one of {', '.join(RAMPS)}")
+    return RAMPS[kind]((t - 1) / timesteps)
 
 
 class TimeHistory(NamedTuple):
@@ -281,7 +285,7 @@ def sample_times(
         t = jax.random.permutation(key_order, t)
     else:
         raise ValueError(
-            f"unknown diffusion.time_sampling {method!r}: choose one of uniform, "
-            "stratified, importance"
+            f"unknown diffusion.time_sampling {method!r}: choose one of "
+            f"{', '.join(TIME_SAMPLING)}"
         )
     return t.astype(jnp.int32), jnp.full(batch, 1.0 / timesteps)

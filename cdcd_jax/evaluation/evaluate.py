@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdcd_jax.data.card import Card
-from cdcd_jax.data.pipeline import one_pass, open_dataset
+from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.data.raw_examples import open_raw, raw_pass
 from cdcd_jax.data.sources import known_split
 from cdcd_jax.diffusion.sampler import mask_note
 from cdcd_jax.errors import UsageError
 from cdcd_jax.evaluation import sets as drawn
+from cdcd_jax.evaluation.advice import judges_for
 from cdcd_jax.evaluation.splits import conditions_of, judged_splits
 from cdcd_jax.evaluation.table import print_figures
 from cdcd_jax.generation import time_profile
@@ -28,6 +29,7 @@ from cdcd_jax.reporting import files, page
 from cdcd_jax.reporting.samples import check_place, write_samples
 from cdcd_jax.reporting.sheets import contact_order, contact_sheet
 from cdcd_jax.runtime import hosts, sharding
+from cdcd_jax.tasks.settings import missing_null
 
 STATISTICS = "statistics"  # of real data, kept in the work directory
 SINGLE_FILES = 1000  # samples that get a file each, at most; samples.npz has all
@@ -37,9 +39,10 @@ def evaluate(model: Trained) -> dict[str, float]:
     """Figures of the newest checkpoint; the table of a checkpoint is made once.
 
     Samples of `eval.sets` (without guidance and with `eval.guidance_scale`, where there
-    are none) lie in `<workdir>/samples/<set>`; those of `eval.sweep` are judged as well
-    (see `sets`). `<workdir>/evaluation.html` shows all in one file. A tokenizer's
-    reconstructions of held-out examples are judged, and some lie in
+    are none) lie in `<workdir>/samples/<set>`, whether anything judges them or not;
+    those of `eval.sweep` are judged as well (see `sets`). `<workdir>/evaluation.html`
+    shows all in one file. A tokenizer's reconstructions of held-out examples are
+    judged, and some lie in
     `.../reconstructions`.
 
     Raises:
@@ -102,7 +105,7 @@ def open_data(model: Trained) -> Any:
             )
         known_split(config["eval"]["split"], source.card()["splits"], "data.raw")
         return source
-    card = open_dataset(config["data"]["path"], description)
+    card = model.open_records()
     _ = model.decoders  # made with what made the records
     drawn.check_sets(config, model.task)
     open_judge(model, keep=False)
@@ -136,6 +139,8 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
     step, *parts = model.weights
     judge = open_judge(model)
     test = list(one_pass(card, settings["split"], config["data"]["batch_size"]))
+    number = sum(len(batch["tokens"]) for batch in test)
+    hosts.say(f"evaluating step {step}: the bound of {number} records ...")
     bound = task.bound(parts[0], test, draw_key(config, "evaluate"))
     loss = task.profile(bound)
     if hosts.is_main() and loss is not None:
@@ -143,10 +148,14 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
     hosts.wait_for_all("time profile")
     batches: dict[str, Any] = {"test": test, "bound": bound}
     sets = drawn.sets_of(config, task, workdir)
+    fault = missing_null(config["model"])
+    if fault and settings["guidance_scale"] != 1 and not settings["sets"]:
+        hosts.say(f"without guided samples: {fault}")
     samples, fresh = _draw_sets(model, card, sets)
     sampled = time.perf_counter()
-    if sets:
-        batches["samples"] = samples
+    batches["samples"] = samples
+    has_judges = bool(settings["figures"] or judge.needs())
+    if has_judges:
         batches["judged"] = judged_splits(model, card, batches)
     figures = task.evaluate(*parts, batches, draw_key(config, "evaluate"))
     if judge.needs():
@@ -155,6 +164,9 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
         figures |= _usage(model, part)
     if hosts.is_main():
         _write_page(model, figures, sets, samples)
+        if not has_judges:
+            kinds = {medium.kind for medium in model.decoders.media.values()}
+            print(judges_for(model.conditions, kinds), file=sys.stderr)
     judged = time.perf_counter() - sampled
     drew = f"bound and {fresh} samples {sampled - began:.1f} s"
     return figures, f"{drew}, evaluation {judged:.1f} s"
@@ -178,8 +190,6 @@ def _draw_sets(
     model: Trained, card: Card, sets: Sequence[drawn.DrawnSet]
 ) -> tuple[Any, int]:
     """Draws all sets; they by name, and how many samples were drawn now."""
-    if not sets:
-        return {}, 0
     config, workdir, task = model.config, model.workdir, model.task
     settings, decoders = config["eval"], model.decoders
     step, *parts = model.weights
@@ -206,13 +216,13 @@ def _draw_sets(
             print(note, file=sys.stderr)
     for part in sets:
         began, key = time.perf_counter(), draw_key(config, part.name)
+        hosts.say(f"drawing {number} samples: {part.name} ...")
         new = drawn.draw(
             task, parts, part, folder / part.name, drawn_for, number, key, asked
         )
         fresh += new
-        if hosts.is_main():
-            took = f"{new} samples in {time.perf_counter() - began:.1f} s"
-            print(f"{part.name}: {took}, {part.said}", file=sys.stderr)
+        took = f"{new} samples in {time.perf_counter() - began:.1f} s"
+        hosts.say(f"{part.name}: {took}, {part.said}")
         if not part.swept:
             under = {k: v for k, v in drawn_for.items() if part.gets(k)}
             shown = told(model, under)
@@ -235,9 +245,7 @@ def _write_page(
 ) -> None:
     """`evaluation.html`: figures, curves, pictures and sounds in one file."""
     sheets, sounds = {}, {}
-    if sets:
-        number = model.config["eval"]["num_samples"]
-        rows = contact_order(samples.condition, number)
+    rows = contact_order(samples.condition, model.config["eval"]["num_samples"])
     for part in sets:
         shown, media = samples.some(part.name, rows), samples.media(part.name)
         pictures = {k: m for k, m in media.items() if m.kind != "audio"}
@@ -256,6 +264,7 @@ def _write_page(
     page.write_page(
         path, title, figures, model.config, sheets, sounds, points, columns or page.SETS
     )
+    hosts.say(f"figures and samples on one page: {path}")
 
 
 def _reconstructed(model: Trained, source: Any) -> tuple[dict[str, float], str]:

@@ -30,6 +30,7 @@ from cdcd_jax.reporting.samples import name_fault
 from cdcd_jax.reporting.sheets import Medium
 from cdcd_jax.runtime import hosts
 from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
+from cdcd_jax.tasks.settings import missing_null
 
 FOLDER = "evaluation"
 PART = 1000  # samples of a part, at least
@@ -83,7 +84,7 @@ class DrawnSet:
 
 
 def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list:
-    """The sets that a config asks for; of an evaluation without judges none.
+    """The sets that a config asks for; by default none that needs a missing null.
 
     Raises:
         UsageError: a set, or a combination of the sweep, that cannot be.
@@ -91,15 +92,9 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
     """
     settings = config["eval"]
     swept = {k: tuple(v) for k, v in settings["sweep"].items() if len(v)}
-    if not settings["figures"] and not any(settings["features"].values()):
-        if swept or settings["sets"]:
-            named = f"sweep.{min(swept)}" if swept else f"sets.{min(settings['sets'])}"
-            raise UsageError(
-                f"Found eval.{named} with nothing that judges samples; expected "
-                "eval.figures or eval.features; set one of them, or leave it out"
-            )
-        return []
     scales = {"unguided": 1.0, "guided": settings["guidance_scale"]}
+    if missing_null(config["model"]):
+        del scales["guided"]
     asked = _checked(settings["sets"]) or {
         name: dict(guidance_scale=scale) for name, scale in scales.items()
     }

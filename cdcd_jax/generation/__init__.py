@@ -6,6 +6,7 @@ the task; here it is known how many batches and windows a wish takes, and what o
 is shown. In reading order:
 
     prompts          what is asked, or rows of records -> rows of conditions, titles
+    classes          classes by name or number
     condition_files  motion and other arrays, from files or memory
     rows             what samples are drawn under where nothing is asked
     windows          what is larger than a model, piece by piece

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cdcd_jax.errors import UsageError
+from cdcd_jax.generation.classes import as_asked
 from cdcd_jax.generation.edit_files import Given, Region
 from cdcd_jax.generation.samples import Samples
 
@@ -56,11 +57,14 @@ def divided(
             "Found batch_size, which belongs to the opened model; expected it there: "
             "cdcd_jax.open(workdir, sampling=dict(batch_size=...))"
         )
-    return given, options
+    return as_asked(given, conditions), options
 
 
 def edit_of(
-    input: Any, wanted: Mapping[str, Any], toward: Mapping[str, Any]
+    input: Any,
+    wanted: Mapping[str, Any],
+    toward: Mapping[str, Any],
+    conditions: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Name -> what --edit.<name> would say.
 
@@ -68,7 +72,9 @@ def edit_of(
         input: a path, an array or `Samples`; None for none.
         wanted: numbers, several, or words; None for what is not wanted.
         toward: modality -> the other end of an interpolation.
+        conditions: what the model takes.
     """
+    toward = as_asked(toward, conditions)
     edit = {name: _flag(v) for name, v in wanted.items() if v is not None}
     if input is not None:
         edit["input"] = _input(input)

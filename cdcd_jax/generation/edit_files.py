@@ -68,13 +68,13 @@ def read(text: Any, tokenizer: Any) -> Source:
     if Path(text).suffix.lower() == ".npz":
         return _samples(text, None, tokenizer)
     is_image = "images" in tokenizer.outputs
-    kind, suffixes = "picture", images.SUFFIXES
+    kind, known, some = "picture", images.suffixes, ".jpg, .png"
     if not is_image:
-        kind, suffixes = "sound", audio.SUFFIXES
-    if Path(text).suffix.lower() not in suffixes:
+        kind, known, some = "sound", audio.suffixes, ".wav, .flac, .ogg, .mp3"
+    if Path(text).suffix.lower() not in known():
         raise InputError(
-            f"Found --edit.input={text}; expected a {kind} ({', '.join(suffixes)}), "
-            "as this model draws, or a samples.npz of it; give such a file"
+            f"Found --edit.input={text}; expected a {kind} ({some} or the like), as "
+            "this model draws, or a samples.npz of it; give such a file"
         )
     if not is_image:
         wave = _readable(lambda: audio.read(text), "input")
@@ -245,7 +245,7 @@ def region(text: Any, shape: tuple[int, int]) -> np.ndarray:
                 "mask > 0.5 or the like, of that size"
             )
         return pixels
-    if Path(text).suffix.lower() in images.SUFFIXES:
+    if Path(text).suffix.lower() in images.suffixes():
         image = _readable(lambda: images.read(text), "mask")
         _check_size(text, "mask", image.size, shape)
         pixels = np.array(image)
@@ -262,7 +262,7 @@ def region(text: Any, shape: tuple[int, int]) -> np.ndarray:
         raise UsageError(
             f"Found --edit.mask={text}; expected {', '.join(PARTS)}, a box "
             "x0,y0,x1,y1 of shares from 0 to 1 such as 0,0,0.5,1, or the file of a "
-            f"black-and-white picture ({', '.join(images.SUFFIXES)}); correct it"
+            "black-and-white picture (.png or the like); correct it"
         )
     x, y = ((np.arange(size) + 0.5) / size for size in shape[::-1])
     across, down = (x >= box[0]) & (x < box[2]), (y >= box[1]) & (y < box[3])

@@ -1,16 +1,15 @@
 """From what is asked, or rows of records, to rows of conditions and their titles.
 
-    label               --condition.genre=BR,3         numbers or names
+    label               --condition.genre=BR,HO        names or numbers, see `classes`
     text, clip_text     --condition.text="two frogs"   or @FILE, one prompt a line
     motion              --condition.motion=FILE        see `condition_files`
     array, features     --condition.video=FILE.npy
 
-From Python the same words, or what stands for them: a number or a name of a class or
-several, a prompt or several, an array or a path. One row of a modality goes with all
-rows of another.
+From Python the same words, or what stands for them: a number (int) or a name (str) of
+a class or several, a prompt or several, an array or a path. One row of a modality goes
+with all rows of another.
 """
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,11 +21,10 @@ import numpy as np
 from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.generation import condition_files
+from cdcd_jax.generation import classes, condition_files
+from cdcd_jax.generation.classes import shortened
 from cdcd_jax.models.vocabularies import TEXTS, open_texts
 from cdcd_jax.runtime import hosts
-
-_LISTED = 20  # names that an error lists whole
 
 
 class Rows(NamedTuple):
@@ -80,7 +78,7 @@ def rows_of(
             value = f"{'@' * (kind in TEXTS)}{os.fspath(value)}"
         if kind == "label":
             names = names_of(spec, told.get(name, {}))
-            condition[name] = _labels(name, value, spec["num_classes"], names)
+            condition[name] = classes.read(name, value, spec["num_classes"], names)
         elif kind in TEXTS:
             prompts = _prompts(name, value)
             vocabulary = open_texts(name, spec, card, workdir)
@@ -138,47 +136,13 @@ def names_of(spec: Mapping[str, Any], told: Mapping[str, Any]) -> tuple[str, ...
     return names if len(names) == spec["num_classes"] else ()
 
 
-def _labels(
-    name: str, value: Any, num_classes: int, names: Sequence[str]
-) -> np.ndarray:
-    """int32 [N] of numbers or names; of text, with commas between."""
-    numbers = {known.lower(): i for i, known in enumerate(names)}
-    if isinstance(value, str):
-        whole = value.strip().lower()  # some names have commas
-        parts = [whole] if whole in numbers else whole.split(",")
-    else:
-        parts = [str(part).lower() for part in np.ravel(np.asarray(value)).tolist()]
-    found = []
-    for part in map(str.strip, parts or [""]):
-        if part in numbers:
-            found.append(numbers[part])
-        elif part.isdecimal() and int(part) < num_classes:
-            found.append(int(part))
-        else:
-            raise UsageError(
-                f"--condition.{name}={_shortened(str(value))}: expected numbers from "
-                f"0 to {num_classes - 1} with commas between"
-                + (f", or names: {_near(part, names)}" if names else "")
-            )
-    return np.array(found, np.int32)
-
-
-def _near(part: str, names: Sequence[str]) -> str:
-    """All names where they are few, otherwise the nearest."""
-    if len(names) <= _LISTED:
-        return ", ".join(names)
-    by_lower = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(part, by_lower, n=5, cutoff=0.0)
-    return f"{', '.join(by_lower[n] for n in near)}, or others of {len(names)}"
-
-
 def _prompts(name: str, text: str | Sequence[str]) -> list[str]:
     """The prompts, none of them empty; of text, the lines of the file behind an @."""
     if not isinstance(text, str):
         prompts = np.ravel(np.asarray(text)).tolist()
         if not prompts or not all(isinstance(p, str) and bpe.clean(p) for p in prompts):
             raise UsageError(
-                f"Found --condition.{name} = {_shortened(repr(text))}; expected one or "
+                f"Found --condition.{name} = {shortened(repr(text))}; expected one or "
                 "more prompts, none of them empty; write them"
             )
         return [prompt.strip() for prompt in prompts]
@@ -220,7 +184,7 @@ def _encode(
             if hosts.is_main():
                 print(
                     f"warning: --condition.{name}: the prompt "
-                    f"{_shortened(prompt)!r} is longer than the model's {length} "
+                    f"{shortened(prompt)!r} is longer than the model's {length} "
                     f"tokens; it was cut after {kept!r}",
                     file=sys.stderr,
                 )
@@ -233,10 +197,6 @@ def _encode(
             "vocabulary that the model was trained with"
         )
     return tokens
-
-
-def _shortened(text: str, number: int = 60) -> str:
-    return text if len(text) <= number else f"{text[:number]} ..."
 
 
 def _aligned(

@@ -58,9 +58,9 @@ def standing_for_all(model: Trained, number: int) -> dict[str, np.ndarray]:
     """
     if are_labels(model.conditions):
         return every_label(model.conditions, number)
-    from cdcd_jax.data.pipeline import open_dataset, spread_records
+    from cdcd_jax.data.pipeline import spread_records
 
-    card = open_dataset(model.config["data"]["path"], model.description)
+    card = model.open_records()
     return spread_records(card, model.config["eval"]["split"], number)["condition"]
 
 

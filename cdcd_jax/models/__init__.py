@@ -7,6 +7,7 @@ In reading order:
     saved          the config beside a model, and whether another one fits it
     tokenizers     by config: a palette, none, or what a work directory holds
     vocabularies   the vocabulary of a model, beside it or with its records
+    run_records    which records a run has learned from, and whether others are the same
     decoders       what a model draws -> what people see, output by output
     model          task, mesh, weights and decoders of a work directory
     texts          texts of raw examples, as records hold them

@@ -12,7 +12,9 @@ from jax.sharding import Mesh
 
 from cdcd_jax.data.card import CARD_NAME, Card, read_card
 from cdcd_jax.models.decoders import SINGLE, Decoders, open_decoders
+from cdcd_jax.models.run_records import check_meaning, kept_records, vocabulary_digest
 from cdcd_jax.models.tokenizers import check_config, check_made_with
+from cdcd_jax.models.vocabularies import TEXTS
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.training.program import abstract_state, build, place
@@ -60,8 +62,21 @@ class Trained:
 
     @property
     def conditions(self) -> Mapping[str, Mapping[str, Any]]:
-        """Modality -> what the model takes of it."""
-        return self.description["conditions"]
+        """Modality -> what the model takes of it; classes as they were when it learned.
+
+        Names of the config go before those of the records that the run began with.
+        """
+        own = (self._kept or {}).get("conditions", {})
+        found = {}
+        for name, spec in self.description["conditions"].items():
+            names = spec.get("names") or own.get(name, {}).get("names")
+            found[name] = {**spec, "names": tuple(names)} if names else spec
+        return found
+
+    @functools.cached_property
+    def _kept(self) -> dict[str, Any] | None:
+        """The identity of the records that it has learned from, where it is known."""
+        return kept_records(self.workdir) if self.workdir is not None else None
 
     @property
     def newest_step(self) -> int | None:
@@ -93,6 +108,25 @@ class Trained:
         abstract = abstract_state(*self._built, self.mesh)
         return load_params(self.workdir, abstract)
 
+    def open_records(self) -> Card:
+        """The card of records to judge it on, checked: whole, and of the same meaning.
+
+        Raises:
+            UsageError: `data.path` is empty.
+            InputError: missing, damaged or unlike records.
+        """
+        from cdcd_jax.data.pipeline import open_dataset  # which takes a second
+
+        own = vocabulary_digest(self.workdir)
+        conditions = {
+            name: {**spec, "sha256": own} if own and spec["kind"] in TEXTS else spec
+            for name, spec in self.description["conditions"].items()
+        }
+        described = {**self.description, "conditions": conditions}
+        card = open_dataset(self.config["data"]["path"], described)
+        check_meaning(card, self.workdir)
+        return card
+
     @functools.cached_property
     def card(self) -> Card | None:
         """The card of the model's records, where they are at hand."""
@@ -110,6 +144,11 @@ class Trained:
         """
         outputs = self.description["outputs"]
         decoders = open_decoders(self.config, outputs, self.workdir, self.card)
-        if self.card and SINGLE in outputs:
-            check_made_with(self.card, decoders.tokenizer)
+        if SINGLE in outputs:
+            kept = self._kept and {"fingerprint": self._kept["tokenizer"]}
+            for told, place in (
+                (self.card and self.card.tokenizer, self.config["data"]["path"]),
+                (kept, self.workdir),
+            ):
+                check_made_with(told, place, decoders.tokenizer)
         return decoders

@@ -9,11 +9,13 @@ from cdcd_jax.config import defaults, differences, merge
 from cdcd_jax.config.files import run_config
 from cdcd_jax.errors import UsageError
 from cdcd_jax.reporting.files import as_path
+from cdcd_jax.tasks.settings import missing_null
 
 SAVED = "config.json"  # in a work directory
 # Keys of a model's sections that neither network nor noise depends on.
 _OF_TRAINING = (
     *("model.dtype", "model.condition_dropout", "model.embedding_scale"),
+    "model.null_trained",
     *("diffusion.time_sampling", "diffusion.mask_weight"),
     *("diffusion.auxiliary_weight", "diffusion.auxiliary_ramp"),
 )
@@ -79,6 +81,13 @@ def check_model(config: Mapping[str, Any], workdir: Any) -> None:
     except UsageError as error:
         print(f"warning: {error}; going on with --config", file=sys.stderr)
         return
+    fault = missing_null(saved["model"])
+    if fault and not missing_null({**config["model"], "null_trained": False}):
+        raise UsageError(
+            f"Found model.condition_dropout = {config['model']['condition_dropout']}, "
+            f"but in the run that {workdir} holds {fault}; expected what it was "
+            "trained with. Leave it out, or train with it in another --workdir"
+        )
     if found := differences(_of_model(saved), _of_model(config)):
         raise UsageError(
             f"{workdir} holds a model of other settings, which differ in "

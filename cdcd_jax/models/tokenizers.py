@@ -117,13 +117,20 @@ def open_tokenizer(config: Mapping[str, Any], grid: tuple[int, ...]) -> Any:
     return tokenizer
 
 
-def check_made_with(card: Any, tokenizer: Any) -> None:
-    """Raises InputError if records were made with another tokenizer."""
-    found = card.tokenizer.get("fingerprint")
-    if isinstance(tokenizer, NoTokenizer) or found == tokenizer.fingerprint:
+def check_made_with(told: Mapping[str, Any] | None, place: Any, tokenizer: Any) -> None:
+    """Raises InputError if records were made with another tokenizer.
+
+    Args:
+        told: what the records, or the run that learned from them, say of theirs; None
+            where that is not known.
+        place: of these, for the message.
+    """
+    if told is None or isinstance(tokenizer, NoTokenizer):
+        return
+    if told.get("fingerprint") == tokenizer.fingerprint:
         return
     raise InputError(
-        f"Found records {card.directory} of the tokenizer {card.tokenizer}; expected "
+        f"Found records {place} of the tokenizer {dict(told)}; expected "
         f"{ {**tokenizer.settings, 'fingerprint': tokenizer.fingerprint} }, as the "
         "config says; set `tokenizer` to the one that made the records."
     )

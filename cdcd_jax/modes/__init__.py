@@ -4,6 +4,7 @@ A mode reads what was typed and calls what `api` offers to Python as well; it as
 task's description, never which task it is. What no model is needed for, records and
 plans, has its mode here alone. In reading order:
 
+    help          what --help and --list answer
     flags         the command line as a config and a handful of options
     table         what each --mode does with them
     generate      samples as files, and what they took

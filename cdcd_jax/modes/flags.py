@@ -1,11 +1,11 @@
 """Reads the command line into a config and a handful of options."""
 
 import dataclasses
+import functools
 import importlib.util
 import itertools
 import pathlib
 import re
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +13,11 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from cdcd_jax.config import defaults, merge, unknown_key
-from cdcd_jax.config.files import default_workdir, list_configs
+from cdcd_jax.config.files import default_workdir
+from cdcd_jax.data.card import CARD_NAME
 from cdcd_jax.errors import UsageError
 from cdcd_jax.models.saved import SAVED, config_dict
+from cdcd_jax.modes.help import FLAGS, did_you_mean, unknown_flag, unknown_word
 from cdcd_jax.modes.table import MODES
 from cdcd_jax.reporting.files import as_path
 
@@ -91,6 +93,8 @@ def _explain(error: Exception, config: ConfigDict, argv: Sequence[str]) -> str:
                 known = section if isinstance(section, ConfigDict) else {}
                 return unknown_key(path + part, known, path)
             section, path = section[part], f"{path}{part}."
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return unknown_flag(error.flagname)
     return f"{error} (try --help)"
 
 
@@ -99,33 +103,20 @@ def _define(config: ConfigDict, argv: Sequence[str]) -> flags.FlagValues:
     config_flags.DEFINE_config_dict(
         "config", config, flag_values=values, sys_argv=list(argv)
     )
-    flags.DEFINE_string(
-        "workdir",
-        None,
-        "default runs/X[-variant]; to generate and to evaluate, a model's own "
-        "config.json serves where --config is left out",
-        flag_values=values,
-    )
-    flags.DEFINE_enum("mode", "train", list(MODES), "what to do", flag_values=values)
-    flags.DEFINE_string(
-        "stage", "", "make this stage and what it needs, then stop", flag_values=values
-    )
-    flags.DEFINE_string("name", "user", "of generated samples", flag_values=values)
-    flags.DEFINE_integer(
-        "views", 0, "views of each training example in records", flag_values=values
-    )
-    flags.DEFINE_string(
-        "profile", "", "from:to, steps to write a trace of", flag_values=values
-    )
-    flags.DEFINE_string(
-        "plan.topology", "", "what to plan for, e.g. v5e:4x4", flag_values=values
-    )
-    flags.DEFINE_float(
-        "plan.price", None, "of a chip-hour, for the plan's cost", flag_values=values
-    )
-    flags.DEFINE_bool("list", False, "list the configs", flag_values=values)
-    flags.DEFINE_bool("help", False, "this text", short_name="h", flag_values=values)
+    define = functools.partial(_defined, values)
+    define(flags.DEFINE_string, "workdir", None)
+    define(flags.DEFINE_string, "mode", "train")
+    define(flags.DEFINE_string, "stage", "")
+    define(flags.DEFINE_string, "name", "user")
+    define(flags.DEFINE_integer, "views", 0)
+    define(flags.DEFINE_string, "profile", "")
+    define(flags.DEFINE_string, "plan.topology", "")
+    define(flags.DEFINE_float, "plan.price", None)
     return values
+
+
+def _defined(values: flags.FlagValues, define: Any, name: str, default: Any) -> None:
+    define(name, default, FLAGS[name], flag_values=values)
 
 
 def _take_file(argv: Sequence[str]) -> tuple[list[str], str | None]:
@@ -165,8 +156,19 @@ def _check_name(name: str) -> None:
         raise UsageError(f"--name={name[:60]!r}: expected {expected}")
 
 
-def parse(argv: Sequence[str]) -> Options | None:
-    """The options of a command line (program name first); None if it asked for help.
+def _default_workdir(
+    given: str | None, mode: str, config: dict[str, Any]
+) -> pathlib.Path:
+    """runs/<config>; of records that are looked at alone, runs/inspect/<their name>."""
+    if given is not None:
+        return default_workdir(given)
+    parts = pathlib.PurePath(config["data"]["path"]).parts[-2:]
+    names = [part for part in parts if part not in ("/", "..", "records")]
+    return pathlib.Path("runs") / mode / (names[-1] if names else "records")
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """The options of a command line (program name first).
 
     Raises:
         UsageError: anything that cannot be understood.
@@ -181,15 +183,18 @@ def parse(argv: Sequence[str]) -> Options | None:
         left = values(words)[1:]
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(_explain(error, config, words)) from None
-    if values.help:
-        print(sys.modules["__main__"].__doc__ or "", values.get_help(), sep="\n")
-        return None
-    if values.list:
-        print(list_configs())
-        return None
     if left:
-        raise UsageError(f"unknown argument {left[0]!r}: flags begin with --")
-    if given is None and values.mode != "inspect":
+        raise UsageError(unknown_word(left[0], MODES))
+    if values.mode not in MODES:
+        near = did_you_mean(values.mode, MODES) or ":"
+        raise UsageError(
+            f"unknown --mode={values.mode}{near} choose one of {', '.join(MODES)}"
+        )
+    # finished records tell in their card how they were made
+    own = values.mode == "pretokenize" and values.workdir
+    own = own and (as_path(values.workdir) / CARD_NAME).exists()
+    own = own and not any(word.startswith("--config.") for word in words)
+    if given is None and values.mode != "inspect" and not own:
         advice = "give one, e.g. --config=configs/digits.py"
         if values.mode in ("generate", "evaluate") and values.workdir:
             advice += f"; {values.workdir} holds no {SAVED}, which could stand for it"
@@ -217,7 +222,8 @@ def parse(argv: Sequence[str]) -> Options | None:
         raise UsageError(
             f"--workdir={values.workdir} needs gcsfs: pip install cdcd_jax[gcs]"
         )
-    workdir = as_path(values.workdir or default_workdir(given or "inspect"))
+    workdir = values.workdir or _default_workdir(given, values.mode, config)
+    workdir = as_path(workdir)
     flags.FLAGS.mark_as_parsed()  # grain reads absl flags of its own
     return Options(
         given=given or "",

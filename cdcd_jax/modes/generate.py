@@ -1,8 +1,7 @@
 """--mode=generate: samples of a model under what the flags ask, as files."""
 
-import sys
-
 from cdcd_jax import api
+from cdcd_jax.generation.classes import Flag
 from cdcd_jax.modes.flags import Options
 from cdcd_jax.runtime import hosts
 
@@ -15,17 +14,16 @@ def generate(options: Options) -> None:
     """
     model = api.open(options.workdir, options.config, options.given)
     directory = model.workdir / "samples" / options.name
-    asked = dict(name=options.name, condition=options.conditions, directory=directory)
+    conditions = {name: Flag(text) for name, text in options.conditions.items()}
+    asked = dict(name=options.name, condition=conditions, directory=directory)
     if options.edit:
         edit, start = dict(options.edit), "toward."
         ends = [key for key in edit if key.startswith(start)]
-        toward = {key.removeprefix(start): edit.pop(key) for key in ends}
+        toward = {key.removeprefix(start): Flag(edit.pop(key)) for key in ends}
         samples = model.edit(**edit, toward=toward, **asked)
     else:
         samples = model.sample(**asked)
-    if hosts.is_main():
-        print(
-            f"{len(samples)} samples of step {samples.step} in "
-            f"{samples.seconds:.1f} s, {samples.cost}: {directory}",
-            file=sys.stderr,
-        )
+    hosts.say(
+        f"{len(samples)} samples of step {samples.step} in {samples.seconds:.1f} s, "
+        f"{samples.cost}: {directory}"
+    )

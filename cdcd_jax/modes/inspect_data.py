@@ -13,6 +13,7 @@ import numpy as np
 from cdcd_jax.data.card import Card, read_card
 from cdcd_jax.data.records import RecordSource, check_shards
 from cdcd_jax.data.vocabulary import open_vocabulary
+from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import write_text
@@ -88,15 +89,32 @@ def inspect(
 def tokenizer_of(directory: str | Path) -> Any:
     """The tokenizer that made the records of a directory, None where it is not there.
 
+    It lies where the card says, or else beside the records, which may have been moved
+    with it; the fingerprint tells it from others.
+
     Raises:
       InputError: no, or a damaged, card.
     """
-    card = read_card(directory)
-    try:
-        return open_tokenizer(card.tokenizer, card.grid)
-    except InputError as error:
-        print(f"tokens are shown as colours: {error}", file=sys.stderr)
-        return None
+    card, first = read_card(directory), None
+    for place in _places(card):
+        try:
+            return open_tokenizer({**card.tokenizer, **place}, card.grid)
+        except (InputError, UsageError) as error:  # another one, or none
+            first = first or error
+    print(f"tokens are shown as colours: {first}", file=sys.stderr)
+    return None
+
+
+def _places(card: Card) -> list[dict[str, str]]:
+    """Where the tokenizer of records may lie: where it was, or beside them if moved."""
+    path = card.tokenizer.get("path")
+    if not path:
+        return [{}]
+    beside = Path(card.directory).resolve().parent
+    found = sorted(file.parent for file in beside.glob("*/config.json"))
+    # of the same name first
+    found.sort(key=lambda folder: folder.name != Path(path).name)
+    return [{}, *({"path": str(folder)} for folder in found)]
 
 
 def describe(card: Card) -> str:
@@ -110,6 +128,8 @@ def describe(card: Card) -> str:
     ]
     for name, spec in sorted(card.conditions.items()):
         rows.append((f"condition {name}", describe_condition(spec)))
+    if card.left_out:
+        rows.append(("not read", told(card.left_out)))
     for name in _in_order(card):
         split = card.splits[name]
         size = sum(shard.num_bytes for shard in split.shards)

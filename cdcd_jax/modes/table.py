@@ -33,10 +33,14 @@ def run_generate(options: Options) -> None:
 
 
 def run_pretokenize(options: Options) -> None:
-    from cdcd_jax.stages.run import run_stages
+    from cdcd_jax.data.card import CARD_NAME
+    from cdcd_jax.stages.run import repair_records, run_stages
 
     config, workdir, given = options.config, options.workdir, options.given
     stage, views = options.stage, options.views
+    if (workdir / CARD_NAME).exists():  # records themselves, not a run with stages
+        repair_records(workdir, views)
+        return
     run_stages(config, workdir, "pretokenize", given, stage, views)
 
 

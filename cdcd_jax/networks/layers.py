@@ -33,6 +33,7 @@ def gelu2(x: jax.Array) -> jax.Array:
     return x * jax.nn.sigmoid(1.702 * x)
 
 
+MLPS = ("fc", "conv")  # see `MLP`
 ACTIVATIONS = {
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
     "gelu2": gelu2,

@@ -8,7 +8,8 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class MetricsWriter:
                 self._rows.write(row + "\n")
                 self._rows.flush()
         for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+            if np.isfinite(value):  # it would warn of each; the row above has null
+                self._events.add_scalar(name, value, step)
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Adds a picture, uint8 [H, W, C], to TensorBoard."""
@@ -97,11 +99,17 @@ class Reports:
     """The metrics and the progress of a run; does nothing where it is not enabled."""
 
     def __init__(
-        self, workdir: str | os.PathLike, total: int, step: int, enabled: bool = True
+        self,
+        workdir: str | os.PathLike,
+        total: int,
+        step: int,
+        enabled: bool = True,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Args: last step, step of the resumed checkpoint, whether to report."""
+        """Args: last step, step of the resumed checkpoint, whether to report, and the
+        seconds by which the rate is measured."""
         self._writer = MetricsWriter(workdir, resume_step=step) if enabled else None
-        self._progress = Progress(total, step) if enabled else None
+        self._progress = Progress(total, step, now=now) if enabled else None
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """A row of numbers."""

@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -76,6 +77,19 @@ def _explicit(given: dict[str, str]) -> dict[str, Any]:
 def is_main() -> bool:
     """Whether this process writes reports."""
     return jax.process_index() == 0
+
+
+def say(text: str) -> None:
+    """One process's line for the terminal, wrapped to 80 columns."""
+    if is_main():
+        lines = textwrap.wrap(
+            text,
+            width=80,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def wait_for_all(name: str) -> None:

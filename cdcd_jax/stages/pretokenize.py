@@ -14,32 +14,42 @@ from typing import Any
 
 from cdcd_jax.config.records import check_config, check_same, given_vocabulary
 from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
-from cdcd_jax.data.shards import (
-    Layout,
-    join,
-    read_note,
-)
+from cdcd_jax.data.records import faults, files_of
+from cdcd_jax.data.shards import Layout, join, read_note
 from cdcd_jax.data.sources import UnreadableFiles, open_source
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
+from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.texts import TextEncoder, text_conditions
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import is_url, write_json
 from cdcd_jax.runtime import hosts
+from cdcd_jax.stages.repair import repair, strangers, vocabulary_of
 from cdcd_jax.stages.shard_set import ShardSet, make_shards, read_ahead
+from cdcd_jax.training.telling import examples_text
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
 
 
-def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
+def pretokenize(
+    config: Mapping[str, Any], workdir: str | Path, verify: bool = True
+) -> Path:
     """Makes the records of `config` in `workdir`, unless they are there; returns it.
 
-    Same config, same bytes. Every process of a run calls it; they must share a disk.
+    Of finished ones it reads every file, and makes again those that are missing or
+    whose sha256 is not what the card says. Same config, same bytes. Every process of a
+    run calls it; they must share a disk.
+
+    Args:
+      config: of the records, see `config.records`.
+      workdir: where they lie.
+      verify: whether to read finished ones; who does not must check them afterwards.
 
     Raises:
       UsageError: a missing, unknown or bad key of the config.
       InputError: `workdir` holds records of another config, or cannot be made; more
-        than one in a hundred raw examples are unreadable.
+        than one in a hundred raw examples are unreadable; what is damaged cannot be
+        made again, since the raw data have changed.
     """
     started = time.monotonic()
     if is_url(workdir):
@@ -61,20 +71,42 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
         "fingerprint": tokenizer.fingerprint,
         "vocabulary": given.sha256 if given else "",
     }
+    card, kept = None, None
     if (workdir / CARD_NAME).exists():
         card = read_card(workdir)
         check_same(_made(card), job, workdir)
-        if hosts.is_main():
-            _tidy(workdir)
-            print(f"Token records of {card.name} are in {workdir}")
-        return workdir
+        digest, kept = vocabulary_of(card)
+        bad = list(faults(card, hashed=True)) if verify else []
+        if not bad and (kept or not digest or not verify):
+            if hosts.is_main():
+                _tidy(workdir)
+                _say_complete(card, verify)
+            return workdir
+        _say_damaged(card, bad, digest and not kept)
 
     sizes = {name: ShardSet(config, source.split(name), name) for name in raw["splits"]}
-    trained = given or _trained(sizes["train"], text_conditions(raw["conditions"]))
+    hosts.say(
+        examples_text(
+            {name: len(part.split) for name, part in sizes.items()}, raw["conditions"]
+        )
+    )
+    names = text_conditions(raw["conditions"])
+    trained = given or kept or _trained(sizes["train"], names)
     texts = TextEncoder(config["text"], raw["conditions"], trained)
     layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
+    if card:
+        repair(card, [part for part, _ in bad], sizes, layout, tokenizer, texts)
+        if hosts.is_main():
+            _tidy(workdir)
+            _say_complete(card, verify)
+        return workdir
     job["examples"] = {name: len(part.split) for name, part in sizes.items()}
     job["texts"] = texts.fingerprint
+    job["classes"] = {
+        name: list(spec["names"])
+        for name, spec in raw["conditions"].items()
+        if "names" in spec
+    }
     _claim(workdir, job)
     if hosts.is_main():
         texts.save(workdir)
@@ -82,9 +114,30 @@ def pretokenize(config: Mapping[str, Any], workdir: str | Path) -> Path:
         make_shards(workdir, shards, layout, tokenizer, texts)
     hosts.wait_for_all("shards")
     if hosts.is_main():
-        _finish(workdir, raw["name"], config, sizes, layout, tokenizer, started)
+        _finish(workdir, raw, config, sizes, layout, tokenizer, started)
     hosts.wait_for_all("card")
     return workdir
+
+
+def _say_complete(card: Card, verified: bool) -> None:
+    """One line, and one of what does not belong there."""
+    files = files_of(card)
+    size = sum(part.num_bytes for part in files) / 2**20
+    told = f": {len(files)} files, {size:.1f} MiB, of the sizes and sha256 of the card"
+    print(f"Token records of {card.name} are in {card.directory}{told * verified}")
+    if extra := strangers(card):
+        print(
+            f"note: the card does not name {', '.join(extra[:3])}"
+            + (f" and {len(extra) - 3} more" if len(extra) > 3 else "")
+            + ": nothing reads them, delete them if they are not wanted"
+        )
+
+
+def _say_damaged(card: Card, bad: list[tuple[Any, str]], vocabulary: bool) -> None:
+    if hosts.is_main():
+        told = [f"{part.file} ({fault.split(';')[0]})" for part, fault in bad]
+        told += [f"{FILE_NAME} (none, or another)"] if vocabulary else []
+        print(f"Makes again in {card.directory}: {', '.join(told)}")
 
 
 def _given(
@@ -134,7 +187,7 @@ def _trained(shards: ShardSet, names: list[str]) -> Vocabulary | None:
 
 def _finish(
     workdir: Path,
-    name: str,
+    raw: Mapping[str, Any],
     config: Mapping[str, Any],
     sizes: Mapping[str, ShardSet],
     layout: Layout,
@@ -162,13 +215,14 @@ def _finish(
         unreadable.report()
     card = Card(
         directory=workdir,
-        name=name,
+        name=raw["name"],
         num_codes=layout.num_codes,
         grid=layout.grid,
         conditions=layout.conditions,
         tokenizer={**tokenizer.settings, "fingerprint": tokenizer.fingerprint},
         splits=splits,
         config=config,
+        left_out=dict(raw.get("left_out", {})),
     )
     write_card(card)
     _tidy(workdir)
@@ -176,8 +230,9 @@ def _finish(
     used = max(s.codes_used for s in splits.values())
     seconds = time.monotonic() - started
     print(
-        f"Wrote token records of {name} to {workdir}: {counts}; {used} of "
+        f"Wrote token records of {card.name} to {workdir}: {counts}; {used} of "
         f"{layout.num_codes} codes used; {seconds:.1f} s"
+        + (f"; not read: {told(card.left_out)}" if card.left_out else "")
     )
 
 

@@ -1,18 +1,24 @@
 """Runs stages, and one training with its samples and its evaluation."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from cdcd_jax.config import resolve_stages
+from cdcd_jax.data.card import Card, read_card
+from cdcd_jax.errors import InputError
 from cdcd_jax.generation.progress import draw_step_samples
 from cdcd_jax.models.model import Trained
+from cdcd_jax.models.run_records import check_records, keep_records
 from cdcd_jax.models.vocabularies import keep_vocabulary
 from cdcd_jax.runtime import hosts, lock
 from cdcd_jax.stages import order
 from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.loop import train
+from cdcd_jax.training.telling import examples_text
 from cdcd_jax.training.workdir import claim_workdir
+
+# Places of what is known by its content, once a run keeps the digest of its records.
+MOVED = ("data.path", "tokenizer.path")
 
 
 def run_stages(
@@ -24,12 +30,15 @@ def run_stages(
     views: int = 0,
     profile: tuple[int, int] | None = None,
 ) -> None:
-    """Makes what must exist before a mode; of bad settings nothing is made.
+    """Makes what must exist before a mode, and trains the model that is asked for.
+
+    Of bad settings nothing is made.
 
     Args:
         config: a whole experiment.
         workdir: of the run; each stage lies in a folder of its own.
-        mode: train or pretokenize.
+        mode: train, which ends with the model unless `stage` ends it, or pretokenize.
+            For train, the caller holds the work directory (`lock.held`).
         given: what --config named, for advice.
         stage: only this one and what it needs.
         views: of each training example in records; 0 for what the config says.
@@ -40,19 +49,55 @@ def run_stages(
     """
     todo = order.todo(config, mode, workdir, given, stage)
     hosts.start()
-    own = () if mode == "pretokenize" else (config,)
-    for settings in (*own, *todo.values()):
+    checked = () if mode == "pretokenize" else (config,)
+    for settings in (*checked, *todo.values()):
         order.check(settings)
-    for name, settings in todo.items():
-        if settings["mode"] == "train":
-            with lock.held(workdir / name):
-                run_training(settings, workdir / name, workdir, profile)
+    jobs = [(name, settings, workdir / name) for name, settings in todo.items()]
+    if mode == "train" and not stage:
+        jobs.append(("the model", {"mode": "train", **config}, workdir))
+    for number, (name, settings, place) in enumerate(jobs, start=1):
+        trains = settings["mode"] == "train"
+        what = "training" if trains else "token records"
+        hosts.say(f"stage {number} of {len(jobs)}: {name} ({what}) in {place}")
+        if place == workdir:  # which whoever calls this holds
+            run_training(config, place, workdir, profile)
+        elif trains:
+            with lock.held(place):
+                run_training(settings, place, workdir, profile)
         else:
             from cdcd_jax.stages.pretokenize import pretokenize
 
-            made = order.settings(settings, workdir, views)
-            with lock.held(workdir / name):
-                pretokenize(made, workdir / name)
+            # training reads no more of them than it must, and says what is damaged
+            own = order.settings(settings, workdir, views)
+            with lock.held(place):
+                pretokenize(own, place, verify=mode == "pretokenize")
+
+
+def repair_records(workdir: Any, views: int = 0) -> None:
+    """Makes again what is missing or damaged of records, by their own card.
+
+    Args:
+        workdir: of the records themselves.
+        views: of each training example; 0 for what the card says.
+
+    Raises:
+        InputError: a card that does not tell how its records were made; see
+            `pretokenize`.
+    """
+    from cdcd_jax.stages.pretokenize import pretokenize
+
+    hosts.start()
+    config = read_card(workdir).config
+    if not config:
+        raise InputError(
+            f"Found no config in the card of {workdir}; expected the settings that its "
+            "records were made with; copy the files anew, or make the records again "
+            "with --config=configs/<name>.py in another directory."
+        )
+    if views:
+        config = {**config, "data": {**config["data"], "views": views}}
+    with lock.held(workdir):
+        pretokenize(config, workdir)
 
 
 def run_training(
@@ -67,19 +112,35 @@ def run_training(
         pipeline: the work directory of the whole run, in which stages lie.
     """
     resolved = resolve_stages(config, pipeline)
-    batches, data = input_stream(resolved), None
+    batches, data, kept = input_stream(resolved), None, None
     if not config["data"]["synthetic"]:  # what a later part needs is missed now
         from cdcd_jax.evaluation.evaluate import open_data
 
-        data = open_data(Trained(resolved, workdir))
+        model = Trained(resolved, workdir)
+        if "media" not in model.description:
+            kept = check_records(read_card(resolved["data"]["path"]), workdir)
+        data = open_data(model)
+        hosts.say(found_text(data))
+    else:
+        hosts.say("random batches in place of data (data.synthetic)")
     draw = draw_step_samples(resolved, workdir)
-    claim_workdir(config, workdir)
-    if data is not None:
+    claim_workdir(config, workdir, moved=MOVED if kept else ())
+    if isinstance(data, Card):
         keep_vocabulary(data, workdir)
+        keep_records(data, workdir, kept)
     seconds = train(resolved, workdir, batches, draw, profile)
-    if hosts.is_main():
-        print(f"training {seconds:.1f} s", file=sys.stderr)
+    hosts.say(f"training {seconds:.1f} s")
     if config["eval"]["at_end"]:
         from cdcd_jax.evaluation.evaluate import evaluate
 
         evaluate(Trained(resolved, workdir))
+
+
+def found_text(data: Any) -> str:
+    """What `open_data` opened, records or a raw source, in words."""
+    if isinstance(data, Card):
+        counts = {name: split.num_records for name, split in data.splits.items()}
+        return examples_text(counts, data.conditions)
+    card = data.card()
+    counts = {name: len(data.split(name)) for name in card["splits"]}
+    return examples_text(counts, card["conditions"])

@@ -5,7 +5,7 @@ What a shard holds depends on the config and its number alone.
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,21 @@ def _group(example: Mapping[str, Any], rule: str) -> str:
 
 
 def make_shards(
-    workdir: Path, shards: ShardSet, layout: Layout, tokenizer: Any, texts: TextEncoder
+    workdir: Path,
+    shards: ShardSet,
+    layout: Layout,
+    tokenizer: Any,
+    texts: TextEncoder,
+    only: Collection[int] | None = None,
 ) -> None:
-    """Writes this process's missing shards of a split."""
+    """Writes this process's missing shards of a split.
+
+    `only`: the numbers of those that are wanted; None for all.
+    """
     import jax
 
-    mine = list(enumerate(shards.paths(workdir)))
+    every = enumerate(shards.paths(workdir))
+    mine = [(n, path) for n, path in every if only is None or n in only]
     mine = mine[jax.process_index() :: jax.process_count()]
     todo, unreadable = [], UnreadableFiles(len(shards.split))
     for number, path in mine:

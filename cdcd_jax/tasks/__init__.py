@@ -58,6 +58,8 @@ class Description(TypedDict):
     given: list[str]
     # parts of extra that go with the parameters into another run
     kept: list[str]
+    # the condition that must differ among the examples, "" for none
+    differ: NotRequired[str]
     # raw examples in place of records: kind ("image", "audio"), shape, sample_rate
     media: NotRequired[dict[str, Any]]
 

@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
-
 from cdcd_jax.config import defaults, merge
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.patches import PatchAutoencoder
 from cdcd_jax.networks.vqgan import ImageAutoencoder
 from cdcd_jax.networks.vqvae1d import WaveAutoencoder
 from cdcd_jax.tasks.codebooks import QUANTIZERS
-from cdcd_jax.tasks.settings import choose
+from cdcd_jax.tasks.settings import choose, dtype_of
 
 # Settings of `model` by kind; those of vqgan are the defaults of the config.
 WAVE = dict(
@@ -108,7 +106,7 @@ def _check_kinds(model: Mapping, quantizer: Mapping, config: Mapping) -> None:
 def patch_network(model: Mapping, quantizer: Mapping) -> PatchAutoencoder:
     """The network of patches."""
     sizes = {k: v for k, v in model.items() if k not in ("kind", "dtype")}
-    dtype = jnp.dtype(model["dtype"])
+    dtype = dtype_of(model)
     network = PatchAutoencoder(**sizes, code_dim=quantizer["dim"], dtype=dtype)
     _check_multiple("resolution", model["resolution"], network.hops[-1])
     return network
@@ -124,7 +122,7 @@ def image_network(model: Mapping, quantizer: Mapping) -> ImageAutoencoder:
         **sizes,
         code_dim=quantizer["dim"],
         gumbel_codes=quantizer["num_codes"] if gumbel else 0,
-        dtype=jnp.dtype(model["dtype"]),
+        dtype=dtype_of(model),
     )
     _check_multiple("resolution", model["resolution"], network.hops[-1])
     return network
@@ -147,9 +145,7 @@ def wave_network(model: Mapping, quantizer: Mapping) -> WaveAutoencoder:
                 f"model.strides has {tuple(stride)} for {down} convolutions of a level "
                 "(model.downs): give one number, or one for each"
             )
-    network = WaveAutoencoder(
-        **sizes, code_dim=quantizer["dim"], dtype=jnp.dtype(model["dtype"])
-    )
+    network = WaveAutoencoder(**sizes, code_dim=quantizer["dim"], dtype=dtype_of(model))
     _check_multiple("length", model["length"], network.hops[-1])
     return network
 

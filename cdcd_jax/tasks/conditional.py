@@ -23,7 +23,7 @@ from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.contrast import Contrast, Network
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch, in_batches
 from cdcd_jax.tasks.labels import labels_by_prefix
-from cdcd_jax.tasks.settings import choose, make_network
+from cdcd_jax.tasks.settings import choose, make_network, missing_null
 from cdcd_jax.tasks.target import target_of
 
 Batch = Mapping[str, Any]
@@ -49,6 +49,9 @@ class ConditionalTask:
         if config["eval"]["figures"]:  # else the bound alone
             figures = config["eval"]["figures"]
             choose("eval", "figures", figures, metric_figures.FIGURES)
+        times, ramp = diffusion["time_sampling"], diffusion["auxiliary_ramp"]
+        choose("diffusion", "time_sampling", times, objective.TIME_SAMPLING)
+        choose("diffusion", "auxiliary_ramp", ramp, objective.RAMPS)
         choose("eval", "judge", config["eval"]["judge"], ("records", "raw"))
         try:
             self.schedule = schedule.make_schedule(
@@ -175,6 +178,8 @@ class ConditionalTask:
                 none of them.
         """
         del extra
+        if edit.scales is not None:
+            self._check_null(f"scales of {sorted(edit.scales)}")
         draw = functools.partial(self.draw_batch, params, options=options)
         most = self.settings["sampling"]["batch_size"]
         tokens = in_batches(draw, self.conditions, condition, key, number, edit, most)
@@ -234,6 +239,7 @@ class ConditionalTask:
             "units": self.length,
             "group": self.contrast.group,
             "negatives": number,
+            "differ": self.contrast.key,
             "given": [],
             "kept": [],
         }
@@ -243,6 +249,18 @@ class ConditionalTask:
     def check_sampling(self, options: SamplingOptions) -> None:
         """Raises ValueError if these options cannot be; an optimised grid may lack."""
         MaskReplace(self.schedule).check(options)
+        if options.guidance_scale != 1.0:
+            self._check_null(f"sampling.guidance_scale = {options.guidance_scale}")
+
+    def _check_null(self, asked: str) -> None:
+        if fault := missing_null(self.settings["model"]):
+            raise UsageError(
+                f"Found {asked}, but {fault}; expected sampling.guidance_scale = 1 for "
+                "this model. Draw without guidance, or train with "
+                "model.condition_dropout = 0.1. If the weights that it started from "
+                "knew the null (init_from, a converted model), say "
+                "model.null_trained = True."
+            )
 
     @staticmethod
     def _field(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.partition import by_shard, parts
 from cdcd_jax.networks.positions import grid_of, length_of, plane_of
 from cdcd_jax.networks.presence import Drop
-from cdcd_jax.tasks.settings import choose
+from cdcd_jax.tasks.settings import choose, missing_null
 from cdcd_jax.tasks.target import target_of
 
 # Where inter negatives come from.
@@ -64,6 +64,7 @@ class Contrast:
         self.chunk = config["model"]["head_chunk"]
         self.schedule = noise
         self.jumps = one_step_table(noise)
+        self.number = self.settings["num_negatives"]  # those that there are, too
         self._check(config)
 
     def _check(self, config: Mapping[str, Any]) -> None:
@@ -76,32 +77,66 @@ class Contrast:
             ("negatives", contrastive.NEGATIVES),
         ):
             choose("contrastive", key, settings[key], choices)
-        if settings["critic"] == "ratio" and settings["form"] != "infonce":
-            raise UsageError(
-                "contrastive.critic = 'ratio' scores infonce only, not form "
-                f"{settings['form']!r}: set contrastive.form = 'infonce' or "
-                "contrastive.critic = 'conditional'"
-            )
-        if not settings["num_negatives"]:
-            if settings["weight"]:
-                raise UsageError(
-                    f"contrastive.weight = {settings['weight']} needs negatives, but "
-                    "contrastive.num_negatives = 0: set one of both"
-                )
-            return
+        choose("contrastive", "ramp", settings["ramp"], objective.RAMPS)
         choose("contrastive", "inter_from", settings["inter_from"], SOURCES)
+        if settings["weight"]:
+            self._check_terms(config["model"])
+            self._check_negatives(config)
+        elif self.number:  # only reported, so that it is left out where it cannot be
+            try:
+                self._check_negatives(config)
+            except (UsageError, ValueError):
+                self.number = 0
+
+    def _check_terms(self, model: Mapping[str, Any]) -> None:
+        """What of the settings contradict each other or train nothing."""
+        settings = self.settings
+        if settings["critic"] == "ratio":
+            if settings["form"] != "infonce":
+                raise UsageError(
+                    "contrastive.critic = 'ratio' scores infonce only, not form "
+                    f"{settings['form']!r}: set contrastive.form = 'infonce' or "
+                    "contrastive.critic = 'conditional'"
+                )
+            if fault := missing_null(model):
+                raise UsageError(
+                    "contrastive.critic = 'ratio' compares with the null, but "
+                    f"{fault}: set model.condition_dropout = 0.1 or "
+                    "contrastive.critic = 'conditional'"
+                )
+        if not self.number:
+            raise UsageError(
+                f"contrastive.weight = {settings['weight']} needs negatives, but "
+                "contrastive.num_negatives = 0: set one of both"
+            )
+        if model["conditions"] and model["condition_dropout"] == 1:
+            raise UsageError(
+                f"contrastive.weight = {settings['weight']} trains nothing where no "
+                "example keeps its condition: lower model.condition_dropout = 1, or "
+                "set contrastive.weight = 0"
+            )
+
+    def _check_negatives(self, config: Mapping[str, Any]) -> None:
+        """Where negatives come from and how many there can be."""
+        settings, conditions = self.settings, config["model"]["conditions"]
         if settings["negatives"] != "intra" and not self.from_records:
-            if not config["model"]["conditions"]:
+            if not conditions:
                 raise UsageError(
                     "a model without model.conditions has no negatives under another "
-                    "condition: set contrastive.num_negatives = 0 or "
+                    "condition: set contrastive.weight = 0 or "
                     "contrastive.negatives = 'intra'"
                 )
             microbatch = config["data"]["batch_size"] // config["optim"]["accumulate"]
-            negatives.check_group(
-                settings["group"], microbatch, settings["num_negatives"]
-            )
-            choose("contrastive", "key", settings["key"], config["model"]["conditions"])
+            negatives.check_group(settings["group"], microbatch, self.number)
+            key = settings["key"]
+            choose("contrastive", "key", key, conditions)
+            if conditions[key].get("num_classes") == 1:
+                raise UsageError(
+                    f"Found one class of contrastive.key = {key!r}; expected two or "
+                    "more, since a negative is an example of another: set "
+                    "contrastive.weight = 0, or take another contrastive.key or "
+                    "contrastive.negatives = 'intra'"
+                )
         if settings["negatives"] != "inter":
             if plane_of(self.grid) is None:
                 raise UsageError(
@@ -116,15 +151,27 @@ class Contrast:
         """Negatives that each example of a batch must bring."""
         settings = self.settings
         asked = settings["inter_from"] == "records" and settings["negatives"] != "intra"
-        return settings["num_negatives"] if asked else 0
+        return self.number if asked and settings["weight"] else 0
 
     @property
     def group(self) -> int:
         """Examples of a batch that are needed together."""
-        from_batch = self.settings["num_negatives"] and (
-            self.settings["negatives"] != "intra" and not self.from_records
-        )
-        return self.settings["group"] if from_batch else 1
+        return self.settings["group"] if self.from_batch else 1
+
+    @property
+    def key(self) -> str:
+        """The condition that must differ for training to mean something; "" for none.
+
+        Where there are pieces of the example itself too, it need not.
+        """
+        only = self.from_batch and self.settings["negatives"] == "inter"
+        return self.settings["key"] if only and self.settings["weight"] else ""
+
+    @property
+    def from_batch(self) -> bool:
+        """Whether negatives are found among the examples of a batch."""
+        inter = self.settings["negatives"] != "intra"
+        return bool(self.number and inter and not self.from_records)
 
     def negatives(
         self, key: jax.Array, batch: Mapping[str, Any]
@@ -134,7 +181,7 @@ class Contrast:
         Inter negatives are those that the batch brings, or found among its examples.
         """
         settings, tokens = self.settings, target_of(batch)
-        size, number = tokens.shape[0], settings["num_negatives"]
+        size, number = tokens.shape[0], self.number
         found = [jnp.zeros((size, 0, self.length), jnp.int32)]
         valid = [jnp.zeros((size, 0), bool)]
         key_intra, key_inter = jax.random.split(key)

@@ -1,5 +1,6 @@
 """From `model.*` of a conditional task to its conditions and its denoiser, checked."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from cdcd_jax.networks import conditioners
 from cdcd_jax.networks.attention import IMPLEMENTATIONS
 from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
 from cdcd_jax.networks.encoded import JOINS
+from cdcd_jax.networks.layers import ACTIVATIONS, MLPS
 from cdcd_jax.networks.positions import Grid, grid_of, plane_of
 
 # What the denoiser has under the same name.
@@ -19,6 +21,12 @@ _NAMES = (
 )
 
 
+# Of matrix products.
+DTYPES = ("float32", "bfloat16", "float16")
+# What the network calls its own, where each condition has its module.
+_TAKEN = {*dir(ConditionalDenoiser), "network", "encoders", "denoiser", "conditions"}
+
+
 def choose(section: str, key: str, value: Any, choices: Iterable[str]) -> None:
     """Raises UsageError unless the setting is one of the choices."""
     if value not in choices:
@@ -26,6 +34,16 @@ def choose(section: str, key: str, value: Any, choices: Iterable[str]) -> None:
             f"{section}.{key} = {value!r} is unknown: choose one of "
             f"{', '.join(map(str, choices))}"
         )
+
+
+def dtype_of(model: Mapping[str, Any]) -> jnp.dtype:
+    """The type of matrix products that `model.dtype` names.
+
+    Raises:
+        UsageError: none of `DTYPES`.
+    """
+    choose("model", "dtype", model["dtype"], DTYPES)
+    return jnp.dtype(model["dtype"])
 
 
 def make_network(config: Mapping[str, Any]) -> ConditionalDenoiser:
@@ -39,11 +57,14 @@ def make_network(config: Mapping[str, Any]) -> ConditionalDenoiser:
     choose("model", "join", model["join"], JOINS)
     choose("model", "attention", model["attention"], IMPLEMENTATIONS)
     choose("model", "remat", model["remat"], REMAT)
+    choose("model", "mlp", model["mlp"], MLPS)
+    choose("model", "activation", model["activation"], ACTIVATIONS)
     conditions = {
         name: conditioners.full_spec(name, spec)
         for name, spec in model["conditions"].items()
     }
     grid = grid_of(model["grid"])
+    _check_names(conditions)
     _check_sizes(model)
     _check_grid(model, grid)
     _check_conditions(model["form"], conditions)
@@ -54,9 +75,33 @@ def make_network(config: Mapping[str, Any]) -> ConditionalDenoiser:
         timesteps=config["diffusion"]["timesteps"],
         num_classes=classes[0] if classes else 0,
         position_grid=tuple(model["position_grid"]) or None,
-        dtype=jnp.dtype(model["dtype"]),
+        dtype=dtype_of(model),
     )
     return ConditionalDenoiser(denoiser, conditions, model["join"])
+
+
+def missing_null(model: Mapping[str, Any]) -> str:
+    """Why guidance has no null to lead away from, in words; "" where it has one.
+
+    Args:
+        model: the section of a config.
+    """
+    if not model.get("conditions"):
+        return "the model takes no condition"
+    if model.get("condition_dropout", 0) > 0 or model.get("null_trained"):
+        return ""
+    return "model.condition_dropout = 0 never trained the null that guidance needs"
+
+
+def _check_names(conditions: Iterable[str]) -> None:
+    for name in conditions:
+        if not re.fullmatch(r"\w[\w-]*", name) or name in _TAKEN:
+            raise UsageError(
+                f"Found model.conditions.{name}; expected a name of letters, digits, _ "
+                "and -, which flags can carry, and none that the network itself uses "
+                f"({'this one it does' if name in _TAKEN else 'such as network'}); "
+                "choose another name."
+            )
 
 
 def _classes(conditions: Mapping[str, Mapping[str, Any]]) -> list[int]:

@@ -10,6 +10,7 @@ loop, and sheets go from it, as functions. In reading order:
     inputs     the stream of batches, and the check of its first one
     start      what a run begins with: a checkpoint, other runs' parts, or nothing
     workdir    whose a work directory is
+    telling    what a run says at its start
     observe    speed, and traces of some steps
     loop       all of it
 """

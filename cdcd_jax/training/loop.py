@@ -7,7 +7,6 @@ starts from is said in `start`.
 
 import contextlib
 import pathlib
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -30,6 +29,7 @@ from cdcd_jax.training.program import (
 )
 from cdcd_jax.training.start import starting_state
 from cdcd_jax.training.step import TrainState
+from cdcd_jax.training.telling import tell_start
 
 
 def due(every: int, step: int, total: int) -> bool:
@@ -100,13 +100,16 @@ def train(
         if step == total:
             return 0.0
         checkpoints.check_room(abstract_state(task, optimizer))
+        tell_start(state, mesh, first, total)
         update = jit_step(task, optimizer, config, mesh)
         size = config["data"]["batch_size"]
         stream = batches(step, sharding.process_rows(mesh, size))
         stack.callback(stream.close)
         stream = checked(stream, task.describe()["batch"])
         clock = observe.Clock(config, task, mesh, model_flops(config))
-        reports = metrics_log.Reports(workdir, total, step, enabled=hosts.is_main())
+        reports = metrics_log.Reports(
+            workdir, total, step, enabled=hosts.is_main(), now=clock.watch.seconds
+        )
         stack.enter_context(contextlib.closing(reports))
         trace = stack.enter_context(observe.Trace(workdir, profile))
         pending: list[tuple[int, dict]] = []
@@ -119,8 +122,12 @@ def train(
                 if jax.process_count() == 1:  # alone; saving takes all processes
                     checkpoints.save(step, state)
                 raise
+            if step == first:
+                hosts.say("compiling the step (a large model takes minutes) ...")
             with trace.step(step + 1), clock.running():
                 state, metrics = update(state, batch)
+            if step == first:
+                hosts.say(f"compiled in {clock.compile_seconds:.1f} s")
             step += 1
             pending.append((step, metrics))
             clock.keep_near(metrics["loss"])
@@ -134,7 +141,8 @@ def train(
                 check_finite(pending)
                 pending.clear()
                 lock.check_held(workdir)
-                checkpoints.save(step, state)
+                with clock.paused():
+                    checkpoints.save(step, state)
             if stopped:
                 checkpoints.wait()
                 raise Stopped(
@@ -143,10 +151,9 @@ def train(
                     stop.exit_code,
                 )
             if due(settings["sample_every"], step, total) and not last:
-                for name, picture in on_sample(step, task, state).items():
-                    reports.image(step, name, picture)
-                clock.restart()
+                with clock.paused():
+                    for name, picture in on_sample(step, task, state).items():
+                        reports.image(step, name, picture)
         checkpoints.wait()
-    if hosts.is_main():
-        print(f"trained steps {first + 1}..{total} in {workdir}", file=sys.stderr)
+    hosts.say(f"trained steps {first + 1}..{total} in {workdir}")
     return time.perf_counter() - began

@@ -1,12 +1,12 @@
 """What a run says of its speed, and the trace of some of its steps.
 
-Figures of the time between two reports, in each row of `metrics.jsonl`: `step_seconds`,
-`examples_per_second` and `tokens_per_second` of all devices, `tflops_per_second` a
-device, `mfu` (the same over the chip's bfloat16 peak, where that is known; formula in
-`flops`), `input_wait` (share of the time in which a batch was fetched while the devices
-had nothing left to do, an upper bound of their waiting), `device_memory_gib` (most that
-this process's fullest device held, where it tells). The first row has
-`compile_seconds`.
+Figures of the time between two reports, without samples and checkpoints, in each row of
+`metrics.jsonl`: `step_seconds`, `examples_per_second` and `tokens_per_second` of all
+devices, `tflops_per_second` a device, `mfu` (the same over the chip's bfloat16 peak,
+where that is known; formula in `flops`), `input_wait` (share of the time in which a
+batch was fetched while the devices had nothing left to do, an upper bound of their
+waiting), `device_memory_gib` (most that this process's fullest device held, where it
+tells). The first row has `compile_seconds`.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import jax
 from jax.sharding import Mesh
 
 from cdcd_jax.planning import chips
+from cdcd_jax.reporting.terminal import Stopwatch
 
 # Every name that depends on the clock or the machine.
 NAMES = (
@@ -47,10 +48,11 @@ class Clock:
         self._flops = flops * self._examples / mesh.size
         chip = chips.find(mesh.devices.flat[0].device_kind)
         self._peak = chip.peak_flops if chip else None
+        self.watch = Stopwatch()  # of all but pauses
         self._began: float | None = None
         self._step = 0
         self._waited = 0.0
-        self._compile: float | None = None
+        self.compile_seconds: float | None = None
         self._recent: list[jax.Array] = []
 
     @contextlib.contextmanager
@@ -66,8 +68,8 @@ class Clock:
         """Around the update, which compiles when it is called for the first time."""
         began = time.perf_counter()
         yield
-        if self._compile is None:
-            self._compile = time.perf_counter() - began
+        if self.compile_seconds is None:
+            self.compile_seconds = time.perf_counter() - began
 
     def keep_near(self, result: jax.Array) -> None:
         """Waits for the step before the last.
@@ -78,13 +80,16 @@ class Clock:
         if len(self._recent) > _AHEAD:
             self._recent.pop(0).block_until_ready()
 
-    def restart(self) -> None:
-        """Leaves out what was done since the last report."""
-        self._began = None
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around what is no step, samples for instance; waits for the steps before."""
+        jax.block_until_ready(self._recent)
+        with self.watch.paused():
+            yield
 
     def row(self, step: int) -> dict[str, float]:
         """The figures of the time since the last report; call it after a sync."""
-        now, row = time.perf_counter(), {}
+        now, row = self.watch.seconds(), {}
         if self._began is not None:
             seconds = (now - self._began) / (step - self._step)
             row = {
@@ -97,8 +102,8 @@ class Clock:
             }
             if self._peak:
                 row["mfu"] = self._flops / seconds / self._peak
-        elif self._compile is not None and self._step == 0:
-            row["compile_seconds"] = self._compile
+        elif self.compile_seconds is not None:
+            row["compile_seconds"] = self.compile_seconds
         memory = [d.memory_stats() or {} for d in jax.local_devices()]
         peak = max(m.get("peak_bytes_in_use", 0) for m in memory)
         if peak:

@@ -3,7 +3,7 @@
 import json
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdcd_jax.config import differences, with_defaults
@@ -12,10 +12,18 @@ from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
 
 
-def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
+def claim_workdir(
+    config: Mapping[str, Any], workdir: pathlib.Path, moved: Sequence[str] = ()
+) -> None:
     """Writes `config.json`, or checks that the run there is this one.
 
     The settings of a run that never saved anything are replaced.
+
+    Args:
+        config: a whole experiment.
+        workdir: the run's.
+        moved: keys that may differ beside those of any run that goes on: paths of what
+            was found to hold the same.
 
     Raises:
         UsageError: the directory holds the run of another config.
@@ -30,7 +38,8 @@ def claim_workdir(config: Mapping[str, Any], workdir: pathlib.Path) -> None:
                 "bring back a copy, or choose another --workdir."
             ) from error
         # as json has it: tuples are lists there
-        found = differences(with_defaults(old), json.loads(json.dumps(config)))
+        new = json.loads(json.dumps(config))
+        found = differences(with_defaults(old), new, also=moved)
         if found and (has_begun(workdir) or not {"task", "optim"} <= set(old)):
             raise UsageError(
                 f"{workdir} holds a run of another config, which differs in "

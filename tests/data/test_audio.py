@@ -16,7 +16,40 @@ def tone(rate: int, seconds: float, pitch: float = 220.0) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * pitch * at)).astype(np.float32)
 
 
-@pytest.mark.parametrize("suffix", audio.SUFFIXES)
+FORMATS = {
+    ".aif": ("AIFF", None),
+    ".au": ("AU", None),
+    ".caf": ("CAF", None),
+    ".opus": ("OGG", "OPUS"),
+    ".rf64": ("RF64", None),
+    ".svx": ("SVX", None),
+    ".voc": ("VOC", None),
+    ".w64": ("W64", None),
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_formats_that_libsndfile_reads_too(tmp_path: Path, suffix: str) -> None:
+    assert suffix in audio.suffixes()
+    kind, subtype = FORMATS[suffix]
+    path = tmp_path / f"x{suffix}"
+    soundfile.write(path, tone(48000, 0.25), 48000, subtype, format=kind)
+    found, rate = audio.read(path)
+    assert rate == 48000 and abs(len(found) - 12000) < 400
+    assert 0.45 < np.abs(found).max() < 0.55
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(Unreadable, match=r"truncated|not a whole"):
+        audio.read(path)
+
+
+def test_suffixes_are_those_of_the_library() -> None:
+    known = audio.suffixes()
+    assert {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus"} <= known
+    assert not {".m4a", ".wma", ".mat4", ".raw", ".txt"} & known
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 def test_formats(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     wave = tone(22050, 0.5)

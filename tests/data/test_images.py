@@ -36,6 +36,33 @@ def test_lossless_pictures_keep_their_pixels(kind: str) -> None:
     np.testing.assert_array_equal(pixels_of(encoded(halves(), kind)), halves())
 
 
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        *((".jp2", "JPEG2000"), (".tga", "TGA"), (".dds", "DDS"), (".pcx", "PCX")),
+        *((".sgi", "SGI"), (".ico", "ICO"), (".jfif", "PNG"), (".qoi", "QOI")),
+    ],
+)
+def test_formats_that_pillow_reads_too(suffix: str, kind: str) -> None:
+    assert suffix in images.suffixes()
+    picture = halves(16, 16)
+    options = {"sizes": [(16, 16)]} if kind == "ICO" else {}
+    found = images.decode(encoded(picture, kind, **options), f"x{suffix}")
+    np.testing.assert_array_equal(found, picture)
+
+
+def test_suffixes_are_those_of_the_library() -> None:
+    known = images.suffixes()
+    assert {".jpg", ".jpeg", ".png", ".webp", ".tiff", ".ppm", ".avif"} <= {*known}
+    assert not {".eps", ".ps", ".pdf", ".mpg", ".h5", ".heic"} & {*known}
+
+
+def test_a_format_without_a_mark_is_taken_by_its_suffix_alone() -> None:
+    data = encoded(halves(16, 16), "TGA")
+    with pytest.raises(Unreadable, match="no picture of a known format"):
+        images.decode(data, "x.png")
+
+
 def test_first_of_several_frames() -> None:
     other = Image.new("RGB", (8, 4))
     data = encoded(halves(), "GIF", save_all=True, append_images=[other])

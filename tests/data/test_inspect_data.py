@@ -246,3 +246,43 @@ def test_what_is_refused(records: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="sha256"):
         inspect(damaged, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["codec", "renamed"])
+def test_a_tokenizer_that_was_moved_with_its_records_is_found(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Beside them, whatever it is called now; another one's fingerprint differs."""
+    settings = dict(kind="checkpoint", path="runs/gone/codec", fingerprint="right")
+    card = dataclasses.replace(read_card(records), directory=tmp_path / "records")
+    monkeypatch.setattr(
+        module,
+        "read_card",
+        lambda path: dataclasses.replace(card, tokenizer=settings),
+    )
+    for folder in ("another", name):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_text("{}")
+    tried = []
+
+    def opened(wanted: dict, grid: tuple) -> str:
+        assert wanted["fingerprint"] == "right" and grid == (2, 3)
+        tried.append(Path(wanted["path"]).name)
+        if wanted["path"] != str(tmp_path.resolve() / name):
+            raise InputError(f"none in {wanted['path']}")
+        return "the tokenizer"
+
+    monkeypatch.setattr(module, "open_tokenizer", opened)
+    assert module.tokenizer_of(tmp_path / "records") == "the tokenizer"
+    assert tried[0] == "codec"  # where it was
+    assert tried[1:] == (["codec"] if name == "codec" else ["another", "renamed"])
+
+
+def test_a_tokenizer_that_is_nowhere_is_told(
+    records: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dict(kind="checkpoint", path="runs/gone/codec", fingerprint="right")
+    card = dataclasses.replace(read_card(records), tokenizer=settings)
+    monkeypatch.setattr(module, "read_card", lambda path: card)
+    assert module.tokenizer_of(records) is None
+    assert "runs/gone/codec" in capsys.readouterr().err  # the place that the card says

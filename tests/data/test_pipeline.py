@@ -17,6 +17,7 @@ from cdcd_jax.data.pipeline import (
     check_matches,
     one_pass,
     open_dataset,
+    open_training,
     training_batches,
 )
 from cdcd_jax.data.records import RecordSource
@@ -220,3 +221,20 @@ def test_records_may_lack_a_condition_that_is_optional(own_digits):
     del batch["condition"]["label"]
     with pytest.raises(InputError, match="'condition/label'"):
         check_batch(batch, description["batch"])
+
+
+@pytest.mark.parametrize(("count", "refused"), [(1, True), (2, False)])
+def test_records_under_one_condition_have_no_negatives(
+    count: int, refused: bool, make_dataset: MakeDataset
+) -> None:
+    """A contrast among the examples of a batch needs two values of its key."""
+    folder = make_dataset(count).directory  # label i of record i
+    tokens = dict(high=300, grid=(2, 2))
+    wanted = dict(batch=dict(tokens=tokens), conditions={}, negatives=0, differ="label")
+    config = dict(data=dict(path=folder))
+    if refused:
+        with pytest.raises(InputError, match="Found one 'label' in 1 training records"):
+            open_training(config, wanted)
+    else:
+        assert len(open_training(config, wanted)) == 2
+    assert len(open_training(config, {**wanted, "differ": ""})) == count

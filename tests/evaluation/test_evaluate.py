@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from cdcd_jax.evaluation import sets as drawn
+from cdcd_jax.evaluation.advice import judges_for
 from cdcd_jax.generation.time_profile import NAME
 from cdcd_jax.models.feature_judge import FeatureJudge
 from cdcd_jax.reporting import files
@@ -199,12 +200,50 @@ def test_features_of_other_networks(copied, monkeypatch):
     assert again["fid"] is None
 
 
+def test_without_a_judge_samples_are_drawn_and_shown(copied):
+    """Samples, use of codes, bound, a page with pictures, and who could judge."""
+    flags = ["--mode=evaluate", "--config.eval.figures="]
+    code, text = tiny.run(f"--workdir={copied}", *flags)
+    assert code == 0, text
+    figures = json.loads((copied / "evaluation.json").read_text())
+    assert {"bits_per_token", "token_usage", "token_usage_guided"} <= set(figures)
+    assert "class_accuracy" not in figures
+    for name in ("unguided", "guided"):
+        assert (copied / "samples" / name / "contact_sheet.png").exists()
+    page = (copied / "evaluation.html").read_text()
+    assert page.count("<img ") == 2 and ">unguided<" in page
+    assert "nothing judged the samples" in text
+    assert "on one page:" in text and "evaluation.html" in text
+    assert "--config.eval.figures=labelled_pictures" in text
+    assert "--config.eval.features.inception=DIR" in text
+
+
+LABEL, TEXT = {"label": {"kind": "label"}}, {"text": {"kind": "text"}}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "media", "named", "not_named"),
+    [
+        (LABEL, {"image"}, ("labelled_pictures", "inception"), ("clip", "audio")),
+        (TEXT, {"image"}, ("inception", "clip_score"), ("labelled", "audio")),
+        ({"clip": {"kind": "clip_text"}}, {"image"}, ("clip_score",), ("labelled",)),
+        ({}, {"image"}, ("inception",), ("labelled", "clip", "audio")),
+        ({"motion": {"kind": "motion"}}, {"audio"}, ("danced_music", "audio="), ()),
+        (LABEL, {"audio"}, ("features.audio",), ("danced", "inception", "labelled")),
+        (LABEL, set(), ("tokens or numbers alone",), ("--config",)),
+    ],
+)
+def test_who_could_judge(conditions, media, named, not_named):
+    text = judges_for(conditions, media)
+    assert all(name in text for name in named)
+    assert not any(name in text for name in not_named)
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
 def test_features_are_opened_before_anything_is_drawn(copied, tmp_path):
     flag = f"--config.eval.features.inception={tmp_path / 'nowhere'}"
     code, text = tiny.run(f"--workdir={copied}", *SWEEP, flag)
     assert code == 1 and "nowhere" in text and not (copied / "evaluation").exists()
-    code, text = tiny.run(f"--workdir={copied}", *SWEEP, "--config.eval.figures=")
-    assert code == 2 and "nothing that judges samples" in text
     code, text = tiny.run(
         f"--workdir={copied}", *SWEEP, "--config.eval.features.audio=math:floor"
     )

@@ -35,9 +35,10 @@ def card(directory: Path, **conditions) -> Card:
     ("text", "numbers"),
     [
         ("techno", [1]),
-        ("Techno, 0", [1, 0]),
+        ("Techno, waltz", [1, 0]),
+        ("1, 0", [1, 0]),
         ("swing, slow", [2]),
-        ("2,2,waltz", [2, 2, 0]),
+        ("#2,#2,waltz", [2, 2, 0]),
     ],
 )
 def test_labels_are_numbers_or_names(text, numbers):

@@ -67,3 +67,11 @@ def test_a_bucket_serves_as_work_directory(bucket):
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
     assert json.loads(lines[-1])["loss"] == 7.0
     assert len(list((folder / "tensorboard").iterdir())) >= 1
+
+
+def test_numbers_that_are_none_raise_no_alarm(tmp_path, caplog):
+    with metrics_log.MetricsWriter(tmp_path) as writer:
+        writer.write(1, {"accuracy": np.nan, "ratio": np.inf, "loss": 1.0})
+    assert not caplog.records
+    (row,) = rows(tmp_path)
+    assert row["accuracy"] is None and row["loss"] == 1.0

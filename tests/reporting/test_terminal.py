@@ -31,8 +31,47 @@ def test_progress_rate_leaves_out_compilation(clock: list[float]) -> None:
     assert stream.getvalue().splitlines() == [
         "step 500/1000 (50%)",
         "step 510/1000 (51%)  loss 2.346  lr 0.1",
-        "step 520/1000 (52%)  loss 2  2 steps/s  4m00s left",
+        "step 520/1000 (52%)  2 steps/s  4m00s left  loss 2",
     ]
+
+
+def test_the_rate_is_a_recent_one_without_pauses(clock: list[float]) -> None:
+    """Slow at first, quick later; a pause for samples counts for nothing."""
+    stream, watch = io.StringIO(), terminal.Stopwatch(lambda: clock[0])
+    progress = terminal.Progress(10_000, 0, stream, now=watch.seconds)
+    for step in range(10, 110, 10):
+        clock[0] += 10  # 1 step a second
+        progress.update(step, {})
+    assert "  1 steps/s  " in stream.getvalue().splitlines()[-1]
+    for step in range(110, 310, 10):
+        with watch.paused():
+            clock[0] += 1000
+        clock[0] += 1  # 10 steps a second
+        progress.update(step, {})
+    line = stream.getvalue().splitlines()[-1]
+    assert line == "step 300/10000 (3%)  10 steps/s  16m10s left"
+
+
+def test_a_pause_that_fails_is_left_out_too(clock: list[float]) -> None:
+    watch = terminal.Stopwatch(lambda: clock[0])
+    before = watch.seconds()
+    with pytest.raises(ValueError), watch.paused():
+        clock[0] += 7
+        raise ValueError
+    clock[0] += 2
+    assert watch.seconds() == before + 2
+
+
+def test_lines_have_80_columns_and_metrics_give_way(clock: list[float]) -> None:
+    stream = io.StringIO()
+    progress = terminal.Progress(1_000_000, 0, stream)
+    metrics = {"a_metric_with_a_rather_long_name": 0.1234, "loss": 1.5, "z": 2.0}
+    for step in (123_400, 123_450):
+        clock[0] += 10
+        progress.update(step, metrics)
+    lines = stream.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[1].endswith("5 steps/s  48h41m left  loss 1.5  z 2")
 
 
 def test_progress_is_one_live_line_on_a_terminal(
@@ -46,9 +85,8 @@ def test_progress_is_one_live_line_on_a_terminal(
     progress.close()
     progress.close()
     first, line = stream.getvalue().split("\r")[1:]
-    assert first == "step 1/10 (10%)  loss 1  a_lo"[:29] + "\x1b[K"
-    assert line.endswith("\x1b[K\n")
-    assert len(line) == 29 + len("\x1b[K\n")
+    assert first == "step 1/10 (10%)  loss 1" + "\x1b[K"
+    assert line == "step 2/10 (20%)  loss 1" + "\x1b[K\n"
 
 
 def test_a_notebook_has_one_live_line_without_codes_of_terminals(

@@ -1,10 +1,12 @@
 """Tests of the mode that makes records: determinism, restart, refusals."""
 
 import json
+import re
 from pathlib import Path
 
 import ml_collections
 import pytest
+from made_folders import make
 
 from cdcd_jax.config.records import default_config
 from cdcd_jax.data.card import read_card
@@ -61,7 +63,11 @@ def test_finished_is_left_alone(
     config = ml_collections.ConfigDict(default_config() | {"grid": (8, 8)})
     assert pretokenize(config, own_digits) == own_digits
     assert contents(own_digits) == before
-    assert capsys.readouterr().out == f"Token records of digits are in {own_digits}\n"
+    assert re.fullmatch(
+        f"Token records of digits are in {own_digits}: 2 files, 0.6 MiB, of the sizes "
+        "and sha256 of the card\n",
+        capsys.readouterr().out,
+    )
 
 
 def test_other_settings_are_refused(own_digits: Path) -> None:
@@ -218,3 +224,56 @@ def test_workdir_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made a directory"):
         pretokenize(default_config(), tmp_path / "file")
+
+
+def folder_config(root: Path) -> dict:
+    return dict(
+        data=dict(
+            raw="image_folder",
+            path=str(root),
+            options=dict(size=4, channels=1),
+            shard_records=4,
+        ),
+        tokenizer=dict(kind="palette", levels=2),
+        grid=(4, 4),
+    )
+
+
+def test_files_that_are_not_read_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = [f"{c}/{i}.png" for c in ("9", "10") for i in range(6)]
+    root = make(tmp_path / "p", [*names, "9/a.heic", "9/all -> ..", "readme.md"])
+    card = read_card(pretokenize(folder_config(root), tmp_path / "records"))
+    counts = {".heic": 1, ".md": 1, "links to folders that are read already": 1}
+    assert card.left_out == counts
+    assert card.conditions["label"]["names"] == ["9", "10"]
+    assert sum(split.num_records for split in card.splits.values()) == len(names)
+    told = capsys.readouterr()
+    assert "left out: .heic (1), .md (1), links" in told.err
+    assert "not read: .heic (1), .md (1), links" in told.out
+    from cdcd_jax.modes.inspect_data import describe
+
+    assert "not read" in describe(card) and ".heic (1)" in describe(card)
+
+
+def test_classes_that_changed_meanwhile(tmp_path: Path, monkeypatch) -> None:
+    names = [f"{c}/{i}.png" for c in ("cat", "dog") for i in range(6)]
+    root = make(tmp_path / "p", names)
+
+    def die(*given) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cdcd_jax.stages.pretokenize._finish", die)
+    with pytest.raises(KeyboardInterrupt):
+        pretokenize(folder_config(root), tmp_path / "records")
+    monkeypatch.undo()
+    (root / "cat").rename(root / "tom")
+    with pytest.raises(InputError, match=r"classes = .*cat.*tom"):
+        pretokenize(folder_config(root), tmp_path / "records")
+    job = tmp_path / "records" / "pretokenize.json"
+    told = json.loads(job.read_text())
+    del told["classes"]  # as version 0.1.0 wrote it
+    job.write_text(json.dumps(told))
+    (root / "tom").rename(root / "cat")
+    pretokenize(folder_config(root), tmp_path / "records")

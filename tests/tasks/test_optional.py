@@ -172,7 +172,11 @@ def test_three_axes_and_grids_end_to_end(grid: Any) -> None:
         (dict(grid=(4, 4, 4), form="self"), {}, r"form = 'self'.*rows and columns"),
         (dict(grid=((4, 4), (4, 4)), mlp="conv"), {}, r"mlp = 'conv'.*two or three"),
         (dict(grid=(64,), mlp="conv"), {}, r"mlp = 'conv'.*two or three axes"),
-        (dict(grid=(4, 4, 4)), dict(num_negatives=3), r"'intra' on.*a grid \(H, W\)"),
+        (
+            dict(grid=(4, 4, 4)),
+            dict(weight=0.1, num_negatives=3),
+            r"'intra' on.*a grid \(H, W\)",
+        ),
         (dict(grid=(4, 0)), {}, r"the grid \(4, 0\).*sizes of its axes"),
     ],
 )

@@ -136,7 +136,9 @@ def test_contrast_at_weight_zero_changes_nothing():
 
 
 def test_dropped_examples_are_left_out_of_the_contrast():
-    task, params, extra = task_and_params(model=dict(condition_dropout=1.0))
+    task, params, extra = task_and_params(
+        model=dict(condition_dropout=1.0), contrastive=dict(weight=0.0)
+    )
     metrics = task.loss(params, extra, tiny.batch(), jax.random.key(2), 0)[1]
     assert float(metrics["contrastive"]) == pytest.approx(0.0, abs=1e-6)
     assert np.isnan(metrics["nce_accuracy"])
