@@ -24,7 +24,7 @@ from cdcd_jax.generation.samples import Samples
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.saved import check_model, load_config, saved_config
 from cdcd_jax.reporting import files
-from cdcd_jax.runtime import hosts, sharding
+from cdcd_jax.runtime import hosts, lock, sharding
 from cdcd_jax.stages import order
 from cdcd_jax.stages.run import run_stages
 from cdcd_jax.tasks import bound as held_out_bound
@@ -371,7 +371,9 @@ def train(
         run_stages(whole, place, "train", given, stage, profile=profile)
         made = resolve_stages(whole["stages"][stage], place)
         return None if made["mode"] == "pretokenize" else Model(made, place / stage)
-    run_stages(whole, place, "train", given, profile=profile)
+    hosts.start()
+    with lock.held(place):  # for the stages in it, too
+        run_stages(whole, place, "train", given, profile=profile)
     return Model(whole, place, given)
 
 

@@ -21,4 +21,12 @@ class UsageError(InputError):
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop, and its state was saved. Exit code 0."""
+    """A signal asked the run to stop, and its state was saved.
+
+    Attributes:
+        exit_code: 0 after SIGTERM, with which schedulers ask; 130 after SIGINT, Ctrl-C.
+    """
+
+    def __init__(self, message: str, exit_code: int = 0) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

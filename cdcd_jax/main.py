@@ -27,18 +27,25 @@ def run(argv: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    """Returns the exit code.
+
+    0 done, or stopped by SIGTERM and saved; 1 failed; 2 bad usage; 130 interrupted by
+    SIGINT (Ctrl-C), where training saves first.
+    """
     try:
         run(sys.argv if argv is None else argv)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:  # a disk that is full, a place that cannot be written
-        print(f"error: {error}", file=sys.stderr)
+        from cdcd_jax.runtime.storage import told
+
+        print(f"error: {told(error)}", file=sys.stderr)
         return InputError.exit_code
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
-    except KeyboardInterrupt:  # outside of training, which saves first
+        return stopped.exit_code
+    except KeyboardInterrupt:  # outside of training, or twice
         print("interrupted", file=sys.stderr)
         return 130
     return 0

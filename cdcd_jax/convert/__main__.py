@@ -27,7 +27,9 @@ from cdcd_jax.convert.remap import read_remap
 from cdcd_jax.convert.split_parts import whole
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.reporting.files import write_json
+from cdcd_jax.runtime import lock
 from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.runtime.storage import writing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +90,8 @@ def run(
     for folder, (settings, state) in ready.items():
         with Checkpoints(folder / "checkpoints") as writer:
             writer.save(0, state)
-        write_json(folder / "config.json", settings)
+        with writing(folder):
+            write_json(folder / "config.json", settings)
         leaves = jax.tree.leaves(state["ema_params"])
         number = sum(leaf.size for leaf in leaves)
         print(f"{folder}: {family}, {len(leaves)} arrays, {number:,} parameters")
@@ -155,6 +158,8 @@ def _check_output(output: str) -> None:
                 f"Found {path} already there; expected a new or empty directory. "
                 "Choose another --output, or move it away."
             )
+    with lock.held(output):  # tries whether it can be written, and leaves nothing
+        pass
 
 
 def _check_sha256(path: Path, expected: str) -> None:

@@ -118,7 +118,7 @@ class Samples:
             videos: of dances with their music, at most.
 
         Raises:
-            OSError: it cannot be written.
+            InputError: it cannot be written.
         """
         place = files.as_path(directory)
         if self.originals is not None:

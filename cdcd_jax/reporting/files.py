@@ -92,6 +92,9 @@ def atomically(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO]
             if sync:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # a full disk does not say where
+        error.filename = error.filename or os.fspath(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ from cdcd_jax.errors import InputError
 from cdcd_jax.reporting.files import as_path, atomically, is_url, plain
 from cdcd_jax.reporting.pictures import check_pictures
 from cdcd_jax.reporting.terminal import Progress
+from cdcd_jax.runtime.storage import writing
 
 
 class MetricsWriter:
@@ -56,12 +57,13 @@ class MetricsWriter:
         """Adds one row; values are numbers or arrays of one element."""
         values = {name: float(np.asarray(v).item()) for name, v in metrics.items()}
         row = json.dumps(plain({"step": int(step), **values}), allow_nan=False)
-        if self._rows is None:
-            self._kept += row.encode() + b"\n"
-            self._path.write_bytes(self._kept)
-        else:
-            self._rows.write(row + "\n")
-            self._rows.flush()
+        with writing(self._path):
+            if self._rows is None:
+                self._kept += row.encode() + b"\n"
+                self._path.write_bytes(self._kept)
+            else:
+                self._rows.write(row + "\n")
+                self._rows.flush()
         for name, value in values.items():
             if np.isfinite(value):  # it would warn of each; the row above has null
                 self._events.add_scalar(name, value, step)
@@ -81,9 +83,12 @@ class MetricsWriter:
 
     def close(self) -> None:
         """Writes out what is pending; calling it twice is fine."""
-        if self._rows is not None:
-            self._rows.close()
-        self._events.close()
+        with writing(self._path):  # a full disk fails here once more
+            try:
+                if self._rows is not None:
+                    self._rows.close()
+            finally:
+                self._events.close()
         if self._uploads is not None:
             self._upload()
             self._uploads.cleanup()

@@ -23,7 +23,7 @@ from cdcd_jax.reporting.sheets import (
     sound_sheet,
     word,
 )
-from cdcd_jax.runtime import hosts
+from cdcd_jax.runtime import hosts, storage
 
 _LAST = "samples.npz"  # written last: a folder that has it is whole
 
@@ -65,7 +65,8 @@ def write_samples(
     if sheet is None:
         order = contact_order(condition, number)
         sheet = contact_sheet(outputs, media, order, titles)
-    with _replaced(directory) as folder:
+    need = sum(np.asarray(array).nbytes for array in outputs.values())
+    with storage.writing(directory, need), _replaced(directory) as folder:
         files.write_npz(folder / _LAST, **outputs, **named)
         if sheet is not None:  # else tokens alone
             pictures.write_png(folder / "contact_sheet.png", sheet)

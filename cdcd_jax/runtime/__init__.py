@@ -4,6 +4,8 @@ Trees of arrays go in and out; what they mean is known above. In reading order:
 
     sharding     the mesh, and which axes of which arrays lie along it
     hosts        several processes as one program, and one agreed stop
+    lock         one writer in a work directory
+    lock_files   files that only one can create
     checkpoint   saving, resuming, and parts of other runs
     leaf_table   names, shapes and checksums, by which damage shows
     targets      leaves as orbax takes them

@@ -11,13 +11,12 @@ import contextlib
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from etils import epath
-from jax.experimental import multihost_utils
 
 from cdcd_jax.errors import InputError
+from cdcd_jax.runtime import hosts
 from cdcd_jax.runtime.leaf_table import (
     check_same_leaves,
     checksums,
@@ -104,6 +103,18 @@ class Checkpoints:
             self._open().save(step, args=args, force=True)
         self._newest_started = step
         return True
+
+    def check_room(self, state: Any) -> None:
+        """Raises InputError unless those checkpoints fit which a run keeps at a time.
+
+        One more than stay, since the oldest goes when the newest is whole.
+
+        Args: state: pytree of arrays or of `jax.ShapeDtypeStruct`.
+        """
+        targets = jax.tree.map(as_target, state)
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(targets))
+        number = max(1, self._max_to_keep + 1 - len(self.steps()))
+        check_space(self._directory, size, self._how_to_go_on, number)
 
     def wait(self) -> None:
         """Returns when the last save is on the disk.
@@ -241,7 +252,7 @@ class Checkpoints:
             raise
         except Exception as error:
             reason = reason_of_failed_read(error, self._directory / str(step))
-        if not _all_processes(not reason):
+        if not hosts.all_agree(not reason):
             raise _Damage(reason or "another process cannot read it")
         return item
 
@@ -255,7 +266,7 @@ class Checkpoints:
             moved = self._directory / f"{step}.damaged-{number}"
         if jax.process_index() == 0:
             source.rename(moved)
-        _all_processes(True)
+        hosts.all_agree(True)
         self._open().reload()
         return moved
 
@@ -265,7 +276,7 @@ class Checkpoints:
             for path in self._directory.glob("*.orbax-checkpoint-tmp*"):
                 absl_logging.warning("Removing the unfinished checkpoint %s.", path)
                 path.rmtree()
-        _all_processes(True)
+        hosts.all_agree(True)
 
     def _how_to_go_on(self) -> str:
         step = self.latest_step()
@@ -274,13 +285,6 @@ class Checkpoints:
             f"Make room there and run the same command again{resumes}, or name another "
             "directory."
         )
-
-
-def _all_processes(fine: bool) -> bool:
-    """Whether all processes say so; also a barrier."""
-    if jax.process_count() == 1:
-        return fine
-    return bool(np.all(multihost_utils.process_allgather(np.asarray(fine))))
 
 
 def load_parts(

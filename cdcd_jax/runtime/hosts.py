@@ -15,10 +15,12 @@ import os
 import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from cdcd_jax.errors import UsageError
@@ -96,6 +98,13 @@ def wait_for_all(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
+def all_agree(fine: bool) -> bool:
+    """Whether all processes say so; also a barrier."""
+    if jax.process_count() == 1:
+        return fine
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(fine))))
+
+
 class Stop:
     """Whether to stop, agreed among all processes.
 
@@ -117,17 +126,47 @@ class Stop:
         """The signal's name."""
         return signal.Signals(self.received[0] if self.received else 15).name
 
+    @property
+    def exit_code(self) -> int:
+        """Of a run that was stopped: 130 by Ctrl-C, 0 by a scheduler."""
+        return 130 if signal.SIGINT in self.received[:1] else 0
+
+    def receive(self, number: int) -> None:
+        """Notes a signal, and says what it does.
+
+        Raises:
+            KeyboardInterrupt: it is the second one.
+        """
+        self.received.append(number)
+        name = signal.Signals(number).name
+        if len(self.received) > 1:
+            raise KeyboardInterrupt(f"second signal, {name}")
+        print(
+            f"{name}: stopping after this step, which is then saved; once more stops "
+            "now, and what came after the last checkpoint is lost",
+            file=sys.stderr,
+            flush=True,
+        )
+
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Handles signals while a run can be stopped between two steps."""
-    stop = Stop()
-    if jax.process_count() == 1:
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        handle = lambda number, _: stop.received.append(number)
-    else:  # SIGTERM belongs to the coordination service
+    """Handles signals while a run can be stopped between two steps.
+
+    Not in a thread of its own: there signals come to the main one alone.
+    """
+    stop, numbers = Stop(), (signal.SIGTERM, signal.SIGINT)
+    alone = jax.process_count() == 1
+    if not alone:  # SIGTERM belongs to the coordination service
         numbers = (signal.SIGINT,)
-        handle = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread():
+        numbers = ()
+
+    def handle(number: int, _: object) -> None:
+        stop.receive(number)
+        if not alone:
+            os.kill(os.getpid(), signal.SIGTERM)
+
     old = [signal.signal(number, handle) for number in numbers]
     try:
         yield stop

@@ -5,9 +5,13 @@ nothing about the checkpoint itself.
 """
 
 import contextlib
+import errno
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from etils import epath
 
@@ -21,26 +25,78 @@ _STATUS = re.compile(
 _UNREACHABLE = re.compile(
     r"\b(PERMISSION_DENIED|UNAUTHENTICATED|UNAVAILABLE|DEADLINE_EXCEEDED)\b"
 )
+_OF_THE_DISK = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EIO, errno.EFBIG, errno.ENOTDIR, errno.ENAMETOOLONG),
+)
 _SPARE_BYTES = 4 << 20  # for metadata files and the file system's own blocks
 _MOST_LETTERS = 300  # of what is passed on of an error
 
 
 def check_space(
-    directory: epath.Path, size: int, how_to_go_on: Callable[[], str]
+    directory: epath.Path, size: int, how_to_go_on: Callable[[], str], number: int = 1
 ) -> None:
-    """Raises InputError unless `size` bytes fit on the disk of a local directory."""
+    """Raises InputError unless `number` checkpoints fit on a local directory's disk.
+
+    Args: size: bytes of each.
+    """
     if "://" in str(directory):
         return
     folder = directory
     while not folder.exists():
         folder = folder.parent
-    needed = size + _SPARE_BYTES
+    needed = number * size + _SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
-            f"Found {free} bytes free for checkpoints in {directory}; "
-            f"expected at least {needed} bytes. {how_to_go_on()}"
+            f"Found {_amount(free)} free for checkpoints in {directory}; expected at "
+            f"least {_amount(needed)}: {number} of {_amount(size)} (parameters, their "
+            f"averages and the optimizer's state) and some to spare. {how_to_go_on()}"
         )
+
+
+def _amount(size: int) -> str:
+    if size < 2**20:
+        return f"{-(-size // 1024)} KiB"
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def told(error: OSError, place: Any = None, need: int = 0) -> str:
+    """What an error of the disk says, with its place and what to do.
+
+    Args:
+        place: where writing was tried; what the error says by default.
+        need: bytes that were to be written, if that is known.
+    """
+    if error.errno not in _OF_THE_DISK:
+        return str(error)
+    path = place or error.filename
+    where = f" to {os.fspath(path)}" if path else ""
+    found = f"Found that nothing can be written{where} ({error.strerror}"
+    with contextlib.suppress(OSError):
+        if path and error.errno == errno.ENOSPC:
+            path = Path(path).absolute()
+            folder = next(p for p in (path, *path.parents) if p.exists())
+            found += f"; {_amount(shutil.disk_usage(folder).free)} are free there"
+    room = f"room for {_amount(need)}" if need else "room"
+    return (
+        f"{found}); expected {room} and the right to write. Make room there, or choose "
+        "another place."
+    )
+
+
+@contextlib.contextmanager
+def writing(place: Any, need: int = 0) -> Iterator[None]:
+    """Errors of the disk within it become InputError, others stay.
+
+    Args: see `told`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        raise InputError(told(error, place, need)) from error
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from cdcd_jax.generation.progress import draw_step_samples
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.run_records import check_records, keep_records
 from cdcd_jax.models.vocabularies import keep_vocabulary
-from cdcd_jax.runtime import hosts
+from cdcd_jax.runtime import hosts, lock
 from cdcd_jax.stages import order
 from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.loop import train
@@ -38,6 +38,7 @@ def run_stages(
         config: a whole experiment.
         workdir: of the run; each stage lies in a folder of its own.
         mode: train, which ends with the model unless `stage` ends it, or pretokenize.
+            For train, the caller holds the work directory (`lock.held`).
         given: what --config named, for advice.
         stage: only this one and what it needs.
         views: of each training example in records; 0 for what the config says.
@@ -58,15 +59,18 @@ def run_stages(
         trains = settings["mode"] == "train"
         what = "training" if trains else "token records"
         hosts.say(f"stage {number} of {len(jobs)}: {name} ({what}) in {place}")
-        if trains:
-            own = config if place == workdir else settings
-            run_training(own, place, workdir, profile)
+        if place == workdir:  # which whoever calls this holds
+            run_training(config, place, workdir, profile)
+        elif trains:
+            with lock.held(place):
+                run_training(settings, place, workdir, profile)
         else:
             from cdcd_jax.stages.pretokenize import pretokenize
 
             # training reads no more of them than it must, and says what is damaged
             own = order.settings(settings, workdir, views)
-            pretokenize(own, place, verify=mode == "pretokenize")
+            with lock.held(place):
+                pretokenize(own, place, verify=mode == "pretokenize")
 
 
 def repair_records(workdir: Any, views: int = 0) -> None:
@@ -92,7 +96,8 @@ def repair_records(workdir: Any, views: int = 0) -> None:
         )
     if views:
         config = {**config, "data": {**config["data"], "views": views}}
-    pretokenize(config, workdir)
+    with lock.held(workdir):
+        pretokenize(config, workdir)
 
 
 def run_training(

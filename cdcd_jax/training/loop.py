@@ -16,11 +16,17 @@ import numpy as np
 
 from cdcd_jax.errors import InputError, Stopped, UsageError
 from cdcd_jax.reporting import metrics_log
-from cdcd_jax.runtime import hosts, sharding
+from cdcd_jax.runtime import hosts, lock, sharding
 from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.training import observe
 from cdcd_jax.training.inputs import checked
-from cdcd_jax.training.program import build, jit_step, model_flops, place
+from cdcd_jax.training.program import (
+    abstract_state,
+    build,
+    jit_step,
+    model_flops,
+    place,
+)
 from cdcd_jax.training.start import starting_state
 from cdcd_jax.training.step import TrainState
 from cdcd_jax.training.telling import tell_start
@@ -93,6 +99,7 @@ def train(
             )
         if step == total:
             return 0.0
+        checkpoints.check_room(abstract_state(task, optimizer))
         tell_start(state, mesh, first, total)
         update = jit_step(task, optimizer, config, mesh)
         size = config["data"]["batch_size"]
@@ -128,17 +135,20 @@ def train(
             if due(settings["log_every"], step, total) or step == first + 1 or stopped:
                 row = jax.tree.map(float, check_finite(pending)[-1][1])
                 pending.clear()
+                lock.check_held(workdir)
                 reports.write(step, {**row, **clock.row(step)})
             if due(settings["checkpoint_every"], step, total) or last or stopped:
                 check_finite(pending)
                 pending.clear()
+                lock.check_held(workdir)
                 with clock.paused():
                     checkpoints.save(step, state)
             if stopped:
                 checkpoints.wait()
                 raise Stopped(
                     f"stopped by {stop.reason} after step {step}; saved. The same "
-                    "command goes on from there"
+                    "command goes on from there",
+                    stop.exit_code,
                 )
             if due(settings["sample_every"], step, total) and not last:
                 with clock.paused():

@@ -220,7 +220,7 @@ def test_a_small_disk_is_refused_before_writing(
     usage = shutil.disk_usage(folder)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with Checkpoints(folder) as checkpoints:
-        message = r"1000 bytes free .*at least \d+ bytes.*resumes from step 2"
+        message = r"1 KiB free .*at least [\d.]+ MiB.*resumes from step 2"
         with pytest.raises(InputError, match=message):
             checkpoints.save(3, make_state(3))
         assert checkpoints.steps() == [1, 2]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import jax
 import pytest
@@ -85,3 +86,33 @@ def test_a_single_process_collects_signals():
     assert signal.getsignal(signal.SIGTERM) is before
     assert hosts.is_main()
     hosts.wait_for_all("nobody")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)]
+)
+def test_a_signal_says_at_once_what_it_does_and_a_second_one_stops(
+    number, code, capsys
+):
+    with pytest.raises(KeyboardInterrupt), hosts.stop_signals() as stop:
+        os.kill(os.getpid(), number)
+        said = capsys.readouterr().err
+        assert (
+            signal.Signals(number).name in said and "stopping after this step" in said
+        )
+        assert stop.exit_code == code and stop.after(3)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_in_a_thread_no_signal_is_handled():
+    done = []
+
+    def run():
+        with hosts.stop_signals() as stop:
+            done.append(stop.after(1))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert done == [False]

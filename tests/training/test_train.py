@@ -205,16 +205,18 @@ def start_and_signal(workdir, number, after):
     ("number", "after"),
     [
         (signal.SIGTERM, 7),
+        pytest.param(signal.SIGINT, 9, marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, 11, marks=pytest.mark.slow),
     ],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(unbroken, tmp_path, number, after):
     code, text = start_and_signal(tmp_path, number, after)
     assert max(tiny.rows(tmp_path)) < STEPS, text
-    if number == signal.SIGTERM:
-        assert code == 0 and "saved" in text
+    if number == signal.SIGKILL:
+        assert code == -number
     else:
-        assert code == -signal.SIGKILL
+        assert code == {signal.SIGTERM: 0, signal.SIGINT: 130}[number]
+        assert "stopping after this step" in text and "saved" in text
     code, text = tiny.run(
         *tiny.flags(config__optim__num_steps=STEPS), f"--workdir={tmp_path}"
     )

@@ -1,0 +1,58 @@
+"""Whose a work directory is: until something is saved, settings may be corrected."""
+
+import json
+
+import pytest
+import tiny
+
+from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.training.workdir import claim_workdir, has_begun
+
+OLD, NEW = tiny.settings(), tiny.settings(data=dict(batch_size=32), seed=7)
+
+
+def kept(workdir):
+    return json.loads((workdir / "config.json").read_text())
+
+
+def test_settings_of_a_run_that_never_began_are_replaced(tmp_path, capsys):
+    claim_workdir(OLD, tmp_path / "stage")
+    claim_workdir(OLD, tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    claim_workdir(NEW, tmp_path)
+    assert kept(tmp_path) == json.loads(json.dumps(NEW))
+    assert "data.batch_size" in capsys.readouterr().err
+    assert kept(tmp_path / "stage") == json.loads(json.dumps(OLD))  # stages stay
+    claim_workdir(NEW, tmp_path)
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "begun"),
+    [
+        ("0", True),  # of a converter
+        ("500", True),
+        ("500.damaged", True),  # a copy may be brought back
+        ("500.damaged-2", True),
+        ("500.orbax-checkpoint-tmp-17", False),  # a save that was killed
+        ("descriptor", False),
+    ],
+)
+def test_what_counts_as_begun(tmp_path, name, begun):
+    claim_workdir(OLD, tmp_path)
+    (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    assert has_begun(tmp_path) == begun
+    if not begun:
+        claim_workdir(NEW, tmp_path)
+        return
+    with pytest.raises(UsageError, match=r"data\.batch_size"):
+        claim_workdir(NEW, tmp_path)
+    assert kept(tmp_path) == json.loads(json.dumps(OLD))
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "clip"}', "{}", "{", "[1]"])
+def test_a_config_of_somebody_else_is_not_overwritten(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError):
+        claim_workdir(NEW, tmp_path)
+    assert (tmp_path / "config.json").read_text() == text
