@@ -10,7 +10,8 @@ than numpy is imported where it is used. In reading order:
     sheets       many samples on one sheet, of one medium or several
     notebook     whether somebody looks on from a notebook
     terminal     tables, and the line that says how far a run is
-    metrics_log  metrics.jsonl and TensorBoard
+    events       what TensorBoard shows
+    metrics_log  metrics.jsonl, events and that line
     samples      a folder of what a model drew
     curves, page        one HTML page of figures, curves, pictures and sounds
 """

@@ -1,7 +1,6 @@
 """The numbers and pictures of a run: `metrics.jsonl`, TensorBoard, the progress line.
 
 `metrics.jsonl` is strict JSON, one row a report, and survives a kill at any instant.
-TensorBoard is imported where it is used.
 """
 
 import io
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from cdcd_jax.errors import InputError
+from cdcd_jax.reporting.events import Events
 from cdcd_jax.reporting.files import as_path, atomically, is_url, plain
-from cdcd_jax.reporting.pictures import check_pictures
 from cdcd_jax.reporting.terminal import Progress
 from cdcd_jax.runtime.storage import writing
 
@@ -30,8 +29,6 @@ class MetricsWriter:
 
         Raises: InputError if a row before the last of `metrics.jsonl` is not JSON.
         """
-        from tensorboardX import SummaryWriter
-
         folder = as_path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
@@ -42,9 +39,9 @@ class MetricsWriter:
         self._events_folder, self._uploads = folder / "tensorboard", None
         if is_url(workdir):
             self._uploads = tempfile.TemporaryDirectory(prefix="cdcd_jax_events_")
-        self._events = SummaryWriter(
-            self._uploads.name if self._uploads else str(self._events_folder),
-            purge_step=resume_step + 1,
+        self._events = Events(
+            Path(self._uploads.name) if self._uploads else self._events_folder,
+            resume_step + 1,
         )
 
     def __enter__(self) -> "MetricsWriter":
@@ -65,13 +62,13 @@ class MetricsWriter:
                 self._rows.write(row + "\n")
                 self._rows.flush()
         for name, value in values.items():
-            if np.isfinite(value):  # it would warn of each; the row above has null
-                self._events.add_scalar(name, value, step)
+            if np.isfinite(value):  # curves have no place for others
+                self._events.scalar(step, name, value)
+        self._events.flush()
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Adds a picture, uint8 [H, W, C], to TensorBoard."""
-        check_pictures(image, 3)
-        self._events.add_image(name, image, step, dataformats="HWC")
+        self._events.image(step, name, image)
         self._events.flush()
         self._upload()
 

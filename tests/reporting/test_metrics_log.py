@@ -75,3 +75,32 @@ def test_numbers_that_are_none_raise_no_alarm(tmp_path, caplog):
     assert not caplog.records
     (row,) = rows(tmp_path)
     assert row["accuracy"] is None and row["loss"] == 1.0
+
+
+def test_events_can_be_read_by_tensorboard(tmp_path: Path) -> None:
+    """Each record is length, its checksum, the event, its checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    with metrics_log.MetricsWriter(tmp_path, resume_step=3) as writer:
+        writer.write(4, {"loss": 2.5})
+        writer.image(4, "samples", np.zeros((2, 3, 3), np.uint8))
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    data, events = file.read_bytes(), []
+    while data:
+        size = int.from_bytes(data[:8], "little")
+        events.append(Event.FromString(data[12 : 12 + size]))
+        data = data[16 + size :]
+    version, start, loss, picture = events
+    assert version.file_version == "brain.Event:2"
+    assert start.step == 4 and start.session_log.status == start.session_log.START
+    assert loss.step == 4 and loss.summary.value[0].simple_value == 2.5
+    assert picture.summary.value[0].image.width == 3
+
+
+def test_a_disk_that_fills_up_is_an_error_of_the_report(tmp_path: Path) -> None:
+    """It must not become a wait for a thread that has died."""
+    writer = metrics_log.MetricsWriter(tmp_path)
+    writer._events._file._py_recordio_writer._writer = open("/dev/full", "wb")
+    with pytest.raises(InputError, match="tensorboard"):
+        for step in range(1, 100):
+            writer.write(step, {"loss": 1.0})
