@@ -74,7 +74,7 @@ def read(
                 raise Unreadable(
                     name,
                     f"libsndfile finds {file.frames} of {known.samples} samples, since "
-                    "no head counts them: write the file anew, as `ffmpeg -c copy` does",
+                    "no head counts them: write it anew, as `ffmpeg -c copy` does",
                 )
             file.seek(min(round(start * rate), file.frames))
             left = file.frames - file.tell()
