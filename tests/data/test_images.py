@@ -343,3 +343,13 @@ def test_every_mode_of_a_tiff_is_right_or_refused(mode: str) -> None:
     else:
         expected = np.asarray(image.convert("RGB"), int)
         assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept"), [("IM", np.float32), ("SPIDER", np.float32), ("IM", np.uint16)]
+)
+def test_formats_that_do_not_say_what_white_is_are_refused(kind: str, kept) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.eye(8, dtype=kept)).save(file, kind)
+    with pytest.raises(Unreadable, match=f"{kind} does not say what white is"):
+        images.decode(file.getvalue(), f"x.{kind.lower()}")
