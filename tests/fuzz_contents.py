@@ -24,7 +24,7 @@ WHOLE = {
 }
 DEEP = {"I;16": ("PNG", "TIFF", "PPM"), "F": ("TIFF", "PPM")}
 # what says nothing about white
-REFUSED = {"I": ("TIFF",), "F": ("IM", "SPIDER"), "I;16": ("IM",), "LAB": ("TIFF",)}
+REFUSED = {"I": ("TIFF",), "F": ("IM",), "I;16": ("IM",), "LAB": ("TIFF",)}
 ODD = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 
 
@@ -64,8 +64,7 @@ class Levels:
         self.seen = np.broadcast_to(np.asarray(seen)[..., None], (8, 8, 3))
         file = io.BytesIO()
         image.save(file, kind)
-        suffix = {"PPM": "pfm" if mode == "F" else "ppm", "SPIDER": "spider"}
-        self.name = f"x.{suffix.get(kind, kind.lower())}"
+        self.name = f"x.{kind.lower()}"
         self.data = file.getvalue()
         return f"{mode} in {kind} {what}"
 

@@ -214,7 +214,7 @@ def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[st
     motions = root / "motions"
     fits = any(n in names or (motions / f"{n}.pkl").exists() for n in left_out)
     kept = [name for name in names if name not in left_out]
-    if not kept or left_out and not fits:
+    if not kept or (left_out and not fits):
         what = "a motion's name in no line" if kept else f"all the names of {path}"
         raise InputError(
             f"Found {what} in {ignored}, such as {lines[0]!r}; expected some of the "

@@ -6,7 +6,7 @@ would be brighter than it is. Where the format does not say, the picture is refu
     n bits, unsigned    0 .. 2^n - 1     PNG, TIFF, PGM, JPEG 2000, 8 < n <= 16
     floats              0 .. 1           TIFF, PFM
     signed, 32 bits     refused          there is no white
-    other formats       refused          FITS, IM, SPIDER and such hold measurements
+    other formats       refused          FITS, IM and such hold measurements
 """
 
 import dataclasses

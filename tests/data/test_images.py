@@ -345,11 +345,20 @@ def test_every_mode_of_a_tiff_is_right_or_refused(mode: str) -> None:
         assert np.abs(found.astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("kind", "kept"), [("IM", np.float32), ("SPIDER", np.float32), ("IM", np.uint16)]
-)
-def test_formats_that_do_not_say_what_white_is_are_refused(kind: str, kept) -> None:
+@pytest.mark.filterwarnings("ignore:IM image format")
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_levels_of_im_files_have_no_white(dtype: type) -> None:
     file = io.BytesIO()
-    Image.fromarray(np.eye(8, dtype=kept)).save(file, kind)
-    with pytest.raises(Unreadable, match=f"{kind} does not say what white is"):
-        images.decode(file.getvalue(), f"x.{kind.lower()}")
+    Image.fromarray(np.eye(8, dtype=dtype)).save(file, "IM")
+    with pytest.raises(Unreadable, match="IM does not say what white is"):
+        images.decode(file.getvalue(), "x.im")
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(16, ">i2"), (32, ">i4"), (-32, ">f4")])
+def test_levels_of_fits_files_have_no_white(bits: int, dtype: str) -> None:
+    cards = {"SIMPLE": "T", "BITPIX": bits, "NAXIS": 2, "NAXIS1": 8, "NAXIS2": 8}
+    lines = [f"{name:8}= {value:>20}".ljust(80) for name, value in cards.items()]
+    head = "".join([*lines, "END".ljust(80)]).ljust(2880).encode()
+    pixels = np.eye(8).astype(dtype).tobytes().ljust(2880, b"\0")
+    with pytest.raises(Unreadable, match="FITS does not say what white is"):
+        images.decode(head + pixels, "x.fits")
