@@ -204,20 +204,23 @@ def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[st
     for folder in ("motions", "music"):
         if not (root / folder).is_dir():
             raise wrong_tree(f"no folder {root / folder}", tree)
-    path, ignored = (
-        root / "splits" / f"crossmodal_{split}.txt",
-        root / "ignore_list.txt",
-    )
+    path, ignored = root / f"splits/crossmodal_{split}.txt", root / "ignore_list.txt"
     names = read_lines(path, tree)
     refuse_repeated(names, path)
     lines = read_lines(ignored, tree, may_be_empty=True) if ignored.exists() else []
     left_out = {line.removesuffix(".pkl") for line in lines}
-    for name in left_out:
+    for name in (*left_out, *names):
         _track(name)
-    names = [name for name in names if name not in left_out]
-    for name in names:
-        _track(name)
-    return names
+    motions = root / "motions"
+    fits = any(n in names or (motions / f"{n}.pkl").exists() for n in left_out)
+    kept = [name for name in names if name not in left_out]
+    if not kept or (left_out and not fits):
+        what = "a motion's name in no line" if kept else f"all the names of {path}"
+        raise InputError(
+            f"Found {what} in {ignored}, such as {lines[0]!r}; expected some of the "
+            "motions, not all; correct it, or take it away."
+        )
+    return kept
 
 
 def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:

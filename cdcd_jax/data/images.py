@@ -65,13 +65,21 @@ def decode(data: bytes, name: str) -> Any:
         if image.width * image.height > MAX_PIXELS:
             raise Unreadable(name, f"more than {MAX_PIXELS} pixels")
         image.load()
+        if image.format == "PNG" and isinstance(
+            image.info.get("transparency"), int | tuple
+        ):
+            _scale_transparent(image, bits=data[24])
         deep = deep_levels(image)
         _turn_upright(image)
         return _to_rgb(image, deep)
     except (Unreadable, MemoryError):
         raise
     except UnidentifiedImageError:  # whose text holds an address
-        raise Unreadable(name, "no picture of a known format") from None
+        reason = "no picture of a known format"
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            reason += ", or a TIFF of levels that are not read (64-bit or 16-bit floats"
+            reason += ", floats of several channels): save 8 or 16 bits, unsigned"
+        raise Unreadable(name, reason) from None
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise Unreadable(name, f"not a whole picture ({error})") from error
 
@@ -86,6 +94,15 @@ def read(path: Any) -> Any:
     except ValueError as error:  # no name that a file can have
         raise Unreadable(str(path), str(error)) from error
     return decode(data, str(path))
+
+
+def _scale_transparent(image: Any, bits: int) -> None:
+    """Pillow scales a PNG's levels to 8 bits, and not the one that is seen through."""
+    level = image.info["transparency"]
+    if image.mode == "L" and bits < 8:
+        image.info["transparency"] = level * 255 // (2**bits - 1)
+    if image.mode == "RGB" and bits == 16:  # 8 of the bits do not tell which it is
+        raise ValueError("a colour of 16 bits is seen through (tRNS): save 8 bits")
 
 
 def _turn_upright(image: Any) -> None:

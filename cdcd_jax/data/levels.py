@@ -6,6 +6,7 @@ would be brighter than it is. Where the format does not say, the picture is refu
     n bits, unsigned    0 .. 2^n - 1     PNG, TIFF, PGM, JPEG 2000, 8 < n <= 16
     floats              0 .. 1           TIFF, PFM
     signed, 32 bits     refused          there is no white
+    other formats       refused          FITS, IM and such hold measurements
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import numpy as np
 # TIFF's tags
 _BITS, _WHITE_IS_ZERO, _SIGN = 258, 262, 339
 _SIGNED = 2
+_RANGED = ("PNG", "TIFF", "PPM", "JPEG2000")  # formats that say what white is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,10 @@ def deep_levels(image: Any) -> Deep | None:
     name = f"mode {image.mode}" + (f", {bits} bits" if bits else "")
     if _SIGNED in np.ravel(tags.get(_SIGN, 1)):
         raise ValueError(f"signed levels ({name}) have no white: save them unsigned")
+    if image.mode.startswith(("I", "F")) and image.format not in _RANGED:
+        raise ValueError(
+            f"{image.format} does not say what white is ({name}): save PNG or TIFF"
+        )
     inverted = tags.get(_WHITE_IS_ZERO) == 0
     transparent = image.info.get("transparency")
     if image.mode == "F":

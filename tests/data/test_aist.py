@@ -409,3 +409,15 @@ def test_an_ignore_list_as_people_write_it(release: Path) -> None:
         else:
             split = open_release(release).split("train")
             assert SEQUENCE not in str(split.segments)
+
+
+@pytest.mark.parametrize("which", ["none", "all"])
+def test_an_ignore_list_that_fits_nothing_or_everything(
+    release: Path, which: str
+) -> None:
+    every = (release / "splits/crossmodal_train.txt").read_text()
+    text = every if which == "all" else "gBR_sBM_cAll_d04_mBR0_ch99.mp4\n"
+    (release / "ignore_list.txt").write_text(text)
+    says = "all the names" if which == "all" else "in no line.*ch99.mp4"
+    with pytest.raises(InputError, match=says):
+        open_release(release)

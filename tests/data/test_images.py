@@ -1,6 +1,8 @@
 """Tests of decoding and cutting pictures."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -343,3 +345,50 @@ def test_every_mode_of_a_tiff_is_right_or_refused(mode: str) -> None:
     else:
         expected = np.asarray(image.convert("RGB"), int)
         assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore:IM image format")
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_levels_of_im_files_have_no_white(dtype: type) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.eye(8, dtype=dtype)).save(file, "IM")
+    with pytest.raises(Unreadable, match="IM does not say what white is"):
+        images.decode(file.getvalue(), "x.im")
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(16, ">i2"), (32, ">i4"), (-32, ">f4")])
+def test_levels_of_fits_files_have_no_white(bits: int, dtype: str) -> None:
+    cards = {"SIMPLE": "T", "BITPIX": bits, "NAXIS": 2, "NAXIS1": 8, "NAXIS2": 8}
+    lines = [f"{name:8}= {value:>20}".ljust(80) for name, value in cards.items()]
+    head = "".join([*lines, "END".ljust(80)]).ljust(2880).encode()
+    pixels = np.eye(8).astype(dtype).tobytes().ljust(2880, b"\0")
+    with pytest.raises(Unreadable, match="FITS does not say what white is"):
+        images.decode(head + pixels, "x.fits")
+
+
+@pytest.mark.parametrize(("bits", "level"), [(1, 1), (1, 0), (2, 2), (4, 8), (4, 0)])
+def test_a_png_of_few_bits_with_a_level_that_is_seen_through(bits, level) -> None:
+    rows = np.arange(2**bits, dtype=np.uint8)
+    packed = np.packbits(np.unpackbits(rows[:, None], axis=1)[:, 8 - bits :].ravel())
+    seen = np.where(rows == level, 255, rows * (255 // (2**bits - 1)))
+    data = png(bits, 0, len(rows), packed.tobytes(), struct.pack(">H", level))
+    found = np.asarray(images.decode(data, "x.png"))
+    np.testing.assert_array_equal(found[0, :, 0], seen)
+
+
+def test_a_colour_of_16_bits_that_is_seen_through_is_refused() -> None:
+    data = png(16, 2, 2, bytes(12), struct.pack(">HHH", 9, 9, 9))
+    with pytest.raises(Unreadable, match="tRNS"):
+        images.decode(data, "x.png")
+
+
+def png(bits: int, colour: int, width: int, row: bytes, transparent: bytes) -> bytes:
+    """A PNG of one row."""
+    head = struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"tRNS", transparent)]
+    chunks += [(b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d))
+        for k, d in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
