@@ -1,4 +1,4 @@
-"""How long a sound file says it is: the heads of wav and mp3.
+"""How long a sound file says it is: the heads of wav and mp3, the pages of ogg.
 
 libsndfile gives what is left of such a file without a word, so that a truncated one is
 found here. Heads in the wild are loose: writers to a pipe do not know the length, and
@@ -49,6 +49,8 @@ def _look(path: str, total: int, changed: int) -> Known:
         head = file.read(12)
         if len(head) < 8:
             return Known(f"{len(head)} bytes")
+        if head[:4] == b"OggS":
+            return Known(_of_ogg(file, total))
         if head[:4] in (b"RIFF", b"RIFX"):
             size = "<I" if head[:4] == b"RIFF" else ">I"
             return Known(_of_wav(file, total, size))
@@ -77,6 +79,25 @@ def _of_wav(file: BinaryIO, total: int, size: str) -> str:
         if length % 2 and file.read(1) == b"\0":  # which some writers leave out
             place += 1
     return "no sound" if place > total else ""
+
+
+def _of_ogg(file: BinaryIO, total: int) -> str:
+    """Its pages: each whole, and the last one of each stream marked as its end."""
+    place, open_streams = 0, set()
+    while place < total:
+        file.seek(place)
+        head = file.read(27)
+        if head[:4] != b"OggS"[: len(head)]:
+            break  # what others have put behind it
+        sizes = file.read(head[26]) if len(head) == 27 else b""
+        length = 27 + len(sizes) + sum(sizes)
+        if len(head) < 27 or len(sizes) < head[26] or place + length > total:
+            return f"{total - place} bytes of a last page that is longer"
+        stream, place = head[14:18], place + length
+        open_streams.add(stream)
+        if head[5] & 4:
+            open_streams.discard(stream)
+    return "a stream without its last page" if open_streams else ""
 
 
 def _after_id3(file: BinaryIO) -> int:

@@ -118,13 +118,33 @@ def test_mp3_without_a_head_that_counts(tmp_path: Path) -> None:
         audio.read(file)
 
 
-@pytest.mark.parametrize("kind", ["mp3", "wav", "flac", "ogg", "aiff"])
-def test_half_a_file_is_no_sound(kind: str, tmp_path: Path) -> None:
+KINDS = [
+    *(("mp3", None), ("wav", None), ("flac", None), ("aiff", None)),
+    *(("ogg", "VORBIS"), ("ogg", "OPUS")),
+]
+
+
+@pytest.mark.parametrize(("kind", "coding"), KINDS)
+def test_a_part_of_a_file_is_no_sound(kind: str, coding, tmp_path: Path) -> None:
+    """Noise of some seconds, so that a page or a frame is not all of it."""
     file = tmp_path / f"x.{kind}"
-    wave = (0.5 * np.sin(np.arange(44100) / 20)).astype(np.float32)
-    soundfile.write(file, wave, 22050)
+    wave = 0.5 * np.random.default_rng(0).uniform(-1, 1, 20 * 24000).astype(np.float32)
+    soundfile.write(file, wave, 24000, subtype=coding)
     data = file.read_bytes()
     assert len(audio.read(file)[0]) >= len(wave)
-    file.write_bytes(data[: len(data) // 2])
-    with pytest.raises(Unreadable):
+    for left in (len(data) // 2, int(0.9 * len(data)), len(data) - 2):
+        file.write_bytes(data[:left])
+        with pytest.raises(Unreadable):
+            audio.read(file)
+
+
+def test_an_ogg_that_ends_with_a_page_but_not_the_last(tmp_path: Path) -> None:
+    file = tmp_path / "x.ogg"
+    wave = 0.5 * np.random.default_rng(0).uniform(-1, 1, 20 * 24000).astype(np.float32)
+    soundfile.write(file, wave, 24000)
+    data = file.read_bytes()
+    file.write_bytes(data[: data.rindex(b"OggS")])
+    with pytest.raises(Unreadable, match="a stream without its last page"):
         audio.read(file)
+    file.write_bytes(data + b"TAG" + bytes(125))  # behind it may be others' notes
+    assert len(audio.read(file)[0]) == len(wave)
