@@ -88,7 +88,7 @@ def run(
         made = {k: _remapped(v, family, remap, remap_codes) for k, v in made.items()}
     ready = {folder: checked(part, input) for folder, part in made.items()}
     for folder, (settings, state) in ready.items():
-        with Checkpoints(folder / "checkpoints") as writer:
+        with Checkpoints(folder / "checkpoints", asynchronous=False) as writer:
             writer.save(0, state)
         with writing(folder):
             write_json(folder / "config.json", settings)
