@@ -18,7 +18,7 @@ class Noisy(Toy):
     """The toy, whose loss weighs each example by the key and by what was seen."""
 
     def loss(self, params, extra, batch, key, step):
-        loss, metrics, after = super().loss(params, extra, batch, key, step)
+        loss, _, after = super().loss(params, extra, batch, key, step)
         scale = 1.0 + jax.random.uniform(key) + extra["seen"]
         return scale * loss, {"size": scale * loss}, after
 
@@ -42,11 +42,10 @@ def test_gradients_of_microbatches_are_averaged(number):
     extra, found = state.extra, []
     for i in range(number):
         part, own = {"x": BATCH["x"][i::number]}, jax.random.fold_in(key, i)
-        loss = lambda p, part=part, own=own, extra=extra: task.loss(
-            p, extra, part, own, 0
-        )
-        found.append(jax.value_and_grad(lambda p: loss(p)[0])(state.params))
-        extra = loss(state.params)[2]
+        value = lambda p, *rest: task.loss(p, *rest, 0)[0]
+        args = state.params, extra, part, own
+        found.append(jax.value_and_grad(value)(*args))
+        extra = task.loss(*args, 0)[2]
     losses, grads = zip(*found, strict=True)
     mean = jax.tree.map(lambda *g: sum(g) / number, *grads)
     moved = jax.tree.map(lambda a, b: a - b, state.params, after.params)
@@ -73,7 +72,9 @@ def test_a_batch_in_parts_is_the_batch():
 def test_averages_follow_over_several_steps():
     config = config_of(ema_decay=0.25)
     task = Toy(config)
-    optimizer = make_optimizer(config["optim"], task.labels(task.init(jax.random.key(0))[0]))
+    optimizer = make_optimizer(
+        config["optim"], task.labels(task.init(jax.random.key(0))[0])
+    )
     state = init_state(task, optimizer, config["seed"])
     step, ema = jax.jit(make_train_step(task, optimizer, config)), state.params
     for n in range(1, 5):
