@@ -57,6 +57,21 @@ def test_gradients_of_microbatches_are_averaged(number):
         assert np.std(losses) > 0.1 * np.mean(losses)
 
 
+def test_steps_and_seeds_have_noise_of_their_own():
+    """What is drawn is told by the loss, which is linear in it."""
+    losses = []
+    for seed in (3, 4):
+        config = config_of(learning_rate=1e-12) | {"seed": seed}
+        task = Noisy(config)
+        optimizer = optax.with_extra_args_support(optax.sgd(0.0))
+        state = init_state(task, optimizer, 3)
+        step = make_train_step(task, optimizer, config)
+        for n in range(3):
+            state = state.replace(step=jnp.asarray(n), extra={"seen": jnp.zeros(())})
+            losses.append(float(step(state, BATCH)[1]["loss"]))
+    assert len(set(losses)) == 6
+
+
 def test_a_batch_in_parts_is_the_batch():
     """Where neither key nor history matters, as far as numbers go."""
     found = []
