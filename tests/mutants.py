@@ -119,7 +119,7 @@ class Copy:
         """Exit code of pytest, -1 after the limit, and what it wrote."""
         words = ("-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider")
         paths = (f"tests/{test}" for test in tests)
-        return self._python(*words, "-m", "", *paths, limit=limit)
+        return self._python(*words, *paths, limit=limit)
 
     def verdict(self, mutant: Mutant, limit: float) -> tuple[bool, str]:
         """Whether the tests notice the fault, and the first that does or what else."""
@@ -149,15 +149,21 @@ class Copy:
 def try_all(mutants: list[Mutant], jobs: int, limit: float) -> int:
     """Prints a line for each fault and the sum; returns how many are not caught."""
     with tempfile.TemporaryDirectory(prefix="cdcd_jax_mutants_") as root:
-        place, copies = pathlib.Path(root), queue.SimpleQueue()
-        for i in range(jobs):
-            copies.put(Copy(place / f"copy_{i}", place / "compiled"))
-        began, copy = time.perf_counter(), copies.get()
-        code, text = copy.run(sorted({test for m in mutants for test in m.tests}))
-        copies.put(copy)
-        if code:
-            print(text[-3000:] + "\nthe tests must pass before faults are tried")
-            return len(mutants)
+        place, cache = pathlib.Path(root), pathlib.Path(root) / "compiled"
+        every = [Copy(place / f"copy_{i}", cache) for i in range(jobs)]
+        copies: queue.SimpleQueue[Copy] = queue.SimpleQueue()
+        for copy in every:
+            copies.put(copy)
+        tests = sorted({test for mutant in mutants for test in mutant.tests})
+        began, parts = time.perf_counter(), [tests[i::jobs] for i in range(jobs)]
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            whole = lambda copy, part: copy.run(part) if part else (0, "")
+            for code, text in pool.map(whole, every, parts):
+                if code:
+                    print(
+                        f"{text[-3000:]}\nthe tests must pass before faults are tried"
+                    )
+                    return len(mutants)
         seconds = time.perf_counter() - began
         print(f"all named tests pass without a fault, {seconds:.0f} s", flush=True)
 
