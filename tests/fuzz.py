@@ -3,9 +3,9 @@
     python tests/fuzz.py [--cases=1000] [--seed=0] [--kinds=shards,cards] [--only=137]
 
 Case i takes a kind in turn (records, shards, cards, images, sounds, pickles, weights,
-checkpoints, folders, classes), truncates a file, flips or drops bytes, writes a value
-of another type, adds links and odd names, and reads it as the program does. The outcome
-must be one of
+checkpoints, folders, classes, levels, lines), truncates a file, flips or drops bytes,
+writes a value of another type, adds links and odd names, picks a mode of levels or an
+end of lines, and reads it as the program does. The outcome must be one of
 
     right    exactly what was written
     read     a value of the promised form, where the format has no checksum to compare
@@ -45,6 +45,7 @@ MEMORY = 24 << 30  # bytes of address space
 
 def child(arguments: argparse.Namespace) -> None:
     """Runs cases from `--first` on; a line of JSON before each and one after it."""
+    import fuzz_contents
     import fuzz_files
     import fuzz_folders
     import fuzz_records
@@ -65,6 +66,8 @@ def child(arguments: argparse.Namespace) -> None:
         "checkpoints": fuzz_files.Checkpoints,
         "folders": fuzz_folders.Folders,
         "classes": fuzz_folders.Classes,
+        "levels": fuzz_contents.Levels,
+        "lines": fuzz_contents.Lines,
     }
     kinds = arguments.kinds.split(",") if arguments.kinds else list(known)
     with tempfile.TemporaryDirectory(prefix="cdcd_jax_fuzz_") as folder:

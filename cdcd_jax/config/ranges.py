@@ -32,6 +32,14 @@ _RANGES = (
         ),
     ),
     (
+        "below 2^31 - 1, the numbers that a token may have",
+        lambda x: x < 2**31 - 1,
+        (
+            *("model.num_codes", "model.conditions.*.num_classes"),
+            "model.conditions.*.vocabulary",
+        ),
+    ),
+    (
         "a finite number of at least 0",
         lambda x: 0 <= x < math.inf,
         (

@@ -22,6 +22,7 @@ def default_config() -> dict[str, Any]:
             views=1,  # of each training example: itself, then augmented ones
             shard_records=4096,  # most records in a shard
             threads=2,  # that read and decode
+            unreadable=0.01,  # share of the examples that may be left out as unreadable
         ),
         # palette, checkpoint or none, with what each takes; see models.tokenizers
         tokenizer=dict(kind="palette", levels=17),
@@ -68,6 +69,12 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"Found {key} = {value!r}; expected a whole number, {least} or more; "
                 "correct it."
             )
+    share = config["data"]["unreadable"]
+    if not 0 <= share < 1:
+        raise UsageError(
+            f"Found data.unreadable = {share!r}; expected a share of at least 0 and "
+            "below 1; correct it."
+        )
     _check_text(config["text"])
     tokenizer = config["tokenizer"]
     if tokenizer.get("kind") == "checkpoint":
@@ -119,7 +126,7 @@ def _to_plain(value: Any) -> Any:
 
 
 # What a second run may change without making other records.
-_FREE = ("data.threads",)
+_FREE = ("data.threads", "data.unreadable")
 
 
 def check_same(

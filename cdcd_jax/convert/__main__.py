@@ -88,7 +88,7 @@ def run(
         made = {k: _remapped(v, family, remap, remap_codes) for k, v in made.items()}
     ready = {folder: checked(part, input) for folder, part in made.items()}
     for folder, (settings, state) in ready.items():
-        with Checkpoints(folder / "checkpoints") as writer:
+        with Checkpoints(folder / "checkpoints", asynchronous=False) as writer:
             writer.save(0, state)
         with writing(folder):
             write_json(folder / "config.json", settings)
@@ -116,7 +116,16 @@ def checked(converted: Converted, path: str) -> tuple[dict[str, Any], dict[str, 
         check_tensors(found, shapes, f"{path}, converted", floats=False)
     step = jnp.zeros((), jnp.int32)
     state = {"step": step, "ema_params": params, "extra": extra}
-    return settings, jax.tree.map(jnp.asarray, state)
+    return settings, _to_arrays(state)
+
+
+def _to_arrays(tree: Any) -> Any:
+    """Arrays of JAX in the place of NumPy's, each of which is given up at once."""
+    if isinstance(tree, dict):
+        for name in tree:
+            tree[name] = _to_arrays(tree[name])
+        return tree
+    return jax.tree.map(jnp.asarray, tree)
 
 
 def _by_name(tree: Any) -> dict[str, Any]:

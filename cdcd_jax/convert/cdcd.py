@@ -69,7 +69,7 @@ def from_tensors(state: Tensors, options: Mapping[str, Any], path: str) -> Conve
     )
     model = dict(grid=sizes.table, heads=options["heads"], join="add")
     settings = vqdiffusion.make_config(
-        sizes, {**model, "conditions": conditions}, "rising"
+        sizes, {**model, "conditions": conditions}, "rising", null=False
     )
     settings["tokenizer"] = dict(level=options["level"])
     settings["contrastive"]["chunks"] = (1, 8)  # as the reference's

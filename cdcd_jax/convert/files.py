@@ -7,7 +7,7 @@ whole, and only then written anew (`__main__.py`).
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ def read_tensors(
     inside: Sequence[str] = (),
     together: Sequence[str] = (),
     drop: str = "",
+    choose: Callable[[Collection[str]], Collection[str]] = lambda names: names,
 ) -> Tensors:
     """All tensors of a file by name; floats of any size as float32.
 
@@ -55,6 +56,7 @@ def read_tensors(
         together: names of dicts that are all entered, such as 'model' and 'ema'; what
             they hold is then called 'model.<name>', as it must be in safetensors.
         drop: a pattern; tensors in whose names it is found are left out unseen.
+        choose: of the other names those that are read; the rest costs no memory.
 
     Returns:
         Name -> array; a file of one bare tensor gives it the name "".
@@ -65,7 +67,9 @@ def read_tensors(
     """
     path = Path(path)
     if path.name.endswith(INDEX):
-        shards = [read_tensors(p, inside, together, drop) for p in shards_of(path)]
+        shards = [
+            read_tensors(p, inside, together, drop, choose) for p in shards_of(path)
+        ]
         return {name: value for shard in shards for name, value in shard.items()}
     try:
         with path.open("rb") as file:
@@ -75,12 +79,14 @@ def read_tensors(
             f"Found no readable file {path} ({error.strerror}); expected a checkpoint "
             "as PyTorch or safetensors writes it. Correct --input."
         ) from error
+
+    def wanted(names: Collection[str]) -> Collection[str]:
+        return choose([n for n in names if not (drop and re.search(drop, n))])
+
     if path.suffix == ".safetensors" or head[8:] == b"{":
-        tensors = _read_safetensors(path)
+        tensors = _read_safetensors(path, wanted)
     else:
-        tensors = _read_torch(path, head, inside, together)
-    if drop:
-        tensors = {n: v for n, v in tensors.items() if not re.search(drop, n)}
+        tensors = _read_torch(path, head, inside, together, wanted)
     if not tensors:
         raise InputError(
             f"Found no tensors in {path}; expected weights by name"
@@ -188,7 +194,7 @@ def as_float32(value: np.ndarray) -> np.ndarray:
     return value.astype(np.float32, copy=False) if is_float else value
 
 
-def _read_safetensors(path: Path) -> Tensors:
+def _read_safetensors(path: Path, wanted: Callable) -> Tensors:
     import ml_dtypes
     import safetensors
 
@@ -206,8 +212,12 @@ def _read_safetensors(path: Path) -> Tensors:
             f"Found a broken {path} ({error}); expected a whole safetensors file. "
             f"{_AGAIN}."
         ) from error
-    tensors = {}
-    for name, entry in entries:
+    tensors, names = {}, set(wanted([name for name, _ in entries]))
+    entries.reverse()
+    while entries:  # one by one, so that none is there twice
+        name, entry = entries.pop()
+        if name not in names:
+            continue
         if entry["dtype"] not in types:
             raise InputError(
                 f"Found the type {entry['dtype']} of {name!r} in {path}; expected one "
@@ -219,7 +229,11 @@ def _read_safetensors(path: Path) -> Tensors:
 
 
 def _read_torch(
-    path: Path, head: bytes, inside: Sequence[str], together: Sequence[str]
+    path: Path,
+    head: bytes,
+    inside: Sequence[str],
+    together: Sequence[str],
+    wanted: Callable,
 ) -> Tensors:
     with torch_content(path, head) as (torch, content):
         for name in inside:
@@ -235,11 +249,8 @@ def _read_torch(
             content = {"": content}
         if not isinstance(content, Mapping):
             return {}
-        return {
-            str(name): as_float32(_to_numpy(torch, value))
-            for name, value in content.items()
-            if isinstance(value, torch.Tensor)
-        }
+        tensors = {str(k): v for k, v in content.items() if isinstance(v, torch.Tensor)}
+        return {n: as_float32(_to_numpy(torch, tensors[n])) for n in wanted([*tensors])}
 
 
 def _to_numpy(torch: Any, value: Any) -> np.ndarray:

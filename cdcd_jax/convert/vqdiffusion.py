@@ -6,7 +6,7 @@ transformer is taken where a file has one. CDCD's dances are in `cdcd.py`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -81,15 +81,21 @@ def read_model(path: str) -> Tensors:
     Raises:
         InputError: the file cannot be read, or no model of this kind is in it.
     """
-    state = read_tensors(path, ("state_dict",), ("model", "ema"), _UNUSED)
+    state = read_tensors(path, ("state_dict",), ("model", "ema"), _UNUSED, _newest)
     averaged = {f"transformer.{n}": v for n, v in under(state, "ema.").items()}
-    model = under(state, "model.") or state
+    model = {**(under(state, "model.") or state), **averaged}
     if not any(name.startswith("transformer.transformer.") for name in model):
         raise InputError(
             f"Found {path} without 'transformer.transformer.content_emb.emb.weight'; "
             f"expected a whole model of VQ-Diffusion or CDCD. {_advice(state)}"
         )
-    return {**model, **averaged}
+    return model
+
+
+def _newest(names: Collection[str]) -> list[str]:
+    """All but those of 'model' that 'ema' has an average of."""
+    averaged = {f"model.transformer.{n}" for n in under(dict.fromkeys(names), "ema.")}
+    return [name for name in names if name not in averaged]
 
 
 def under(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -135,11 +141,14 @@ def from_tensors(
     if sizes.form == "selfcondition":
         conditions["label"] = dict(kind="label", num_classes=options["classes"])
     what = f"{path} as {_KINDS[sizes.form]}"
+    rows = state.get("transformer.transformer.blocks.0.ln2.emb.weight", np.zeros(0))
+    null = "transformer.empty_text_embed" in state
+    null = null or len(rows) == options["classes"] + 1
     params["network"] = network_params(state, sizes, options, parts, what)
     table = () if sizes.table == grid else sizes.table
     model = dict(grid=grid, heads=options["heads"], position_grid=table)
     return Converted(
-        make_config(sizes, {**model, "conditions": conditions}, "falling"),
+        make_config(sizes, {**model, "conditions": conditions}, "falling", null),
         params,
         initial_extra(sizes),
         tokenizer,
@@ -174,18 +183,22 @@ def network_params(
     return denoiser_params(tensors, sizes.form, sizes.depth, heads, classes)
 
 
-def make_config(sizes: Sizes, model: Mapping[str, Any], ramp: str) -> dict[str, Any]:
+def make_config(
+    sizes: Sizes, model: Mapping[str, Any], ramp: str, null: bool
+) -> dict[str, Any]:
     """Sections of the task's config, with the reference's way to sample.
 
     Args:
         sizes: of the transformer.
         model: what the section `model` has beside them.
         ramp: of the auxiliary term.
+        null: whether it has learned one, without which guidance means nothing.
     """
+    known = dict(condition_dropout=0.1 if null else 0.0, null_trained=null)
     steps, names = sizes.timesteps, list(model["conditions"])
     return dict(
         task="conditional",
-        model={**sizes.model, **model},
+        model={**sizes.model, **model, **known},
         diffusion=dict(
             schedule="vq_diffusion_released", timesteps=steps, auxiliary_ramp=ramp
         ),

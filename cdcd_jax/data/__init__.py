@@ -10,7 +10,8 @@ model is known here: tokenizers and text towers are opened where records are mad
     walk              the files below a folder, each once; what is passed over
     folders, class_folders          what sources that read folders share: checks, splits
                       drawn by seed; which folders are splits and which are classes
-    images, audio     pictures of one size, sounds of one rate and length
+    images, levels    pictures of one size; levels of more than 8 bits
+    audio, sound_heads        sounds of one rate and length; truncated files
     image_folder, audio_folder      files in class folders
     captions, caption_lists         pictures with sentences, and the formats of these
     tfds_source       pictures of TensorFlow Datasets

@@ -17,7 +17,10 @@ layout="release" is the official data set with the AIST database's music:
     path/motions/gBR_sBM_cAll_d04_mBR0_ch01.pkl   smpl_poses, smpl_trans, smpl_scaling
     path/splits/crossmodal_train.txt              and val, test: names, one a line
     path/ignore_list.txt                          names to leave out (may be missing)
-    path/music/mBR0.wav
+    path/music/mBR0.wav                           or .mp3, .flac, ..; .wav comes first
+
+Lists without val, as D2M-GAN and EDGE publish them, give train and test alone. A motion
+without smpl_scaling, as generators write it, is taken to be scaled already.
 
 It is cut into segments of `seconds` every `stride` seconds (0: without overlap), and
 motion is put together as in google-research/mint: root translation / scaling [3], then
@@ -45,6 +48,7 @@ from typing import Any
 import numpy as np
 
 from cdcd_jax.data import pickles, segments
+from cdcd_jax.data.audio import suffixes
 from cdcd_jax.data.folders import (
     check_options,
     class_spec,
@@ -102,11 +106,11 @@ class Aist:
             conditions["video"] = segments.array_spec(
                 self.options["video_frames"], segments.VIDEO_WIDTH
             )
-        return segments.card("aist", SPLITS, seconds, conditions)
+        return segments.card("aist", tuple(self.names), seconds, conditions)
 
     def split(self, name: str) -> SegmentSplit:
-        """One of 'train', 'val' and 'test'; val and test share their music."""
-        known_split(name, SPLITS, "aist")
+        """One of 'train', 'test' and perhaps 'val', which shares the music of test."""
+        known_split(name, tuple(self.names), "aist")
         options, found, load = self.options, self.names[name], None
         frames = FRAME_RATE * options["seconds"]
         if options["layout"] == "release":
@@ -149,7 +153,18 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Aist:
         )
     root = open_folder(path, "aist", TREES[layout])
     read = {"segments": _read_segments, "release": _read_release}[layout]
-    return Aist(root, options, {split: read(root, options, split) for split in SPLITS})
+    found = {"train": read(root, options, "train"), "test": read(root, options, "test")}
+    if _has_val(root, options):  # which D2M-GAN's and EDGE's lists have not
+        found["val"] = read(root, options, "val")
+    return Aist(root, options, {s: found[s] for s in SPLITS if s in found})
+
+
+def _has_val(root: Path, options: Mapping[str, Any]) -> bool:
+    """Whether there is a list of it, of any kind."""
+    if options["layout"] == "release":
+        return (root / "splits" / "crossmodal_val.txt").exists()
+    folder = Path(options["lists"] or root)
+    return any(folder.glob("aist_*_val_segment*.txt"))
 
 
 def _read_segments(root: Path, options: Mapping[str, Any], split: str) -> list[Segment]:
@@ -189,17 +204,23 @@ def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[st
     for folder in ("motions", "music"):
         if not (root / folder).is_dir():
             raise wrong_tree(f"no folder {root / folder}", tree)
-    path, ignored = (
-        root / "splits" / f"crossmodal_{split}.txt",
-        root / "ignore_list.txt",
-    )
+    path, ignored = root / f"splits/crossmodal_{split}.txt", root / "ignore_list.txt"
     names = read_lines(path, tree)
     refuse_repeated(names, path)
-    left_out = set(read_lines(ignored, tree)) if ignored.exists() else set()
-    names = [name for name in names if name not in left_out]
-    for name in names:
+    lines = read_lines(ignored, tree, may_be_empty=True) if ignored.exists() else []
+    left_out = {line.removesuffix(".pkl") for line in lines}
+    for name in (*left_out, *names):
         _track(name)
-    return names
+    motions = root / "motions"
+    fits = any(n in names or (motions / f"{n}.pkl").exists() for n in left_out)
+    kept = [name for name in names if name not in left_out]
+    if not kept or (left_out and not fits):
+        what = "a motion's name in no line" if kept else f"all the names of {path}"
+        raise InputError(
+            f"Found {what} in {ignored}, such as {lines[0]!r}; expected some of the "
+            "motions, not all; correct it, or take it away."
+        )
+    return kept
 
 
 def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:
@@ -209,12 +230,19 @@ def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:
         frames = len(read_motion(path)["smpl_trans"])
     except Unreadable:
         frames = seconds * FRAME_RATE
-    wave = root / "music" / f"{_track(name)}.wav"
+    wave = _music(root, _track(name))
     starts = range(0, frames // FRAME_RATE - seconds + 1, options["stride"] or seconds)
     return [
         _to_segment(name, f"{name}_seg{number}", wave, path, None, start)
         for number, start in enumerate(starts, 1)
     ]
+
+
+def _music(root: Path, track: str) -> Path:
+    """The file of a piece: .wav, or what else it is kept as."""
+    kinds = sorted(suffixes() - {".wav"})
+    files = [root / "music" / f"{track}{kind}" for kind in (".wav", *kinds)]
+    return next((file for file in files if file.exists()), files[0])
 
 
 def load_release(segment: Segment, frames: int) -> np.ndarray:
@@ -238,6 +266,8 @@ def read_motion(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         content = pickles.loads(path.read_bytes(), str(path))
+        # what generators of dances write is in units of the body already
+        content = {"smpl_scaling": np.ones(1), **content}
         found = {
             name: np.asarray(content[name], np.float64)
             for name in ("smpl_poses", "smpl_trans", "smpl_scaling")

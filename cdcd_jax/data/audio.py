@@ -2,10 +2,10 @@
 
 import os
 import re
-import struct
 
 import numpy as np
 
+from cdcd_jax.data import sound_heads
 from cdcd_jax.data.sources import Unreadable
 
 # Of formats of libsndfile that are not called like the file's suffix, or not only.
@@ -23,7 +23,7 @@ _SUFFIXES = {
     "WAV": (".wav", ".wave", ".bwf"),
 }
 _SIZES = re.compile(r"(\d+) \(should be (\d+)\)")
-_PIPED = 2**31 - 2**16
+_DELAY = 4 * 1152  # samples at both ends of an mp3 that decoders leave out
 AMPLITUDE = (0.3, 1.0)  # the reference's range of random loudness (aist_dataset.py)
 
 
@@ -61,10 +61,21 @@ def read(
     name = str(path)
     if not os.path.isfile(path):
         raise Unreadable(name, "no such file")
-    _refuse_truncated(path)
+    try:
+        known = sound_heads.look(path)
+    except OSError as error:
+        raise Unreadable(name, error.strerror or "cannot be read") from error
+    if known.fault:
+        raise Unreadable(name, f"truncated: {known.fault}")
     try:
         with soundfile.SoundFile(name) as file:
             rate = file.samplerate
+            if known.samples > file.frames + _DELAY:
+                raise Unreadable(
+                    name,
+                    f"libsndfile finds {file.frames} of {known.samples} samples, since "
+                    "no head counts them: write it anew, as `ffmpeg -c copy` does",
+                )
             file.seek(min(round(start * rate), file.frames))
             left = file.frames - file.tell()
             count = left if seconds is None else min(left, round(seconds * rate))
@@ -94,28 +105,9 @@ def _too_short(log: str) -> str:
         return "less than it says"
     for said, found in _SIZES.findall(log):
         # a byte that fills up may be missing; to a pipe goes the largest number
-        if int(found) + 1 < int(said) < _PIPED:
+        if int(found) + 1 < int(said) < sound_heads.PIPED:
             return f"{found} of {said} bytes"
     return ""
-
-
-def _refuse_truncated(path: str | os.PathLike[str]) -> None:
-    """Raises Unreadable for a RIFF file that says it is longer than it is.
-
-    libsndfile would give what is left of it.
-    """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(8)
-            total = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise Unreadable(str(path), error.strerror or "cannot be read") from error
-    if len(head) < 8:
-        raise Unreadable(str(path), f"{len(head)} bytes")
-    said = struct.unpack("<I", head[4:])[0]
-    # writers to a pipe leave 0 or the largest number
-    if head[:4] == b"RIFF" and total < said + 8 and said < 2**31:
-        raise Unreadable(str(path), f"truncated: {total} of {said + 8} bytes")
 
 
 def resample(wave: np.ndarray, rate: int, target: int) -> np.ndarray:

@@ -159,6 +159,10 @@ def _kind(letter: str) -> str:
     return category if category in "LN" else "O"
 
 
+class TooLong(InputError):
+    """A text has more tokens than a row, and is not to be cut."""
+
+
 def encode(
     texts: str | Sequence[str], length: int = 77, truncate: bool = False
 ) -> np.ndarray:
@@ -188,7 +192,7 @@ def encode(
             if len(tokens) > length - 2:
                 break
         if len(tokens) > length - 2 and not truncate:
-            raise InputError(
+            raise TooLong(
                 f"Found a text of more than {length - 2} tokens, {text[:60]!r} ...; "
                 "expected at most these; shorten it or allow truncation."
             )

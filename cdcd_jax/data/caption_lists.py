@@ -12,6 +12,7 @@ from cdcd_jax.data import pickles
 from cdcd_jax.data.folders import (
     divide,
     draw,
+    lines_of,
     read_lines,
     refuse_repeated,
     wrong_tree,
@@ -68,10 +69,10 @@ def read_coco(
             refuse_repeated((str(image["id"]) for image in content["images"]), path)
             files = {image["id"]: image["file_name"] for image in content["images"]}
             pairs[split] = [
-                Pair(
+                _pair(
                     f"{name}/{note['image_id']}/{note['id']}",
                     f"{folder}/{files[note['image_id']]}",
-                    _clean(note["caption"]),
+                    note["caption"],
                 )
                 for note in content["annotations"]
             ]
@@ -86,7 +87,7 @@ def read_coco(
 
 def _load_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise wrong_tree(f"no readable {path} ({error.strerror})", TREES["coco"]) from (
             error
@@ -96,6 +97,13 @@ def _load_json(path: Path) -> Any:
             f"Found {path}, which is not JSON ({error}); expected COCO's captions; "
             "fetch the file again."
         ) from error
+
+
+def _pair(key: str, image: str, caption: Any) -> Pair:
+    """A pair; a bad one where the caption is no text."""
+    if isinstance(caption, str):
+        return Pair(key, image, _clean(caption))
+    return Pair(key, image, "", f"{json.dumps(caption)[:60]} where a caption should be")
 
 
 def _clean(caption: str) -> str:
@@ -128,7 +136,7 @@ def _cub_pairs(text: Path, name: str) -> Iterator[Pair]:
     """The pairs of the picture "<class>/<name>"; a bad text file gives one bad pair."""
     image, path = f"images/{name}.jpg", existing(text, f"{name}.txt")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         yield Pair(f"{name}#0", image, "", f"no readable {path} ({error})")
         return

@@ -2,7 +2,7 @@
 
 Pillow decodes. Grey levels and palettes become RGB, transparent pixels are laid on
 white, CMYK is converted by Pillow's plain formula, EXIF's rotation is applied; colour
-profiles are not.
+profiles are not. Levels of more than 8 bits are read in `levels`.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cdcd_jax.data.levels import Deep, deep_levels
 from cdcd_jax.data.sources import Unreadable
 
 # What a file is known by from its first bytes, whatever its suffix says.
@@ -46,7 +47,8 @@ def decode(data: bytes, name: str) -> Any:
         name: the file's, also for the error.
 
     Raises:
-        Unreadable: no picture, a truncated one, or one of more than 2**27 pixels.
+        Unreadable: no picture, a truncated one, one of more than 2**27 pixels, or one
+            whose levels have no one reading in 8 bits.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -63,12 +65,21 @@ def decode(data: bytes, name: str) -> Any:
         if image.width * image.height > MAX_PIXELS:
             raise Unreadable(name, f"more than {MAX_PIXELS} pixels")
         image.load()
+        if image.format == "PNG" and isinstance(
+            image.info.get("transparency"), int | tuple
+        ):
+            _scale_transparent(image, bits=data[24])
+        deep = deep_levels(image)
         _turn_upright(image)
-        return _to_rgb(image)
+        return _to_rgb(image, deep)
     except (Unreadable, MemoryError):
         raise
     except UnidentifiedImageError:  # whose text holds an address
-        raise Unreadable(name, "no picture of a known format") from None
+        reason = "no picture of a known format"
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            reason += ", or a TIFF of levels that are not read (64-bit or 16-bit floats"
+            reason += ", floats of several channels): save 8 or 16 bits, unsigned"
+        raise Unreadable(name, reason) from None
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise Unreadable(name, f"not a whole picture ({error})") from error
 
@@ -85,6 +96,15 @@ def read(path: Any) -> Any:
     return decode(data, str(path))
 
 
+def _scale_transparent(image: Any, bits: int) -> None:
+    """Pillow scales a PNG's levels to 8 bits, and not the one that is seen through."""
+    level = image.info["transparency"]
+    if image.mode == "L" and bits < 8:
+        image.info["transparency"] = level * 255 // (2**bits - 1)
+    if image.mode == "RGB" and bits == 16:  # 8 of the bits do not tell which it is
+        raise ValueError("a colour of 16 bits is seen through (tRNS): save 8 bits")
+
+
 def _turn_upright(image: Any) -> None:
     from PIL import ImageOps
 
@@ -93,17 +113,11 @@ def _turn_upright(image: Any) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def _to_rgb(image: Any) -> Any:
+def _to_rgb(image: Any, deep: Deep | None) -> Any:
     from PIL import Image
 
-    if image.mode.startswith("I") or image.mode == "F":
-        # deeper than 8 bits: Pillow would cut at 255
-        pixels = np.asarray(image, np.float64)
-        if not (
-            np.isfinite(pixels).all() and 0 <= pixels.min() and pixels.max() < 2**16
-        ):
-            raise ValueError("grey levels outside [0, 65535]")
-        return Image.fromarray((pixels / 256).astype(np.uint8)).convert("RGB")
+    if deep is not None:
+        return Image.fromarray(deep.to_8_bits(image)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

@@ -143,12 +143,25 @@ def known_split(name: str, splits: tuple[str, ...], source: str) -> None:
         )
 
 
+class TooManyUnreadable(InputError):
+    """More files are unreadable than may be; names them."""
+
+
 class UnreadableFiles:
     """The unreadable files of a run: named at the end, too many of them stop it."""
 
-    def __init__(self, total: int) -> None:
-        """Args: total: examples that the run may touch."""
-        self._total = total
+    def __init__(
+        self, total: int, share: float = MOST_UNREADABLE, listed: int = 0
+    ) -> None:
+        """What there may be.
+
+        Args:
+            total: examples that the run may touch.
+            share: of them that may be unreadable.
+            listed: so many are gathered before too many of them are an error, so that
+                it names them all at once; who asks for it calls `check` at the end.
+        """
+        self._total, self._share, self._listed = total, share, listed
         self._reasons: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -159,23 +172,29 @@ class UnreadableFiles:
         """Notes a file.
 
         Raises:
-            InputError: more than one in a hundred are unreadable.
+            TooManyUnreadable: see `check`.
         """
         with self._lock:
             self._reasons[name] = reason
-            count = len(self._reasons)
-        if count > MOST_UNREADABLE * self._total:
-            raise InputError(
-                f"Found {count} unreadable of {self._total} examples, more than "
-                f"{MOST_UNREADABLE:.0%}: {self._listed(10)}; expected files that can "
-                "be read; repair them and run the same command again, or remove them "
-                "and, where records were begun, those records too."
-            )
+        if len(self._reasons) > self._listed:
+            self.check()
 
-    def _listed(self, most: int) -> str:
-        pairs = sorted(self._reasons.items())
-        shown = [f"{name} ({reason})" for name, reason in pairs[:most]]
-        return ", ".join(shown) + (", ..." if len(pairs) > most else "")
+    def check(self) -> None:
+        """Raises TooManyUnreadable if more are unreadable than the share."""
+        with self._lock:
+            pairs = sorted(self._reasons.items())
+        if len(pairs) > self._share * self._total:
+            most = max(self._listed, 10)
+            shown = [f"{name} ({reason})" for name, reason in pairs[:most]]
+            shown += ["..."] * (len(pairs) > most)
+            raise TooManyUnreadable(
+                f"Found {len(pairs)} unreadable of {self._total} examples, more than "
+                f"{self._share:.0%}:\n  "
+                + "\n  ".join(shown)
+                + "\nExpected files that can be read; repair or remove them and run "
+                "the same command again. Where records are made, data.unreadable is "
+                "the share that may be left out."
+            )
 
     def report(self) -> None:
         """Names them all on standard error."""

@@ -152,7 +152,7 @@ class Vocabulary:
         for row, text in zip(out, texts, strict=True):
             tokens = self._encode(text)
             if len(tokens) >= length and not truncate:
-                raise InputError(
+                raise bpe.TooLong(
                     f"Found a text of {len(tokens)} tokens, {text[:60]!r} ...; "
                     f"expected at most {length - 1}; shorten it or allow truncation."
                 )

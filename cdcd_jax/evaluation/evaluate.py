@@ -28,13 +28,18 @@ from cdcd_jax.models.vocabularies import TEXTS
 from cdcd_jax.reporting import files, page
 from cdcd_jax.reporting.samples import check_place, write_samples
 from cdcd_jax.reporting.sheets import contact_order, contact_sheet
-from cdcd_jax.runtime import hosts, sharding
+from cdcd_jax.runtime import hosts, memory, sharding
 from cdcd_jax.tasks.settings import missing_null
 
 STATISTICS = "statistics"  # of real data, kept in the work directory
 SINGLE_FILES = 1000  # samples that get a file each, at most; samples.npz has all
 
 
+@memory.explained(
+    "a smaller sampling.batch_size (samples at once)",
+    "a smaller data.batch_size (examples of the bound at once)",
+    "a smaller eval.num_samples",
+)
 def evaluate(model: Trained) -> dict[str, float]:
     """Figures of the newest checkpoint; the table of a checkpoint is made once.
 

@@ -22,7 +22,7 @@ from cdcd_jax.generation.samples import Samples
 from cdcd_jax.models.model import Trained
 from cdcd_jax.reporting.samples import check_place
 from cdcd_jax.reporting.sheets import Medium
-from cdcd_jax.runtime import hosts, sharding
+from cdcd_jax.runtime import hosts, memory, sharding
 from cdcd_jax.tasks.drawing import Edit, rows_of_an_example, said_cost
 
 
@@ -84,7 +84,7 @@ def generate(
     number = max((len(v) for v in rows.condition.values()), default=number)
     number = number if canvas is None else len(canvas.tokens)
     began = time.perf_counter()
-    with sharding.use(model.mesh):
+    with memory.explained("a smaller sampling.batch_size"), sharding.use(model.mesh):
         outputs, cuts = draw_samples(
             *(config, model.task, model.decoders, parts, rows.condition),
             *(draw_key(config, name), number, canvas),

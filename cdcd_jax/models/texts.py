@@ -1,5 +1,6 @@
 """Texts of raw examples as records hold them: tokens and, on request, features."""
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cdcd_jax.data import bpe
 from cdcd_jax.data.vocabulary import FILE_NAME, ClipVocabulary, Vocabulary
 from cdcd_jax.errors import InputError
 from cdcd_jax.networks.clip_text import ClipText
@@ -85,8 +87,14 @@ class TextEncoder:
         if isinstance(self._vocabulary, Vocabulary):
             self._vocabulary.save(directory / FILE_NAME)
 
-    def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, np.ndarray]]:
+    def encode(
+        self, rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()
+    ) -> list[dict[str, np.ndarray]]:
         """The conditions of examples, as `conditions` says.
+
+        Args:
+          rows: the conditions of each.
+          keys: their names, for errors.
 
         Raises:
           InputError: a text that is too long, unless they are to be truncated, or a
@@ -94,7 +102,7 @@ class TextEncoder:
         """
         done = [dict(row) for row in rows]
         for name in self._names if rows else ():
-            tokens = self._tokens([row[name] for row in rows])
+            tokens = self._tokens([row[name] for row in rows], keys)
             found = {name: tokens}
             if self._tower is not None:
                 found = {name: self._tower(tokens), f"{name}_tokens": tokens}
@@ -102,14 +110,27 @@ class TextEncoder:
                 row |= {key: value[i] for key, value in found.items()}
         return done
 
-    def _tokens(self, texts: list[str]) -> np.ndarray:
+    def _tokens(self, texts: list[str], keys: Sequence[str]) -> np.ndarray:
+        encode = functools.partial(
+            self._vocabulary.encode, length=self._length, truncate=self._truncate
+        )
         try:
-            return self._vocabulary.encode(texts, self._length, self._truncate)
-        except InputError as error:
-            raise InputError(
-                f"{error} In the records' config the tokens of a text are text.length, "
-                "and text.truncate=True cuts long ones."
-            ) from None
+            return encode(texts)
+        except InputError:  # which of them, and what helps
+            faults, advice = [], ""
+            names = keys or [f"text {i}" for i in range(len(texts))]
+            for key, text in zip(names, texts, strict=True):
+                try:
+                    encode(text)
+                except InputError as error:
+                    faults.append(f"{key}: {error}")
+                    if isinstance(error, bpe.TooLong):
+                        advice = (
+                            "\nIn the records' config the tokens of a text are "
+                            "text.length, and text.truncate=True cuts long ones."
+                        )
+            listed = "\n".join(faults)
+            raise InputError(f"{listed}{advice}") from None
 
 
 def text_conditions(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -7,7 +7,6 @@ be faster than the largest of them, and real ones are slower.
 """
 
 import dataclasses
-import math
 import pathlib
 import re
 import sys
@@ -24,6 +23,7 @@ from cdcd_jax.planning import chips, flops, hlo, plan_report
 from cdcd_jax.planning.topology import open_topology, use_cpu
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime import sharding
+from cdcd_jax.runtime.memory import bytes_of
 from cdcd_jax.tasks import Task, make_task
 from cdcd_jax.training.program import (
     abstract_batch,
@@ -145,7 +145,7 @@ def measure(
 ) -> dict[str, Any]:
     """Compiles a job and reads its figures; bytes and FLOPs are those of one chip."""
     figures: dict[str, Any] = dict(
-        memory=dict(arguments=_bytes_of_a_chip(job.arguments)),
+        memory=dict(arguments=bytes_of(job.arguments)),
         memory_available=chip.memory,
     )
     with sharding.use(mesh):
@@ -223,13 +223,6 @@ def out_of_memory(message: str) -> int | None:
     if found is None:
         return None
     return int(float(found.group(1)) * units.get(found.group(2), 1))
-
-
-def _bytes_of_a_chip(tree: Any) -> int:
-    return sum(
-        math.prod(a.sharding.shard_shape(a.shape)) * a.dtype.itemsize
-        for a in jax.tree.leaves(tree)
-    )
 
 
 def _settings(config: Mapping[str, Any], task: Task, mesh: Mesh) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Trees of arrays go in and out; what they mean is known above. In reading order:
     checkpoint   saving, resuming, and parts of other runs
     leaf_table   names, shapes and checksums, by which damage shows
     targets      leaves as orbax takes them
+    memory       what there is, what arrays take, and when it runs out
     storage      what goes wrong on disks and in object stores
     orbax_noise  what orbax need not tell
 """

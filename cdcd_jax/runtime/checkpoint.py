@@ -43,8 +43,21 @@ class Checkpoints:
     Nothing is created until the first `save`, so a reader leaves no trace.
     """
 
-    def __init__(self, directory: str | epath.PathLike, max_to_keep: int = 2) -> None:
-        """Args: a local path or `gs://` URL, and how many checkpoints stay."""
+    def __init__(
+        self,
+        directory: str | epath.PathLike,
+        max_to_keep: int = 2,
+        asynchronous: bool = True,
+    ) -> None:
+        """Opens a directory.
+
+        Args:
+            directory: a local path or `gs://` URL.
+            max_to_keep: how many checkpoints stay.
+            asynchronous: saves a copy beside the program; else `save` takes no copy,
+                and returns when all is on the disk.
+        """
+        self._asynchronous = asynchronous
         self._directory = epath.Path(directory)
         if "://" not in str(directory):
             self._directory = epath.Path(self._directory.resolve())
@@ -100,7 +113,8 @@ class Checkpoints:
         )
         with failures_of_saving(self._directory, self._how_to_go_on):
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._open().save(step, args=args, force=True)
+            largest = max(leaf.nbytes for leaf in jax.tree.leaves(state))
+            self._open(largest).save(step, args=args, force=True)
         self._newest_started = step
         return True
 
@@ -210,12 +224,21 @@ class Checkpoints:
             f"{advice if others else ''}."
         )
 
-    def _open(self) -> ocp.CheckpointManager:
+    def _open(self, largest: int = 0) -> ocp.CheckpointManager:
         if self._manager is None:
+            # gigabytes that are under way at a time, where memory is what matters
+            most = max(0.1, 2e-9 * largest)
             options = ocp.CheckpointManagerOptions(
-                max_to_keep=self._max_to_keep, enable_async_checkpointing=True
+                max_to_keep=self._max_to_keep,
+                enable_async_checkpointing=self._asynchronous,
             )
-            self._manager = ocp.CheckpointManager(self._directory, options=options)
+            handlers = None
+            if not self._asynchronous:
+                state = ocp.StandardCheckpointHandler(save_concurrent_gb=most)
+                handlers = dict(state=state, leaves=ocp.JsonCheckpointHandler())
+            self._manager = ocp.CheckpointManager(
+                self._directory, options=options, item_handlers=handlers
+            )
         return self._manager
 
     def _read(self, step: int, target: Any, part: bool) -> Any:

@@ -16,7 +16,7 @@ from cdcd_jax.config.records import check_config, check_same, given_vocabulary
 from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
 from cdcd_jax.data.records import faults, files_of
 from cdcd_jax.data.shards import Layout, join, read_note
-from cdcd_jax.data.sources import UnreadableFiles, open_source
+from cdcd_jax.data.sources import TooManyUnreadable, open_source
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
 from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
@@ -25,7 +25,12 @@ from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import is_url, write_json
 from cdcd_jax.runtime import hosts
 from cdcd_jax.stages.repair import repair, strangers, vocabulary_of
-from cdcd_jax.stages.shard_set import ShardSet, make_shards, read_ahead
+from cdcd_jax.stages.shard_set import (
+    ShardSet,
+    make_shards,
+    read_ahead,
+    unreadable_of,
+)
 from cdcd_jax.training.telling import examples_text
 
 JOB_NAME = "pretokenize.json"  # while the records are being made
@@ -110,8 +115,14 @@ def pretokenize(
     _claim(workdir, job)
     if hosts.is_main():
         texts.save(workdir)
+    told = []
     for shards in sizes.values():
-        make_shards(workdir, shards, layout, tokenizer, texts)
+        try:
+            make_shards(workdir, shards, layout, tokenizer, texts)
+        except TooManyUnreadable as error:  # all of them are told at once
+            told.append(str(error))
+    if told:
+        raise InputError("\n".join(told))
     hosts.wait_for_all("shards")
     if hosts.is_main():
         _finish(workdir, raw, config, sizes, layout, tokenizer, started)
@@ -204,7 +215,7 @@ def _finish(
                 f"Found no shard {paths[notes.index(None)]}; expected it from another "
                 "process; let all processes write to one shared disk."
             )
-        unreadable = UnreadableFiles(len(shards.split))
+        unreadable = unreadable_of(shards)
         for note in notes:
             for file, reason in note.unreadable.items():
                 unreadable.add(file, reason)

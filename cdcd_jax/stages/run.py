@@ -12,8 +12,10 @@ from cdcd_jax.models.run_records import check_records, keep_records
 from cdcd_jax.models.vocabularies import keep_vocabulary
 from cdcd_jax.runtime import hosts, lock
 from cdcd_jax.stages import order
+from cdcd_jax.training import memory
 from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.loop import train
+from cdcd_jax.training.program import build, place
 from cdcd_jax.training.telling import examples_text
 from cdcd_jax.training.workdir import claim_workdir
 
@@ -52,25 +54,28 @@ def run_stages(
     checked = () if mode == "pretokenize" else (config,)
     for settings in (*checked, *todo.values()):
         order.check(settings)
+        if "task" in settings:
+            task, optimizer = build(settings)
+            memory.check(settings, task, optimizer, place(settings, task))
     jobs = [(name, settings, workdir / name) for name, settings in todo.items()]
     if mode == "train" and not stage:
         jobs.append(("the model", {"mode": "train", **config}, workdir))
-    for number, (name, settings, place) in enumerate(jobs, start=1):
+    for number, (name, settings, folder) in enumerate(jobs, start=1):
         trains = settings["mode"] == "train"
         what = "training" if trains else "token records"
-        hosts.say(f"stage {number} of {len(jobs)}: {name} ({what}) in {place}")
-        if place == workdir:  # which whoever calls this holds
-            run_training(config, place, workdir, profile)
+        hosts.say(f"stage {number} of {len(jobs)}: {name} ({what}) in {folder}")
+        if folder == workdir:  # which whoever calls this holds
+            run_training(config, folder, workdir, profile)
         elif trains:
-            with lock.held(place):
-                run_training(settings, place, workdir, profile)
+            with lock.held(folder):
+                run_training(settings, folder, workdir, profile)
         else:
             from cdcd_jax.stages.pretokenize import pretokenize
 
             # training reads no more of them than it must, and says what is damaged
             own = order.settings(settings, workdir, views)
-            with lock.held(place):
-                pretokenize(own, place, verify=mode == "pretokenize")
+            with lock.held(folder):
+                pretokenize(own, folder, verify=mode == "pretokenize")
 
 
 def repair_records(workdir: Any, views: int = 0) -> None:

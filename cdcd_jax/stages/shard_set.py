@@ -12,11 +12,24 @@ from typing import Any
 import grain
 import numpy as np
 
-from cdcd_jax.data.shards import Layout, read_note, shard_path, write_shard
-from cdcd_jax.data.sources import RawSplit, Unreadable, UnreadableFiles
-from cdcd_jax.errors import UsageError
+from cdcd_jax.data.shards import (
+    Layout,
+    note_path,
+    read_note,
+    shard_path,
+    write_shard,
+)
+from cdcd_jax.data.sources import (
+    MOST_UNREADABLE,
+    RawSplit,
+    Unreadable,
+    UnreadableFiles,
+)
+from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.texts import TextEncoder
 from cdcd_jax.reporting.terminal import Progress
+
+LISTED = 100  # unreadable files that are gathered before they end a run
 
 
 class ShardSet:
@@ -86,30 +99,45 @@ def make_shards(
     every = enumerate(shards.paths(workdir))
     mine = [(n, path) for n, path in every if only is None or n in only]
     mine = mine[jax.process_index() :: jax.process_count()]
-    todo, unreadable = [], UnreadableFiles(len(shards.split))
-    for number, path in mine:
-        note = read_note(path, layout.num_codes)
-        if note is None:
-            todo.append((number, path))
-        for name, reason in (note.unreadable if note else {}).items():
-            unreadable.add(name, reason)
-    if not todo:
-        return
-    rows = [row for number, _ in todo for row in shards.range(number)]
-    stream = iter(read_ahead(shards, rows))
-    progress = Progress(len(rows), unit="record")
-    done, shown = 0, -np.inf
-    for number, path in todo:
-        part = itertools.islice(stream, len(shards.range(number)))
-        encoded = _encoded(part, shards.range(number).start, tokenizer, texts)
-        note = write_shard(path, _noted(encoded, unreadable), layout)
-        done += len(shards.range(number))
-        used = np.count_nonzero(note.counts) / layout.num_codes
-        if done == len(rows) or time.monotonic() > shown + 5.0:
-            shown = time.monotonic()
-            told = {"split": shards.name, "codes used": used}
-            progress.update(done, {**told, "left out": len(unreadable)})
-    progress.close()
+    todo, unreadable = [], unreadable_of(shards, LISTED)
+    begun = []  # with files left out, which may be sound by the next call
+    try:
+        for number, path in mine:
+            note = read_note(path, layout.num_codes)
+            if note is None:
+                todo.append((number, path))
+            elif note.unreadable:
+                begun.append(path)
+                for name, reason in note.unreadable.items():
+                    unreadable.add(name, reason)
+        rows = [row for number, _ in todo for row in shards.range(number)]
+        stream = iter(read_ahead(shards, rows)) if todo else iter(())
+        progress = Progress(len(rows), unit="record") if todo else None
+        done, shown = 0, -np.inf
+        for number, path in todo:
+            part = itertools.islice(stream, len(shards.range(number)))
+            encoded = _encoded(part, shards.range(number).start, tokenizer, texts)
+            note = write_shard(path, _noted(encoded, unreadable), layout)
+            begun += [path] * bool(note.unreadable)
+            done += len(shards.range(number))
+            used = np.count_nonzero(note.counts) / layout.num_codes
+            if done == len(rows) or time.monotonic() > shown + 5.0:
+                shown = time.monotonic()
+                told = {"split": shards.name, "codes used": used}
+                progress.update(done, {**told, "left out": len(unreadable)})
+        if progress is not None:
+            progress.close()
+        unreadable.check()
+    except InputError:
+        for path in begun:
+            note_path(path).unlink(missing_ok=True)
+        raise
+
+
+def unreadable_of(shards: ShardSet, listed: int = 0) -> UnreadableFiles:
+    """What counts the files of a split that are left out; see `UnreadableFiles`."""
+    share = shards.config["data"].get("unreadable", MOST_UNREADABLE)
+    return UnreadableFiles(len(shards.split), share, listed)
 
 
 def read_ahead(shards: ShardSet, rows: list[int]) -> Iterator[dict[str, Any]]:
@@ -129,7 +157,9 @@ def _encoded(
 
     def finish(batch: list[dict], sound: list[dict], pending: Callable) -> Iterator:
         tokens = iter(pending())
-        conditions = iter(texts.encode([e["condition"] for e in sound]))
+        conditions = iter(
+            texts.encode([e["condition"] for e in sound], [e["key"] for e in sound])
+        )
         for example in batch:
             if "unreadable" not in example:
                 example = {**example, "condition": next(conditions)}

@@ -7,6 +7,7 @@ loop, and sheets go from it, as functions. In reading order:
     optimizer  AdamW, its schedules and its clipping
     step       one update, a pure function; frozen parts stay out of it
     program    task, mesh, state and compiled step of a config
+    memory     what a training takes, before it is begun
     inputs     the stream of batches, and the check of its first one
     start      what a run begins with: a checkpoint, other runs' parts, or nothing
     workdir    whose a work directory is

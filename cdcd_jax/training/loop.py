@@ -18,8 +18,10 @@ from cdcd_jax.errors import InputError, Stopped, UsageError
 from cdcd_jax.reporting import metrics_log
 from cdcd_jax.runtime import hosts, lock, sharding
 from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.runtime.memory import explained
 from cdcd_jax.training import observe
 from cdcd_jax.training.inputs import checked
+from cdcd_jax.training.memory import REMEDIES, needs
 from cdcd_jax.training.program import (
     abstract_state,
     build,
@@ -87,6 +89,7 @@ def train(
     settings, total = config["report"], config["optim"]["num_steps"]
     checkpoints = Checkpoints(workdir / "checkpoints", settings["keep_checkpoints"])
     with contextlib.ExitStack() as stack:
+        stack.enter_context(explained(*REMEDIES))
         stack.enter_context(contextlib.closing(checkpoints))
         stop = stack.enter_context(hosts.stop_signals())
         stack.enter_context(sharding.use(mesh))
@@ -101,6 +104,7 @@ def train(
             return 0.0
         checkpoints.check_room(abstract_state(task, optimizer))
         tell_start(state, mesh, first, total)
+        hosts.say(needs(config, task, optimizer, mesh).told())
         update = jit_step(task, optimizer, config, mesh)
         size = config["data"]["batch_size"]
         stream = batches(step, sharding.process_rows(mesh, size))

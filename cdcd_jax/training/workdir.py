@@ -10,6 +10,7 @@ from cdcd_jax.config import differences, with_defaults
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
+from cdcd_jax.training.optimizer import learning_rate
 
 
 def claim_workdir(
@@ -46,6 +47,8 @@ def claim_workdir(
                 f"{'; '.join(found)}. Choose another --workdir, or the same settings "
                 "to continue that run; nothing was changed"
             )
+        if not found and "optim" in old:
+            _tell_rate(with_defaults(old)["optim"], config["optim"], workdir)
         if found and hosts.is_main():
             print(
                 f"{workdir} holds the settings of a run that saved no checkpoint; "
@@ -58,10 +61,30 @@ def claim_workdir(
         files.write_json(path, config)
 
 
-def has_begun(workdir: pathlib.Path) -> bool:
-    """Whether a run has saved something there, sound or damaged, that may be used."""
+def _tell_rate(
+    old: Mapping[str, Any], new: Mapping[str, Any], workdir: pathlib.Path
+) -> None:
+    """Says it where a run that goes on would jump to another learning rate."""
+    step = max(_steps(workdir), default=0)
+    before, after = (float(learning_rate(optim)(step)) for optim in (old, new))
+    if step and abs(after - before) > 1e-3 * new["learning_rate"]:
+        hosts.say(
+            f"the learning rate jumps from {before:.2g} to {after:.2g} after step "
+            f"{step}, since its {new['schedule']} is stretched from {old['num_steps']} "
+            f"to {new['num_steps']} steps. Without a jump: the final optim.num_steps "
+            "from the beginning, optim.schedule=constant, or another --workdir with "
+            f"--config.init_from={workdir}"
+        )
+
+
+def _steps(workdir: pathlib.Path) -> list[int]:
+    """Of the checkpoints that are there, sound or damaged."""
     folder = workdir / "checkpoints"
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
-    return any(
-        name.partition(".")[0].isdigit() and "-tmp" not in name for name in names
-    )
+    numbers = [n.partition(".")[0] for n in names if "-tmp" not in n]
+    return [int(number) for number in numbers if number.isdigit()]
+
+
+def has_begun(workdir: pathlib.Path) -> bool:
+    """Whether a run has saved something there, sound or damaged, that may be used."""
+    return bool(_steps(workdir))

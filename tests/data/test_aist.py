@@ -356,9 +356,68 @@ def test_release_bad_files(release: Path) -> None:
 
 
 def test_release_bad_trees(release: Path) -> None:
-    (release / "splits" / "crossmodal_val.txt").rename(release / "x.txt")
-    with pytest.raises(InputError, match=r"crossmodal_val\.txt.*\n.*motions/"):
+    (release / "splits" / "crossmodal_test.txt").rename(release / "x.txt")
+    with pytest.raises(InputError, match=r"crossmodal_test\.txt.*\n.*motions/"):
         open_release(release)
     (release / "music").rename(release / "songs")
     with pytest.raises(InputError, match=r"no folder .*music"):
+        open_release(release)
+
+
+def test_lists_without_val(aist: Path, release: Path) -> None:
+    """As D2M-GAN and EDGE publish them."""
+    for file in aist.glob("aist_*_val_segment*.txt"):
+        file.unlink()
+    source = open_source("aist", str(aist))
+    assert source.card()["splits"] == ("train", "test") and len(source.split("test"))
+    with pytest.raises(UsageError, match="train, test"):
+        source.split("val")
+    (release / "splits" / "crossmodal_val.txt").unlink()
+    assert open_release(release).card()["splits"] == ("train", "test")
+
+
+def test_music_of_the_release_in_another_format(release: Path) -> None:
+    expected = open_release(release).split("train").example(0)["audio"]
+    for file in (release / "music").glob("*.wav"):
+        wave, rate = soundfile.read(file)
+        soundfile.write(file.with_suffix(".flac"), wave, rate)
+        file.unlink()
+    found = open_release(release).split("train").example(0)["audio"]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_motion_without_scaling_is_scaled_already(release: Path) -> None:
+    path = release / "motions" / f"{SEQUENCE}.pkl"
+    content = pickle.loads(path.read_bytes())
+    content["smpl_trans"] = content["smpl_trans"] / content.pop("smpl_scaling")
+    expected = open_release(release).split("train").example(0)["condition"]["motion"]
+    path.write_bytes(pickle.dumps(content))
+    found = open_release(release).split("train").example(0)["condition"]["motion"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_an_ignore_list_as_people_write_it(release: Path) -> None:
+    ignored = release / "ignore_list.txt"
+    ignored.write_text("")
+    number = len(open_release(release).split("test"))
+    assert number
+    for text, message in ((f"{SEQUENCE}.pkl\n", None), ("nothing like it\n", "music")):
+        ignored.write_text(text)
+        if message:
+            with pytest.raises(InputError, match=message):
+                open_release(release)
+        else:
+            split = open_release(release).split("train")
+            assert SEQUENCE not in str(split.segments)
+
+
+@pytest.mark.parametrize("which", ["none", "all"])
+def test_an_ignore_list_that_fits_nothing_or_everything(
+    release: Path, which: str
+) -> None:
+    every = (release / "splits/crossmodal_train.txt").read_text()
+    text = every if which == "all" else "gBR_sBM_cAll_d04_mBR0_ch99.mp4\n"
+    (release / "ignore_list.txt").write_text(text)
+    says = "all the names" if which == "all" else "in no line.*ch99.mp4"
+    with pytest.raises(InputError, match=says):
         open_release(release)

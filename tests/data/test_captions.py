@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cdcd_jax.data.caption_lists import READERS
+from cdcd_jax.data.folders import lines_of, read_lines
 from cdcd_jax.data.sources import Unreadable, open_source
 from cdcd_jax.errors import InputError, UsageError
 
@@ -117,10 +119,6 @@ def test_coco_without_a_sound_tree(coco: Path) -> None:
     [
         ({"annotations": [{"image_id": 7, "id": 1, "caption": "x"}]}, "without 7"),
         ({"annotations": [{"image_id": 9, "id": 1}]}, "without 'caption'"),
-        (
-            {"annotations": [{"image_id": 9, "id": 1, "caption": None}]},
-            "captions_train",
-        ),
         ({"images": COCO["images"] + COCO["images"][:1]}, "'9' twice"),
         ({"annotations": COCO["annotations"][:1] * 2}, "'train2014/25/48' twice"),
         ({"images": None}, "expected images with id"),
@@ -316,3 +314,44 @@ def test_bad_options(coco: Path) -> None:
     ):
         with pytest.raises(UsageError, match=next(iter(options))):
             open_source("captions", str(coco), options)
+
+
+# -- lines and captions as they are in the wild ---------------------------------------
+
+ODD = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
+
+
+@pytest.mark.parametrize("odd", list(ODD))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_only_a_newline_ends_a_line(odd: str, end: str, tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes(f"\ufeffa{odd}b{end}c{end}".encode())
+    assert read_lines(file, "") == [f"a{odd}b", "c"]
+    assert lines_of("a\n\nb\n") == ["a", "", "b"] and lines_of("a") == ["a"]
+
+
+def test_a_caption_of_jsonl_keeps_odd_separators_together(tmp_path: Path) -> None:
+    caption = f"a red bird{ODD}with a black tail"
+    row = json.dumps({"image": "a.png", "caption": caption}, ensure_ascii=False)
+    (tmp_path / "train.jsonl").write_text(row + "\n" + row.replace("a.png", "b.png"))
+    pairs = READERS["jsonl"](tmp_path, dict(test_fraction=0.5), 0)
+    found = [pair.caption for part in pairs.values() for pair in part]
+    assert len(found) == 2 and len(set(found)) == 1
+    assert found[0].startswith("a red bird") and found[0].endswith("black tail")
+
+
+@pytest.mark.parametrize("caption", [None, 5, ["a cat"], {}])
+def test_a_coco_caption_that_is_no_text_is_one_bad_example(caption, tmp_path) -> None:
+    for name in ("train2014", "val2014"):
+        (tmp_path / name).mkdir()
+        notes = [
+            dict(id=i, image_id=1, caption=c) for i, c in enumerate(("a", caption))
+        ]
+        content = dict(images=[dict(id=1, file_name="1.jpg")], annotations=notes)
+        path = tmp_path / "annotations" / f"captions_{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\ufeff" + json.dumps(content), encoding="utf-8")
+    pairs = READERS["coco"](tmp_path, dict(year="2014"), 0)
+    good, bad = pairs["train"]
+    assert good.caption == "a" and not good.bad
+    assert not bad.caption and "where a caption should be" in bad.bad

@@ -8,8 +8,8 @@ import pytest
 
 from cdcd_jax.data.card import read_card
 from cdcd_jax.data.records import RecordSource
-from cdcd_jax.data.sources import SOURCES, open_source
-from cdcd_jax.errors import UsageError
+from cdcd_jax.data.sources import SOURCES, UnreadableFiles, open_source
+from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.stages.pretokenize import pretokenize
 
 STRIPES = """
@@ -96,3 +96,21 @@ def test_an_unknown_source_names_those_that_there_are(monkeypatch) -> None:
         UsageError, match=r"'stripe'; expected one of .*digits.*stripes"
     ):
         open_source("stripe")
+
+
+def test_broken_files_are_named_in_one_list() -> None:
+    files = UnreadableFiles(100, share=0.02, listed=10)
+    for i in range(7):
+        files.add(f"{i}.png", "zero bytes")
+    with pytest.raises(InputError) as caught:
+        files.check()
+    assert all(f"\n  {i}.png (zero bytes)" in str(caught.value) for i in range(7))
+    assert "7 unreadable of 100" in str(caught.value) and "2%" in str(caught.value)
+    lenient = UnreadableFiles(100, share=0.07)
+    for i in range(7):
+        lenient.add(f"{i}.png", "zero bytes")
+    lenient.check()
+    with pytest.raises(InputError):
+        lenient.add("8.png", "zero bytes")
+    with pytest.raises(InputError):  # at once, where nobody gathers
+        UnreadableFiles(50).add("0.png", "zero bytes")

@@ -49,6 +49,9 @@ def test_long_texts(tower: Path) -> None:
     long = [{"text": "three " * 30, "label": 0}]
     with pytest.raises(InputError, match=r"text\.truncate=True"):
         TextEncoder(TEXT, CONDITIONS).encode(long)
+    rows = [{"text": "three", "label": 0}, *long, *long]
+    with pytest.raises(InputError, match=r"^b#3: Found.*\n*c#0: Found.*\nIn the"):
+        TextEncoder(TEXT, CONDITIONS).encode(rows, ["a#0", "b#3", "c#0"])
     cut = TextEncoder({**TEXT, "truncate": True}, CONDITIONS).encode(long)
     assert cut[0]["text"][-1] == bpe.END
 

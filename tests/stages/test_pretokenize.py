@@ -7,7 +7,9 @@ from pathlib import Path
 import ml_collections
 import pytest
 from made_folders import make
+from PIL import Image
 
+from cdcd_jax.config import merge
 from cdcd_jax.config.records import default_config
 from cdcd_jax.data.card import read_card
 from cdcd_jax.data.records import check_shards
@@ -277,3 +279,34 @@ def test_classes_that_changed_meanwhile(tmp_path: Path, monkeypatch) -> None:
     job.write_text(json.dumps(told))
     (root / "tom").rename(root / "cat")
     pretokenize(folder_config(root), tmp_path / "records")
+
+
+def test_all_broken_pictures_are_named_and_read_again_when_repaired(tmp_path) -> None:
+    pictures = tmp_path / "pictures"
+    for i in range(20):
+        file = pictures / ("cat", "dog")[i % 2] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (9 * i, 0, 0)).save(file)
+    broken = [pictures / "cat" / f"{i}.png" for i in (2, 6, 10)]
+    sound = {file: file.read_bytes() for file in broken}
+    for file in broken:
+        file.write_bytes(b"")
+    config = merge(
+        default_config(),
+        dict(
+            data=dict(
+                raw="image_folder", path=str(pictures), options=dict(size=8, channels=1)
+            ),
+            tokenizer=dict(kind="palette", levels=8),
+        ),
+    )
+    with pytest.raises(InputError) as caught:
+        pretokenize(config, tmp_path / "records")
+    assert all(str(file) in str(caught.value) for file in broken)
+    lenient = merge(config, dict(data=dict(unreadable=0.5)))
+    left = pretokenize(lenient, tmp_path / "lenient")
+    assert sum(p.num_records for p in read_card(left).splits.values()) == 17
+    for file, data in sound.items():
+        file.write_bytes(data)
+    card = read_card(pretokenize(config, tmp_path / "records"))
+    assert sum(part.num_records for part in card.splits.values()) == 20

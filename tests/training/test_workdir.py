@@ -56,3 +56,18 @@ def test_a_config_of_somebody_else_is_not_overwritten(tmp_path, text):
     with pytest.raises(InputError):
         claim_workdir(NEW, tmp_path)
     assert (tmp_path / "config.json").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "says"),
+    [("cosine", 40, True), ("cosine", 20, False), ("constant", 40, False)],
+)
+def test_a_learning_rate_that_jumps_is_told(schedule, steps, says, tmp_path, capsys):
+    optim = dict(num_steps=20, warmup_steps=5, schedule=schedule)
+    claim_workdir(tiny.settings(optim=optim), tmp_path)
+    (tmp_path / "checkpoints" / "20").mkdir(parents=True)
+    claim_workdir(tiny.settings(optim={**optim, "num_steps": steps}), tmp_path)
+    text = " ".join(capsys.readouterr().err.split())
+    assert ("the learning rate jumps from 0 to 0.00061 after step 20" in text) == says
+    if says:
+        assert "from 20 to 40 steps" in text and "optim.schedule=constant" in text
