@@ -22,7 +22,7 @@ jax.config.update("jax_num_cpu_devices", 1)
 flags.FLAGS.mark_as_parsed()
 # Many tests, and the processes that they start, compile the same step; processes that
 # share the tests take the folder of the one that started them.
-if "PYTEST_XDIST_WORKER" not in os.environ:
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.TemporaryDirectory(prefix="cdcd_jax_compiled_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"

@@ -13,12 +13,16 @@ from cdcd_jax.training.workdir import claim_workdir
 LENGTH, FRAMES, HOP, RATE = 12, 6, 4, 480  # 2 tokens a frame, 60 frames a second
 
 
-def untrained(config, workdir):
-    """A work directory as after training, with random parameters; returns it."""
+def untrained(config, workdir, size=0.1):
+    """A work directory as after training, with random parameters; returns it.
+
+    Args:
+        size: of the parameters; with small ones conditions make little difference.
+    """
     rng = np.random.default_rng(0)
 
     def leaf(spec):  # quicker than to compile what makes them
-        return np.asarray(0.1 * rng.standard_normal(spec.shape), spec.dtype)
+        return np.asarray(size * rng.standard_normal(spec.shape), spec.dtype)
 
     state = jax.tree.map(leaf, program.abstract_state(*program.build(config)))
     with Checkpoints(workdir / "checkpoints") as checkpoints:

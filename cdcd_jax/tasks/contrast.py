@@ -252,12 +252,14 @@ class Contrast:
         z: jax.Array,
         x_t: jax.Array,
         t: jax.Array,
+        own: int = 1,
     ) -> Divergences:
-        """d(z) of z int32 [B, N, L]; the first is the sample, which is not capped.
+        """d(z) of z int32 [B, N, L].
 
         Args:
             network: makes logits of the features.
             features: [B, L, D], under x_t and t.
+            own: how many of the first are the sample, which is not capped.
         """
         tr, num_codes = self.jumps.at(t - 1), self.schedule.num_codes
         z = jnp.moveaxis(z, 1, 2)  # [B, L, N]
@@ -272,11 +274,10 @@ class Contrast:
             log_p = s.log_p if floor is None else jnp.maximum(s.log_p, -floor)
             return jnp.sum(weight * kl, axis=1), jnp.sum(-weight * log_p, axis=1)
 
-        own = sums(slice(0, 1), None)
-        if z.shape[-1] == 1:
-            return Divergences(*own)
-        pairs = zip(own, sums(slice(1, None), cap), strict=True)
-        return Divergences(*(jnp.concatenate(pair, axis=-1) for pair in pairs))
+        cut = ((slice(0, own), None), (slice(own, z.shape[-1]), cap))
+        parts = [sums(*each) for each in cut if each[0].start < each[0].stop]
+        levels = zip(*parts, strict=True)
+        return Divergences(*(jnp.concatenate(level, axis=-1) for level in levels))
 
     def scored(
         self,
@@ -324,7 +325,7 @@ class Contrast:
 
         def others(dropped: Drop) -> jax.Array:
             out = network.features(x_rows, t_rows, condition_rows, dropped)
-            d = self.divergences(network, out, rows[:, None, :], x_rows, t_rows)
+            d = self.divergences(network, out, rows[:, None, :], x_rows, t_rows, own=0)
             return d.level(level).reshape(size, number)
 
         own = shared.level(level)[:, :1]

@@ -199,6 +199,58 @@ def test_fit_of_a_right_sized_picture_changes_nothing() -> None:
     np.testing.assert_array_equal(images.fit(image, 8), np.asarray(image))
 
 
+def weights(source: float, size: int, count: int, start: float) -> np.ndarray:
+    """Bicubic with a = -1/2, as wide as a pixel of the smaller picture: [size, count].
+
+    (Keys 1981.) Of `count` pixels the `source` from `start` on become `size`.
+    """
+    scale = source / size
+    wide = max(scale, 1.0)  # else few of the pixels would be seen, and alias
+    middle = start + (np.arange(size) + 0.5) * scale
+    x = np.abs(np.arange(count) + 0.5 - middle[:, None]) / wide
+    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    found = np.where(x < 1, near, np.where(x < 2, far, 0))
+    return found / found.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"), [(90, 64, 16), (48, 100, 9), (40, 24, 16), (8, 11, 20)]
+)
+def test_fit_is_the_formula_of_bicubic_with_antialiasing(
+    width: int, height: int, size: int
+) -> None:
+    """Of noise, in which every pixel counts: from the centre, to one level."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    short = min(width, height)
+    down = weights(short, size, height, (height - short) // 2)
+    across = weights(short, size, width, (width - short) // 2)
+    # Pillow keeps levels between the axes
+    rows = np.clip(np.rint(np.einsum("xc,rcd->rxd", across, noise)), 0, 255)
+    exact = np.clip(np.rint(np.einsum("yr,rxd->yxd", down, rows)), 0, 255)
+    found = images.fit(Image.fromarray(noise), size)
+    assert np.abs(found - exact).max() <= 1
+
+
+def test_fine_stripes_become_grey() -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    found = images.fit(Image.fromarray(stripes), 8)
+    assert np.abs(found.astype(int) - 127).max() < 6
+
+
+def test_a_view_is_a_cut_of_the_picture_and_may_be_mirrored() -> None:
+    """Of pixels that are all different each view says where it was cut."""
+    every = np.random.default_rng(0).permutation(9 * 14).astype(np.uint8)
+    picture = np.repeat(every.reshape(9, 14, 1), 3, axis=2)
+    places = set()
+    for seed in range(150):
+        view = images.fit(Image.fromarray(picture), 9, np.random.default_rng(seed))
+        cuts = {(at, turn): picture[:, at : at + 9][:, ::turn] for at in range(6)
+                for turn in (1, -1)}  # fmt: skip
+        places |= {p for p, cut in cuts.items() if np.array_equal(cut, view)}
+    assert places == {(at, turn) for at in range(6) for turn in (1, -1)}
+
+
 @pytest.mark.parametrize(("width", "height"), [(31, 20), (20, 31), (7, 400), (1, 1)])
 def test_fit_cuts_the_centre(width: int, height: int) -> None:
     x, y = np.meshgrid(np.arange(width), np.arange(height))

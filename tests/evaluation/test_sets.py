@@ -132,6 +132,30 @@ def test_all_outputs_of_a_part_are_kept(tmp_path):
     assert again == 0  # nothing is drawn twice
 
 
+def test_parts_are_no_copies(tmp_path, monkeypatch):
+    """Each part has noise of its own and its own rows of the conditions it gets."""
+    monkeypatch.setattr(sets, "PART", 4)
+    seen = []
+
+    class Shown(TwoOutputs):
+        def sample(self, params, extra, condition, key, options, number):
+            seen.append({name: rows.tolist() for name, rows in condition.items()})
+            return super().sample(params, extra, condition, key, options, number)
+
+    drawn = sets.DrawnSet("some", sets.SamplingOptions(), {}, given=("a",))
+    condition = {"a": np.arange(10), "a/present": np.arange(10) > 4, "b": np.arange(10)}
+    args = ({}, {}), drawn, tmp_path / "some", condition, 10, jax.random.key(0), {}
+    assert sets.draw(Shown(), *args) == 10
+    assert [part["a"] for part in seen] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert all(set(part) == {"a", "a/present"} for part in seen)
+    found = sets.outputs_of(tmp_path / "some")["label"]
+    assert len(found) == 10 and len(set(found[[0, 4, 8]].tolist())) == 3
+    # a part that is lost is drawn again as it was
+    (tmp_path / "some" / "part_00001.npz").unlink()
+    assert sets.draw(Shown(), *args) == 4 and seen[-1]["a"] == [4, 5, 6, 7]
+    np.testing.assert_array_equal(sets.outputs_of(tmp_path / "some")["label"], found)
+
+
 def test_named_sets_are_judged_and_shown(copied):
     """By the command line: figures, samples, columns of the page."""
     saved = json.loads((copied / "config.json").read_text())

@@ -53,8 +53,11 @@ def test_softmax_and_types(dtype, name):
     q, k, v, _ = arrays(140, 130, dtype=dtype)
     out = attention.attention(q, k, v, name)
     assert out.dtype == dtype
-    tolerance = 1e-5 if dtype == jnp.float32 else 2e-2
-    np.testing.assert_allclose(out.astype(jnp.float32), plain(q, k, v), atol=tolerance)
+    error = np.abs(out.astype(jnp.float32) - plain(q, k, v))
+    # what was seen, and half as much again: with a softmax in bfloat16 the mean error
+    # is 7e-4 and the largest 7e-3
+    most, mean = (5e-7, 1e-7) if dtype == jnp.float32 else (4.5e-3, 5e-4)
+    assert error.max() < most and np.sqrt(np.mean(error**2)) < mean
 
 
 @pytest.mark.parametrize(

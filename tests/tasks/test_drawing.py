@@ -171,3 +171,50 @@ def test_batches_ask_for_what_they_need() -> None:
         batches(condition={}, number=None, edit=drawing.NO_EDIT)
     with pytest.raises(UsageError, match=r"scales of \['sound'\]; expected.*leave"):
         batches(condition={}, number=2, edit=Edit(scales={"sound": np.ones(2)}))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "rising", "falling"])
+def test_guidance_rises_or_falls_on_the_way(schedule: str, monkeypatch: Any) -> None:
+    """From the null through the condition; by the share that is still masked."""
+    changes = dict(guidance_scale=3.0, guidance_schedule=schedule)
+    found = law(monkeypatch, dataclasses.replace(OPTIONS, **changes))
+    # the paper's schedule masks 0.9 t / T: of T's masks the share t / T is left
+    left = np.array([6, 3, 1]) / T
+    strength = dict(constant=np.ones(3), rising=1 - left, falling=left)[schedule]
+    scale = (1 + 2 * strength)[:, None, None]
+    null = log_p(BOTH, True)
+    expected = null + scale * (log_p(BOTH) - null)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert np.abs(found - log_p(BOTH)).max() > 0.1 or schedule == "rising"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_is_drawn_goes_the_way_of_its_condition(
+    named: bool, monkeypatch: Any
+) -> None:
+    """A label that makes its own code likelier: the more, the more it is followed."""
+    own = jnp.array([0, 1, 2, 3])
+
+    def logits_under(network, params, rows, length, batch) -> Any:
+        def said(row: Any) -> jax.Array:
+            gone = row.drop["label"] if isinstance(row.drop, dict) else row.drop
+            code = jax.nn.one_hot(row.condition["label"], K)[:, None]
+            return jnp.zeros((batch, length, K)) + (0.0 if gone else 1.5) * code
+
+        return lambda x_t, t: [said(row) for row in rows]
+
+    monkeypatch.setattr(drawing, "logits_under", logits_under)
+    shares = []
+    for scale in (-2.0, 1.0, 4.0):
+        options, given = SamplingOptions(steps=6), {}
+        if named:
+            given["scales"] = dict(label=jnp.full(4, scale))
+        else:
+            options = dataclasses.replace(options, guidance_scale=scale)
+        args = NETWORK, SCHEDULE, 200, params(), dict(label=own), jax.random.key(1)
+        drawn = drawing.draw_batch(*args, batch=4, options=options, **given)
+        shares.append(np.mean(drawn.tokens == own[:, None]))
+        # softmax of 1.5 scale at one of K codes; T's uniform share is not guided
+        p = np.exp(1.5 * scale) / (np.exp(1.5 * scale) + K - 1)
+        assert abs(shares[-1] - p) < 0.05
+    assert shares[0] < 0.05 < shares[1] < 0.9 < shares[2]

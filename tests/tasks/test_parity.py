@@ -27,11 +27,12 @@ import pytest
 from cdcd_jax import config
 from cdcd_jax.convert import cdcd
 from cdcd_jax.convert.transformer import denoiser_params
-from cdcd_jax.diffusion import contrastive, negatives, objective, schedule, transition
+from cdcd_jax.diffusion import negatives, objective, schedule, transition
 from cdcd_jax.networks import conditioners
 from cdcd_jax.networks.denoiser import Denoiser
 from cdcd_jax.networks.encoded import Encoded
 from cdcd_jax.tasks import make_task
+from cdcd_jax.tasks.contrast import Contrast, Network
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXTRACTS = ROOT / "tests" / "golden"
@@ -309,53 +310,11 @@ class Divergences(NamedTuple):
         return cls(own(kl(None), kl(FLOOR)), own(nll, jnp.minimum(nll, FLOOR)))
 
 
-def loss_terms(golden: Golden, d: Divergences, mode: Mode) -> dict[str, jax.Array]:
-    """The reference's terms, [B] in nats over p(t), and its scalar, from our parts."""
-    scale = 1.0 / golden.p_t
-    weight = objective.position_weights(golden.x_t, golden.t, K, mode.mask_weight)
-    ramp = lambda kind: objective.ramp(golden.t, T, kind if mode.adaptive else "none")
-    summed = Divergences(*(jnp.einsum("bl,bln->bn", weight, level) for level in d))
-    aux = summed.sample[:, 0]
-    terms = {
-        "loss1": scale * summed.step[:, 0],
-        "loss2": mode.auxiliary * ramp(RAMPS[golden.name]) * scale * aux,
-    }
-    total = terms["loss1"] + terms["loss2"]
-    for name, part, level, strength in (
-        ("loss3", slice(1, 4), mode.intra_level, mode.intra),
-        ("loss4", slice(4, 14), mode.inter_level, mode.inter),
-    ):
-        if strength:
-            d_z = getattr(summed, level)[:, part]
-            valid = jnp.ones(d_z.shape, bool)
-            term = contrastive.difference(d_z, valid, ramp("rising"), scale)
-            total = total + strength * term
-            # the reference's is the sum over the negatives
-            terms[name] = -strength * term * d_z.shape[1]
-    return {**terms, "vb_loss": total, "loss": jnp.sum(total) / golden.x_0.size}
-
-
-@pytest.mark.parametrize("name", MODES)
-def test_loss_terms(golden: Golden, name: str) -> None:
-    ours = loss_terms(golden, golden.divergences, Mode.of(golden, name))
-    reference = golden.below(f"loss_{name}/")
-    assert ("loss3" in ours, "loss4" in ours) == (
-        "loss3" in reference,
-        "loss4" in reference,
-    )
-    for term in ours.keys() & reference.keys():
-        np.testing.assert_allclose(ours[term], reference[term], 1e-5, err_msg=term)
-
-
-# 'all' mixes two weights and two levels, which a run of ours does not
-@pytest.mark.parametrize("name", MODES[:-1])
-def test_task_loss(golden: Golden, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task, given the reference's t, x_t and logits, assembles the same scalar."""
-    mode = Mode.of(golden, name)
-    intra = bool(mode.intra)
-    negative = {"negatives": golden.intra if intra else golden.inter}
-    weight = mode.intra or mode.inter
-    settings = config.experiment(
+def settings_of(
+    golden: Golden, mode: Mode, level: str, strength: float, number: int
+) -> dict[str, Any]:
+    """An experiment of ours with one of the reference's contrastive terms, or none."""
+    return config.experiment(
         sampling=dict(steps=T),
         model=dict(num_codes=K, grid=golden.grid, conditions={}, condition_dropout=0.0),
         diffusion=dict(
@@ -369,21 +328,76 @@ def test_task_loss(golden: Golden, name: str, monkeypatch: pytest.MonkeyPatch) -
             form="difference",
             negatives="inter",
             inter_from="records",  # both kinds come with the batch
-            level=mode.intra_level if intra else mode.inter_level,
-            weight=weight,
-            num_negatives=(3 if intra else 10) if weight else 0,
+            level=level,
+            weight=strength,
+            num_negatives=number if strength else 0,
             cap=FLOOR,
             ramp="rising" if mode.adaptive else "none",
         ),
     )
-    task = make_task(settings)
+
+
+def loss_terms(golden: Golden, logits: jax.Array, mode: Mode) -> dict[str, jax.Array]:
+    """The reference's terms, [B] in nats over p(t), and its scalar, by our `Contrast`.
+
+    A run of ours has one kind of negatives; the reference's may add two.
+    """
+    network = Network(None, lambda _, logits: logits, {})
+    ramp = objective.ramp(golden.t, T, RAMPS[golden.name] if mode.adaptive else "none")
+    terms: dict[str, jax.Array] = {}
+    total = jnp.zeros(())
+    for name, others, level, strength in (
+        ("loss3", golden.intra, mode.intra_level, mode.intra),
+        ("loss4", golden.inter, mode.inter_level, mode.inter),
+    ):
+        number = others.shape[1]
+        settings = settings_of(golden, mode, level, strength, number)
+        contrast = Contrast(settings, golden.schedule)
+        z = jnp.concatenate([golden.x_0[:, None], others], axis=1)
+        d = contrast.divergences(network, logits, z, golden.x_t, golden.t)
+        terms["loss1"] = d.step[:, 0] / golden.p_t
+        terms["loss2"] = mode.auxiliary * ramp * d.sample[:, 0] / golden.p_t
+        if strength:
+            valid = jnp.ones(others.shape[:2], bool)
+            term = contrast.term(d.level(level), valid, golden.t, golden.p_t)
+            term = strength * contrast.length * term
+            total = total + term
+            # the reference's is the sum over the negatives
+            terms[name] = -term * number
+    total = terms["loss1"] + terms["loss2"] + total
+    return {**terms, "vb_loss": total, "loss": jnp.sum(total) / golden.x_0.size}
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_loss_terms(golden: Golden, name: str) -> None:
+    ours = loss_terms(golden, golden.logits, Mode.of(golden, name))
+    reference = golden.below(f"loss_{name}/")
+    assert ("loss3" in ours, "loss4" in ours) == (
+        "loss3" in reference,
+        "loss4" in reference,
+    )
+    assert len(ours.keys() & reference.keys()) >= 3
+    for term in ours.keys() & reference.keys():
+        np.testing.assert_allclose(ours[term], reference[term], 1e-5, err_msg=term)
+
+
+# 'all' mixes two weights and two levels, which a run of ours does not
+@pytest.mark.parametrize("name", MODES[:-1])
+def test_task_loss(golden: Golden, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task, given the reference's t, x_t and logits, assembles the same scalar."""
+    mode = Mode.of(golden, name)
+    others = golden.intra if mode.intra else golden.inter
+    level = mode.intra_level if mode.intra else mode.inter_level
+    strength = mode.intra or mode.inter
+    task = make_task(settings_of(golden, mode, level, strength, others.shape[1]))
     task.network = types.SimpleNamespace(apply=lambda *args, **kwargs: golden.logits)
     drawn = lambda *args: (golden.t, golden.p_t)
     monkeypatch.setattr(objective, "sample_times", drawn)
     monkeypatch.setattr(
         "cdcd_jax.tasks.conditional.sample_x_t", lambda *args: golden.x_t
     )
-    batch = {"tokens": golden.x_0, "condition": {}, **(negative if weight else {})}
+    batch = {"tokens": golden.x_0, "condition": {}}
+    batch |= {"negatives": others} if strength else {}
     extra = {"time_history": objective.init_time_history(T)}
     params = {"network": {"logits": {}}}
     loss, _, _ = task.loss(params, extra, batch, jax.random.key(0), jnp.zeros((), int))
@@ -471,8 +485,8 @@ def test_gradients(complete: Golden) -> None:
     @jax.jit
     @jax.jacrev
     def gradients(params: Any) -> jax.Array:
-        d = Divergences.of(complete, logits_of(network, params, complete))
-        return jnp.stack([loss_terms(complete, d, mode)["loss"] for mode in modes])
+        logits = logits_of(network, params, complete)
+        return jnp.stack([loss_terms(complete, logits, mode)["loss"] for mode in modes])
 
     ours = gradients(
         jax.tree.map(jnp.asarray, converted(complete, "params/transformer."))
@@ -527,7 +541,7 @@ def test_five_steps_of_training(complete: Golden) -> None:
 
     def loss(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits = logits_of(network, tree_of(vector), complete)
-        terms = loss_terms(complete, Divergences.of(complete, logits), mode)
+        terms = loss_terms(complete, logits, mode)
         return terms["loss"], terms["loss1"]
 
     @jax.jit

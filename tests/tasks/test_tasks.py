@@ -2,6 +2,7 @@
 
 import itertools
 
+import brute_force as bf
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import tiny
 
 from cdcd_jax.config import merge
+from cdcd_jax.diffusion import objective
+from cdcd_jax.diffusion.mask_replace import MaskReplace
 from cdcd_jax.diffusion.sampler import SamplingOptions
-from cdcd_jax.tasks import make_task
+from cdcd_jax.tasks import conditional, make_task
 
 
 def noisy(params):
@@ -48,16 +51,24 @@ SWITCHES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("switch", SWITCHES[::7])
-def test_every_kind_of_contrast_gives_finite_gradients(switch):
-    task, params, extra = task_and_params(contrastive=switch)
-    value = lambda p: task.loss(p, extra, tiny.batch(), jax.random.key(2), 0)
-    (loss, (metrics, _)), grads = jax.jit(
-        jax.value_and_grad(lambda p: (value(p)[0], value(p)[1:]), has_aux=True)
-    )(params)
-    assert np.isfinite(loss) and 0 <= metrics["nce_accuracy"] <= 1
-    assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(grads))
-    total = metrics["bound"] + metrics["auxiliary"] + 0.1 * metrics["contrastive"]
+def test_every_kind_of_contrast_gives_its_gradient(switch):
+    """Along a random direction as the loss itself changes; see test_loss_values."""
+    task, params, extra = task_and_params(contrastive=dict(weight=0.5, **switch))
+    rng = np.random.default_rng(0)
+    way = jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), params)
+
+    @jax.jit
+    def along(size):
+        moved = jax.tree.map(lambda p, d: p + size * d, params, way)
+        loss, metrics, _ = task.loss(moved, extra, tiny.batch(), jax.random.key(2), 0)
+        return loss, metrics
+
+    (loss, metrics), slope = jax.jit(jax.value_and_grad(along, has_aux=True))(0.0)
+    assert 0 <= metrics["nce_accuracy"] <= 1 and abs(metrics["contrastive"]) > 1e-3
+    total = metrics["bound"] + metrics["auxiliary"] + 0.5 * metrics["contrastive"]
     np.testing.assert_allclose(loss, total, rtol=1e-5)
+    above, below = along(5e-3)[0], along(-5e-3)[0]
+    np.testing.assert_allclose(slope, (above - below) / 1e-2, rtol=0.05, atol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -70,20 +81,64 @@ def test_every_kind_of_contrast_gives_finite_gradients(switch):
         ("uniform", "modern"),
     ],
 )
-def test_every_schedule_and_form_trains_and_samples(schedule, form):
+def test_every_schedule_and_form_trains_and_samples(schedule, form, monkeypatch):
     task, params, extra = task_and_params(
-        diffusion=dict(schedule=schedule, time_sampling="importance"),
-        model=dict(form=form, mlp="conv" if form == "self" else "fc"),
+        diffusion=dict(
+            schedule=schedule,
+            time_sampling="importance",
+            auxiliary_weight=0.1,
+            mask_weight=(1.0, 0.5),
+        ),
+        model=dict(
+            form=form,
+            mlp="conv" if form == "self" else "fc",
+            condition_dropout=0.0,
+            null_trained=True,
+        ),
+        contrastive=dict(weight=0.0, num_negatives=0),
     )
-    loss, _, extra = task.loss(params, extra, tiny.batch(), jax.random.key(2), 0)
-    assert np.isfinite(loss)
-    assert float(extra["time_history"].count.sum()) == 16
+    params = jax.tree.map(lambda p: 2 * p, params)  # so that a label has a say
+    drawn = []
+    for where, name in ((objective, "sample_times"), (conditional, "sample_x_t")):
+        real = getattr(where, name)
+        keep = lambda *a, real=real: drawn.append(real(*a)) or drawn[-1]
+        monkeypatch.setattr(where, name, keep)
+    batch = tiny.batch()
+
+    @bf.quick_jit
+    def both(params):
+        """The loss, and the same by `MaskReplace`, of the network as a whole."""
+        drawn.clear()
+        loss, metrics, after = task.loss(params, extra, batch, jax.random.key(2), 0)
+        (t, _), x_t = drawn
+        kept = jnp.zeros(16, bool)
+        condition = batch["condition"]
+        logits = task.network.apply({"params": params}, x_t, t, condition, kept)
+        settings = task.diffusion
+        process = MaskReplace(
+            task.schedule,
+            mask_weight=settings["mask_weight"],
+            auxiliary_weight=settings["auxiliary_weight"],
+            auxiliary_ramp=settings["auxiliary_ramp"],
+        )
+        terms = process.terms(logits, batch["tokens"], x_t, t)
+        return loss, jnp.mean(terms.training) / 64, metrics, after["time_history"], t
+
+    loss, expected, metrics, history, t = both(params)
+    np.testing.assert_allclose(loss, expected, rtol=2e-5)
+    np.testing.assert_allclose(loss, metrics["bound"] + metrics["auxiliary"], rtol=1e-5)
+    np.testing.assert_array_equal(history.count, np.bincount(t - 1, minlength=10))
+
     options = SamplingOptions.of(task.settings["sampling"], guidance_scale=2.0)
-    out = task.sample(
-        params, extra, {"label": np.arange(7)}, jax.random.key(3), options
-    )
-    assert out["tokens"].shape == (7, 64)
-    assert out["tokens"].min() >= 0 and out["tokens"].max() < 17
+    labels = np.arange(7)
+    draw = lambda labels: task.sample(
+        params, extra, {"label": labels}, jax.random.key(3), options
+    )["tokens"]
+    out, other = draw(labels), draw(np.where(labels == 3, 9, labels))
+    assert out.shape == (7, 64) and out.min() >= 0 and out.max() < 17
+    # a label is seen by its own row, and in the form that takes none by no row
+    differ = (out != other).any(1)
+    assert differ.tolist() == [i == 3 and form != "self" for i in range(7)]
 
 
 def test_cross_attention_reads_a_sequence_and_its_null():
@@ -199,13 +254,3 @@ def test_scanned_and_rematerialised_layers_are_the_same_network(remat):
         for t, p in ((plain, params), (scanned, packed))
     ]
     np.testing.assert_allclose(*losses, rtol=1e-5)
-
-
-def test_the_last_batch_of_samples_is_cut_to_the_number_asked_for():
-    task, params, extra = task_and_params(sampling=dict(batch_size=4))
-    options = SamplingOptions.of(task.settings["sampling"])
-    draw = lambda n: task.sample(
-        params, extra, {"label": np.zeros(n, int)}, jax.random.key(0), options
-    )["tokens"]
-    assert draw(6).shape == (6, 64)
-    assert np.array_equal(draw(6)[:4], draw(4))
