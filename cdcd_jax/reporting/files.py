@@ -93,7 +93,8 @@ def atomically(path: str | os.PathLike, sync: bool = True) -> Iterator[BinaryIO]
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:  # a full disk does not say where
-        error.filename = error.filename or os.fspath(path)
+        if error.errno is not None:  # else its text would give way to the name
+            error.filename = error.filename or os.fspath(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
