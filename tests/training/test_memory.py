@@ -36,7 +36,7 @@ def test_they_are_what_a_state_and_a_batch_take():
         dict(model=dict(width=10**6)),
         dict(data=dict(batch_size=10**12), contrastive=dict(weight=0.0)),
         dict(model=dict(num_codes=2 * 10**9), contrastive=dict(weight=0.0)),
-        dict(model=dict(depth=60, width=2**17)),
+        dict(model=dict(depth=24, width=2**15)),
     ],
     ids=["width", "batch", "codes", "depth"],
 )
