@@ -5,6 +5,7 @@ that the package breaks none, and another that made-up trees do.
 """
 
 import ast
+import collections
 import configparser
 import pathlib
 import re
@@ -167,12 +168,18 @@ def unnamed(root: pathlib.Path) -> list[str]:
 
 
 def unmirrored(root: pathlib.Path) -> list[str]:
-    """Folders of tests that are no room's, and rooms without one."""
+    """Folders of tests that are no room's, rooms without one, names given twice.
+
+    pytest imports test files by their names alone, so that no two may share one.
+    """
+    files = collections.Counter(f.name for f in (root / "tests").rglob("test_*.py"))
+    twice = [f"{name} stands in {n} folders" for name, n in files.items() if n > 1]
     tests = {f.parent.name for f in (root / "tests").glob("*/*.*")}
     tests = {name for name in tests if not name.startswith(("_", "."))}
     rooms = {f.parent.name for f in (root / PACKAGE).glob("*/*.py")}
     strange = [f"tests/{name} is no room" for name in tests - rooms - {*OTHER_TESTS}]
-    return sorted(strange + [f"{name} has no tests/{name}" for name in rooms - tests])
+    missing = [f"{name} has no tests/{name}" for name in rooms - tests]
+    return sorted(strange + missing + twice)
 
 
 def unlisted(root: pathlib.Path) -> list[str]:

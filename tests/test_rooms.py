@@ -158,6 +158,11 @@ def test_tests_mirror_the_rooms(tree):
     ]
 
 
+def test_a_name_of_two_test_files_is_found(tree):
+    root = tree(**{"tests/data/test_model.py": ""})
+    assert house.unmirrored(root) == ["test_model.py stands in 2 folders"]
+
+
 def test_a_package_that_would_not_be_installed_is_found(tree):
     files = {"cdcd_jax/runtime/hosts.py": "", "configs/mine/__init__.py": ""}
     root = tree(**files)

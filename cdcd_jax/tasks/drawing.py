@@ -56,8 +56,8 @@ def rows_of_an_example(options: SamplingOptions, edit: Edit = NO_EDIT) -> int:
 
 def said_cost(evaluations: int, rows: int) -> str:
     """What a sample costs, in words."""
-    plural = "" if rows == 1 else "s"
-    return f"{evaluations} network evaluations of {rows} row{plural} a sample"
+    of = lambda number, name: f"{number} {name}{'' if number == 1 else 's'}"
+    return f"{of(evaluations, 'network evaluation')} of {of(rows, 'row')} a sample"
 
 
 def weighed(

@@ -194,7 +194,7 @@ def test_cifar10(tmp_path: Path) -> None:
     for name in ("class_accuracy", "frechet_distance", "class_accuracy_guided"):
         assert np.isfinite(found[name]) and found[f"{name}/n"] == 10
     assert found["class_accuracy_real/n"] == 10
-    run(f"--workdir={workdir}", "--mode=generate", "--condition.label=frog,3")
+    run(f"--workdir={workdir}", "--mode=generate", "--condition.label=frog,#3")
     with np.load(workdir / "samples" / "user" / "samples.npz") as arrays:
         assert arrays["condition/label"].tolist() == [6, 6, 3, 3]
         assert arrays["images"].shape == (4, 32, 32, 3)

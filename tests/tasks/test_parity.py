@@ -43,6 +43,7 @@ FORMS = {"class": "selfcondition", "text": "selfcross", "d2m": "selfcross"}
 GRIDS = {"class": (4, 4), "text": (4, 4), "d2m": (1, 20)}
 RAMPS = {"class": "falling", "text": "falling", "d2m": "rising"}
 K, T = 24, 20
+RELEASED = "vq_diffusion_released"
 FLOOR = 70.0
 MODES = (
     "vb_only",
@@ -78,7 +79,7 @@ class Golden:
         self.logits = jnp.asarray(positions_first(self["out/logits"]))
         # the model of music divides the uniform mass by K + 1
         codes = K + (name == "d2m")
-        self.schedule = schedule.make_schedule("vq_diffusion_released", codes, T)
+        self.schedule = schedule.make_schedule(RELEASED, codes, T)
         self.steps = transition.one_step_table(self.schedule)
         self.jump = self.steps.at(self.t - 1)
         if name == "class":
@@ -147,7 +148,7 @@ def assert_log_close(
 )
 def test_schedules(prefix: str, num_codes: int, timesteps: int) -> None:
     golden = Golden(EXTRACTS, "class").below(f"{prefix}/")
-    ours = schedule.make_schedule("vq_diffusion_released", num_codes, timesteps)
+    ours = schedule.make_schedule(RELEASED, num_codes, timesteps)
     # the reference appends t = 0 as an entry T + 1, which t' = -1 reaches
     bars = {k: np.roll(golden[k], 1) for k in ("att", "btt", "ctt")}
     close = np.testing.assert_allclose
@@ -318,7 +319,7 @@ def settings_of(
         sampling=dict(steps=T),
         model=dict(num_codes=K, grid=golden.grid, conditions={}, condition_dropout=0.0),
         diffusion=dict(
-            schedule="vq_diffusion_released",
+            schedule=RELEASED,
             timesteps=T,
             mask_weight=mode.mask_weight,
             auxiliary_weight=mode.auxiliary,
@@ -352,7 +353,8 @@ def loss_terms(golden: Golden, logits: jax.Array, mode: Mode) -> dict[str, jax.A
     ):
         number = others.shape[1]
         settings = settings_of(golden, mode, level, strength, number)
-        contrast = Contrast(settings, golden.schedule)
+        contrast = Contrast(settings, schedule.make_schedule(RELEASED, K, T))
+        contrast.jumps = golden.steps  # those of the model of music are of K + 1 codes
         z = jnp.concatenate([golden.x_0[:, None], others], axis=1)
         d = contrast.divergences(network, logits, z, golden.x_t, golden.t)
         terms["loss1"] = d.step[:, 0] / golden.p_t
