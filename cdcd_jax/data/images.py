@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data.levels import Deep, deep_levels
+from cdcd_jax.data.levels import Deep, NoWhite, deep_levels, tiff_levels
 from cdcd_jax.data.sources import Unreadable
 
 # What a file is known by from its first bytes, whatever its suffix says.
@@ -75,13 +75,20 @@ def decode(data: bytes, name: str) -> Any:
     except (Unreadable, MemoryError):
         raise
     except UnidentifiedImageError:  # whose text holds an address
-        reason = "no picture of a known format"
-        if data[:4] in (b"II*\0", b"MM\0*"):
-            reason += ", or a TIFF of levels that are not read (64-bit or 16-bit floats"
-            reason += ", floats of several channels): save 8 or 16 bits, unsigned"
-        raise Unreadable(name, reason) from None
+        raise Unreadable(name, _why_unknown(data)) from None
+    except NoWhite as error:
+        raise Unreadable(name, str(error)) from error
     except Exception as error:  # decoders raise nearly anything on damaged bytes
         raise Unreadable(name, f"not a whole picture ({error})") from error
+
+
+def _why_unknown(data: bytes) -> str:
+    """Why Pillow finds no picture in `data`."""
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        # a damaged directory may raise nearly anything
+        with contextlib.suppress(Exception):
+            return f"a TIFF of {tiff_levels(data)}: save 8 or 16 bits, unsigned"
+    return "no picture of a known format"
 
 
 def read(path: Any) -> Any:
@@ -102,7 +109,7 @@ def _scale_transparent(image: Any, bits: int) -> None:
     if image.mode == "L" and bits < 8:
         image.info["transparency"] = level * 255 // (2**bits - 1)
     if image.mode == "RGB" and bits == 16:  # 8 of the bits do not tell which it is
-        raise ValueError("a colour of 16 bits is seen through (tRNS): save 8 bits")
+        raise NoWhite("a colour of 16 bits is seen through (tRNS): save 8 bits")
 
 
 def _turn_upright(image: Any) -> None:

@@ -10,14 +10,20 @@ would be brighter than it is. Where the format does not say, the picture is refu
 """
 
 import dataclasses
+import io
 from typing import Any
 
 import numpy as np
 
 # TIFF's tags
-_BITS, _WHITE_IS_ZERO, _SIGN = 258, 262, 339
+_BITS, _WHITE_IS_ZERO, _CHANNELS, _SIGN = 258, 262, 277, 339
 _SIGNED = 2
+_KINDS = {1: "unsigned", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
 _RANGED = ("PNG", "TIFF", "PPM", "JPEG2000")  # formats that say what white is
+
+
+class NoWhite(ValueError):
+    """The levels of a sound picture have no one reading in 8 bits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +38,12 @@ class Deep:
         """uint8 [H, W] of a PIL image of one channel.
 
         Raises:
-            ValueError: levels outside of [0, white], or that are no numbers.
+            NoWhite: levels outside of [0, white], or that are no numbers.
         """
         pixels = np.asarray(image, np.float64)
         low, high = pixels.min(), pixels.max()
         if not 0 <= low <= high <= self.white:  # NaN is refused, too
-            raise ValueError(
+            raise NoWhite(
                 f"levels from {low:g} to {high:g}, expected 0 to {self.white:g}: scale "
                 "them"
             )
@@ -56,15 +62,15 @@ def deep_levels(image: Any) -> Deep | None:
     """How to read a PIL image of more than 8 bits a level; None for any other.
 
     Raises:
-        ValueError: there is no one way.
+        NoWhite: there is no one way.
     """
     tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
     bits = max(np.ravel(tags.get(_BITS, 0)).tolist(), default=0)
     name = f"mode {image.mode}" + (f", {bits} bits" if bits else "")
     if _SIGNED in np.ravel(tags.get(_SIGN, 1)):
-        raise ValueError(f"signed levels ({name}) have no white: save them unsigned")
+        raise NoWhite(f"signed levels ({name}) have no white: save them unsigned")
     if image.mode.startswith(("I", "F")) and image.format not in _RANGED:
-        raise ValueError(
+        raise NoWhite(
             f"{image.format} does not say what white is ({name}): save PNG or TIFF"
         )
     inverted = tags.get(_WHITE_IS_ZERO) == 0
@@ -76,7 +82,24 @@ def deep_levels(image: Any) -> Deep | None:
     if image.mode == "I":
         if image.format in ("PPM", "PNG"):  # which Pillow scales to 16 bits
             return Deep(2**16 - 1, transparent=transparent)
-        raise ValueError(f"whole numbers of 32 bits ({name}): save 8 or 16 bits")
+        raise NoWhite(f"whole numbers of 32 bits ({name}): save 8 or 16 bits")
     if image.mode in ("LAB", "CIELAB"):
-        raise ValueError(f"colours of {name}: save the picture as RGB")
+        raise NoWhite(f"colours of {name}: save the picture as RGB")
     return None
+
+
+def tiff_levels(data: bytes) -> str:
+    """What the first picture of a TIFF holds, in words ("1 channel of float, 64 bits").
+
+    Raises:
+        Exception: of nearly any kind, where the directory is damaged.
+    """
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    tags, file = ImageFileDirectory_v2(data[:8]), io.BytesIO(data)
+    file.seek(tags.next)
+    tags.load(file)
+    channels = tags.get(_CHANNELS, 1)
+    kind = _KINDS.get(int(np.ravel(tags.get(_SIGN, 1))[0]), "untyped")
+    bits = max(np.ravel(tags[_BITS]).tolist())
+    return f"{channels} channel{'s' * (channels != 1)} of {kind}, {bits} bits"

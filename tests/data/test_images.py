@@ -294,12 +294,12 @@ def tiff(image: Image.Image, **tags: object) -> bytes:
 
 
 def raw_tiff(pixels: np.ndarray, bits: int, sign: int = 1, white_is_zero: int = 0):
-    """A TIFF of one grey strip, little-endian, written by hand."""
+    """A TIFF of one strip, grey or of channels, little-endian, written by hand."""
     data = pixels.tobytes()
-    rows, columns = pixels.shape
+    rows, columns, channels = np.atleast_3d(pixels).shape
     tags = [
         *((256, 4, columns), (257, 4, rows), (258, 3, bits), (259, 3, 1)),
-        *((262, 3, 1 - white_is_zero), (273, 4, 8), (277, 3, 1), (278, 4, rows)),
+        *((262, 3, 1 - white_is_zero), (273, 4, 8), (277, 3, channels), (278, 4, rows)),
         *((279, 4, len(data)), (339, 3, sign)),
     ]
     head = b"II*\0" + (8 + len(data)).to_bytes(4, "little") + data
@@ -369,6 +369,29 @@ def test_sixteen_bits_whose_zero_is_white() -> None:
 def test_whole_numbers_without_a_white_are_refused(dtype, bits, sign, says) -> None:
     with pytest.raises(Unreadable, match=says):
         grey(raw_tiff(np.ones((4, 4), dtype), bits, sign))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "channels", "sign", "says"),
+    [
+        (np.float16, 1, 3, "1 channel of float, 16 bits"),
+        (np.float64, 1, 3, "1 channel of float, 64 bits"),
+        (np.float32, 3, 3, "3 channels of float, 32 bits"),
+        (np.uint32, 3, 1, "3 channels of unsigned, 32 bits"),
+        (np.complex64, 1, 6, "1 channel of complex, 64 bits"),
+    ],
+)
+def test_what_pillow_has_no_mode_for_is_refused_by_name(dtype, channels, sign, says):
+    pixels = np.ones((4, 4, channels), dtype)
+    with pytest.raises(Unreadable) as caught:
+        grey(raw_tiff(pixels, 8 * pixels.itemsize, sign))
+    assert caught.value.reason == f"a TIFF of {says}: save 8 or 16 bits, unsigned"
+
+
+@pytest.mark.parametrize("size", [4, 8, 20, 60])
+def test_a_tiff_without_a_whole_directory_is_no_picture(size: int) -> None:
+    with pytest.raises(Unreadable, match="no picture of a known format|not a whole"):
+        grey(raw_tiff(np.ones((4, 4), np.float64), 64, 3)[:size])
 
 
 def test_a_level_that_is_seen_through_is_white() -> None:
