@@ -39,7 +39,7 @@ here the scaling is everywhere, and loudness changes in augmented views only. A 
 or bad file, motion or video of another shape, and NaN are reported by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,7 @@ GENRES = ("BR", "PO", "LO", "MH", "LH", "HO", "WA", "KR", "JS", "JB")
 SPLITS = ("train", "val", "test")
 FRAME_RATE = 60
 MOTION_WIDTH = 219
+_IGNORED = "ignore_list.txt"
 TREES = {
     "segments": """
 path/aist_audio_train_segment.txt, aist_motion_train_segment.txt, aist_video_...
@@ -96,6 +97,7 @@ class Aist:
     root: Path
     options: Mapping[str, Any]
     names: Mapping[str, list[Any]]  # split -> segments, or names of sequences
+    remarks: Sequence[str] = ()  # see `sources.RawSource`
 
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`."""
@@ -106,7 +108,8 @@ class Aist:
             conditions["video"] = segments.array_spec(
                 self.options["video_frames"], segments.VIDEO_WIDTH
             )
-        return segments.card("aist", tuple(self.names), seconds, conditions)
+        card = segments.card("aist", tuple(self.names), seconds, conditions)
+        return {**card, "remarks": self.remarks}
 
     def split(self, name: str) -> SegmentSplit:
         """One of 'train', 'test' and perhaps 'val', which shares the music of test."""
@@ -156,7 +159,8 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Aist:
     found = {"train": read(root, options, "train"), "test": read(root, options, "test")}
     if _has_val(root, options):  # which D2M-GAN's and EDGE's lists have not
         found["val"] = read(root, options, "val")
-    return Aist(root, options, {s: found[s] for s in SPLITS if s in found})
+    names = {split: found[split] for split in SPLITS if split in found}
+    return Aist(root, options, names, _remarks(root) if layout == "release" else ())
 
 
 def _has_val(root: Path, options: Mapping[str, Any]) -> bool:
@@ -204,23 +208,51 @@ def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[st
     for folder in ("motions", "music"):
         if not (root / folder).is_dir():
             raise wrong_tree(f"no folder {root / folder}", tree)
-    path, ignored = root / f"splits/crossmodal_{split}.txt", root / "ignore_list.txt"
+    path = root / f"splits/crossmodal_{split}.txt"
     names = read_lines(path, tree)
     refuse_repeated(names, path)
-    lines = read_lines(ignored, tree, may_be_empty=True) if ignored.exists() else []
-    left_out = {line.removesuffix(".pkl") for line in lines}
-    for name in (*left_out, *names):
+    left_out = _ignored(root)
+    for name in names:
         _track(name)
-    motions = root / "motions"
-    fits = any(n in names or (motions / f"{n}.pkl").exists() for n in left_out)
-    kept = [name for name in names if name not in left_out]
-    if not kept or (left_out and not fits):
-        what = "a motion's name in no line" if kept else f"all the names of {path}"
+    if not (kept := [name for name in names if name not in left_out]):
         raise InputError(
-            f"Found {what} in {ignored}, such as {lines[0]!r}; expected some of the "
-            "motions, not all; correct it, or take it away."
+            f"Found all the names of {path} in {root / _IGNORED}, such as "
+            f"{names[0]!r}; expected some of the motions, not all; correct it, or take "
+            "it away."
         )
     return kept
+
+
+def _ignored(root: Path) -> list[str]:
+    """Names that are left out, in order."""
+    path = root / _IGNORED
+    if not path.exists():
+        return []
+    lines = read_lines(path, TREES["release"], may_be_empty=True)
+    names = [line.removesuffix(".pkl") for line in lines]
+    for name in names:
+        _track(name)
+    return names
+
+
+def _remarks(root: Path) -> list[str]:
+    """How many lines of the ignore list leave out nothing, if some do so."""
+    names = _ignored(root)
+    listed = {
+        name
+        for path in (root / "splits").glob("crossmodal_*.txt")
+        for name in read_lines(path, TREES["release"])
+    }
+    there = lambda name: name in listed or (root / "motions" / f"{name}.pkl").exists()
+    strange = [name for name in names if not there(name)]
+    if names and len(strange) == len(names):
+        raise InputError(
+            f"Found a motion's name in no line of {root / _IGNORED}, such as "
+            f"{names[0]!r}; expected some of the motions, not all; correct it, or "
+            "take it away."
+        )
+    said = f"{len(strange)} of {len(names)} lines of {_IGNORED} name no motion"
+    return [f"{said}, such as {strange[0]!r}"] if strange else []
 
 
 def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:

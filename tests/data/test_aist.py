@@ -421,3 +421,13 @@ def test_an_ignore_list_that_fits_nothing_or_everything(
     says = "all the names" if which == "all" else "in no line.*ch99.mp4"
     with pytest.raises(InputError, match=says):
         open_release(release)
+
+
+def test_lines_of_an_ignore_list_that_fit_nothing_are_told(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = "gBR_sBM_cAll_d04_mBR0_ch98"
+    (release / "ignore_list.txt").write_text(f"{SEQUENCE}\n{strange}.pkl\n")
+    assert len(open_release(release).split("train"))
+    said = "1 of 2 lines of ignore_list.txt name no motion, such as"
+    assert f"{said} '{strange}'" in capsys.readouterr().err
