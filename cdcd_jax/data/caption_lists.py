@@ -13,6 +13,7 @@ from cdcd_jax.data.folders import (
     divide,
     draw,
     lines_of,
+    numbered_lines,
     read_lines,
     refuse_repeated,
     wrong_tree,
@@ -44,6 +45,7 @@ class Pair(NamedTuple):
     image: str  # file name below the root
     caption: str
     bad: str = ""  # why its caption cannot be used
+    place: str = ""  # file and line of the caption
 
 
 def read_coco(
@@ -144,7 +146,8 @@ def _cub_pairs(text: Path, name: str) -> Iterator[Pair]:
     while lines and not lines[-1].strip():
         lines.pop()
     for number, line in enumerate(lines or [""]):
-        yield Pair(f"{name}#{number}", image, _clean(line))
+        place = f"line {number + 1} of {path}"
+        yield Pair(f"{name}#{number}", image, _clean(line), place=place)
 
 
 def _official_names(root: Path) -> dict[str, list[str]]:
@@ -219,11 +222,13 @@ def read_jsonl(
 def _jsonl_pairs(path: Path) -> list[Pair]:
     counts: dict[str, int] = {}
     pairs = []
-    for number, line in enumerate(read_lines(path, TREES["jsonl"]), 1):
-        image, captions = _parse_line(line, f"entry {number} of {path}")
-        for caption in captions:
+    for number, line in numbered_lines(path, TREES["jsonl"]):
+        place = f"line {number} of {path}"
+        image, captions = _parse_line(line, place)
+        for caption in map(_clean, captions):
             counts[image] = counts.get(image, -1) + 1
-            pairs.append(Pair(f"{image}#{counts[image]}", image, _clean(caption)))
+            key = f"{image}#{counts[image]}"
+            pairs.append(Pair(key, image, caption, place=place))
     return pairs
 
 

@@ -93,15 +93,21 @@ class CaptionsSplit:
         """`image` uint8 [size, size, 3] and its caption."""
         pair = self.pairs[index]
         if pair.bad or not pair.caption:
-            raise Unreadable(pair.key, pair.bad or "empty caption")
+            raise Unreadable(_named(pair), pair.bad or "empty caption")
         image = images.read(existing(self.root, pair.image))
         square = images.fit(image, self.options["size"], rng, self.options["flip"])
         return {
             "key": pair.key,
+            "place": _named(pair),
             "image": square,
             "condition": {"text": pair.caption},
             "groups": {"image": pair.image, "caption": pair.caption},
         }
+
+
+def _named(pair: Pair) -> str:
+    """The key and, where it has one, the caption's place, for messages."""
+    return f"{pair.key} ({pair.place})" if pair.place else pair.key
 
 
 def open_source(path: str, options: Mapping[str, Any], seed: int) -> Captions:

@@ -117,7 +117,14 @@ def lines_of(text: str) -> list[str]:
 
 
 def read_lines(path: Path, tree: str, may_be_empty: bool = False) -> list[str]:
-    """The lines of a text file without blanks around them; empty lines are left out.
+    """The lines of `numbered_lines`, alone; raises as it does."""
+    return [line for _, line in numbered_lines(path, tree, may_be_empty)]
+
+
+def numbered_lines(
+    path: Path, tree: str, may_be_empty: bool = False
+) -> list[tuple[int, str]]:
+    """Lines of a text file, from 1, without blanks around them; empty ones left out.
 
     Raises:
         InputError: the file is missing, no UTF-8 text, or holds no line.
@@ -128,10 +135,10 @@ def read_lines(path: Path, tree: str, may_be_empty: bool = False) -> list[str]:
         raise wrong_tree(
             f"the list {path}, which cannot be read ({error})", tree
         ) from (error)
-    lines = [line.strip() for line in lines_of(text) if line.strip()]
-    if not lines and not may_be_empty:
+    lines = enumerate(map(str.strip, lines_of(text)), 1)
+    if not (found := [pair for pair in lines if pair[1]]) and not may_be_empty:
         raise wrong_tree(f"an empty list {path}", tree)
-    return lines
+    return found
 
 
 def refuse_repeated(keys: Iterable[str], where: Any) -> None:

@@ -62,7 +62,8 @@ class RawSplit(Protocol):
         Returns:
             key (str, stable and unique), condition {name: value}, groups {rule: str}
             (what inter-sample negatives must differ in), and `image` uint8 [H, W, C] or
-            `audio` float32 [S] in [-1, 1], of the card's shape.
+            `audio` float32 [S] in [-1, 1], of the card's shape; perhaps place, where
+            its condition stands, for messages.
 
         Raises:
             Unreadable: its file cannot be used.

@@ -157,9 +157,8 @@ def _encoded(
 
     def finish(batch: list[dict], sound: list[dict], pending: Callable) -> Iterator:
         tokens = iter(pending())
-        conditions = iter(
-            texts.encode([e["condition"] for e in sound], [e["key"] for e in sound])
-        )
+        places = [e.get("place", e["key"]) for e in sound]
+        conditions = iter(texts.encode([e["condition"] for e in sound], places))
         for example in batch:
             if "unreadable" not in example:
                 example = {**example, "condition": next(conditions)}

@@ -300,8 +300,22 @@ def test_jsonl_splits_by_picture(tmp_path: Path) -> None:
 )
 def test_bad_lines(tmp_path: Path, row: Any) -> None:
     jsonl(tmp_path / "train.jsonl", {"image": "b.png", "caption": "x"}, row)
-    with pytest.raises(InputError, match=r"entry 2 of .*train\.jsonl"):
+    with pytest.raises(InputError, match=r"line 2 of .*train\.jsonl"):
         open_captions(tmp_path, "jsonl")
+
+
+def test_a_caption_is_named_by_file_and_line(tmp_path: Path) -> None:
+    red = {"image": "a.png", "captions": ["one", ""]}
+    jsonl(tmp_path / "train.jsonl", {"image": "a.png", "caption": "x"}, red)
+    jsonl(tmp_path / "test.jsonl", red)
+    lines = (tmp_path / "train.jsonl").read_text()
+    (tmp_path / "train.jsonl").write_text("\n\n" + lines)  # blank lines count
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    found = open_captions(tmp_path, "jsonl").split("train")
+    place = f"line 4 of {tmp_path / 'train.jsonl'}"
+    assert found.example(1)["place"] == f"a.png#1 ({place})"
+    with pytest.raises(Unreadable, match=f"a.png#2 \\({place}\\): empty caption"):
+        found.example(2)
 
 
 def test_bad_options(coco: Path) -> None:

@@ -390,7 +390,7 @@ def test_what_pillow_has_no_mode_for_is_refused_by_name(dtype, channels, sign, s
 
 @pytest.mark.parametrize("size", [4, 8, 20, 60])
 def test_a_tiff_without_a_whole_directory_is_no_picture(size: int) -> None:
-    with pytest.raises(Unreadable, match="no picture of a known format|not a whole"):
+    with pytest.raises(Unreadable, match=r"no picture of a known format|not a whole"):
         grey(raw_tiff(np.ones((4, 4), np.float64), 64, 3)[:size])
 
 
