@@ -16,6 +16,7 @@ from cdcd_jax.data.vocabulary import open_vocabulary
 from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.tokenizers import open_tokenizer
+from cdcd_jax.planning.plan_report import size as in_words
 from cdcd_jax.reporting.files import write_text
 from cdcd_jax.reporting.page import document, picture, safe, sound
 from cdcd_jax.reporting.pictures import image_grid, write_png
@@ -136,7 +137,7 @@ def describe(card: Card) -> str:
         shards = f"{len(split.shards)} shard{'s' * (len(split.shards) > 1)}"
         counted, used, perplexity = count_codes(RecordSource(card, name))
         rows += [
-            (f"split {name}", f"{split.num_records} records, {shards}, {_size(size)}"),
+            (f"split {name}", f"{split.num_records} records, {shards}, {in_words(size)}"),
             (
                 f"codes of {name}",
                 f"{used} used ({used / card.num_codes:.0%}), perplexity "
@@ -288,12 +289,3 @@ def token_pictures(tokens: np.ndarray, grid: Sequence[int]) -> np.ndarray:
 
 def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _size(count: float) -> str:
-    """Bytes in the unit that leaves 1 to 4 digits."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError("unreachable")

@@ -80,7 +80,7 @@ def _verdict(figures: Mapping[str, Any]) -> str:
 
 def size(number: float) -> str:
     """Bytes in the largest unit that leaves a number of 1 or more."""
-    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if number >= scale:
+    for power, unit in enumerate(("EiB", "PiB", "TiB", "GiB", "MiB", "KiB")):
+        if number >= (scale := 2.0 ** (60 - 10 * power)):
             return f"{number / scale:.2f} {unit}"
     return f"{number:.0f} B"

@@ -19,7 +19,7 @@ _NAMES = (
     *("form", "num_codes", "width", "depth", "heads", "mlp", "mlp_ratio", "activation"),
     *("scan_layers", "remat", "attention", "embedding_scale"),
 )
-
+_WIDEST_HEAD = 2**14  # its rotations would take minutes to lay out
 
 # Of matrix products.
 DTYPES = ("float32", "bfloat16", "float16")
@@ -117,6 +117,12 @@ def _check_sizes(model: Mapping[str, Any]) -> None:
             f"{model['heads']}: change one of both"
         )
     size = model["width"] // model["heads"]
+    if size > _WIDEST_HEAD:
+        raise UsageError(
+            f"model.width / model.heads = {size}: expected at most {_WIDEST_HEAD} "
+            "features a head, and 64 to 128 are usual; lower model.width, or raise "
+            "model.heads"
+        )
     if model["form"] == "modern" and size % 2:
         raise UsageError(
             f"model.width / model.heads = {size}: the modern form turns pairs of "

@@ -76,3 +76,9 @@ def test_heads_of_an_odd_size() -> None:
     none = dict(num_negatives=0)
     with pytest.raises(UsageError, match=r"heads = 25: .* choose an even one"):
         make_task(experiment(model=dict(width=100, heads=4), contrastive=none))
+
+
+def test_heads_that_are_too_wide() -> None:
+    none = dict(num_negatives=0)
+    with pytest.raises(UsageError, match=r"heads = 5000000: .* raise model\.heads"):
+        make_task(experiment(model=dict(width=10**7, heads=2), contrastive=none))

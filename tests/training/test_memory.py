@@ -33,10 +33,10 @@ def test_they_are_what_a_state_and_a_batch_take():
 @pytest.mark.parametrize(
     "changes",
     [
-        dict(model=dict(width=10**6)),
+        dict(model=dict(width=10**7, heads=10**5)),
         dict(data=dict(batch_size=10**12), contrastive=dict(weight=0.0)),
         dict(model=dict(num_codes=2 * 10**9), contrastive=dict(weight=0.0)),
-        dict(model=dict(depth=24, width=2**15)),
+        dict(model=dict(depth=24, width=2**15, heads=2**8)),
     ],
     ids=["width", "batch", "codes", "depth"],
 )
