@@ -133,11 +133,11 @@ def describe(card: Card) -> str:
         rows.append(("not read", told(card.left_out)))
     for name in _in_order(card):
         split = card.splits[name]
-        size = sum(shard.num_bytes for shard in split.shards)
+        stored = in_words(sum(shard.num_bytes for shard in split.shards))
         shards = f"{len(split.shards)} shard{'s' * (len(split.shards) > 1)}"
         counted, used, perplexity = count_codes(RecordSource(card, name))
         rows += [
-            (f"split {name}", f"{split.num_records} records, {shards}, {in_words(size)}"),
+            (f"split {name}", f"{split.num_records} records, {shards}, {stored}"),
             (
                 f"codes of {name}",
                 f"{used} used ({used / card.num_codes:.0%}), perplexity "
