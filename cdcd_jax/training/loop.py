@@ -21,7 +21,7 @@ from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.runtime.memory import explained
 from cdcd_jax.training import observe
 from cdcd_jax.training.inputs import checked
-from cdcd_jax.training.memory import REMEDIES, needs
+from cdcd_jax.training.memory import needs, remedies
 from cdcd_jax.training.program import (
     abstract_state,
     build,
@@ -89,7 +89,7 @@ def train(
     settings, total = config["report"], config["optim"]["num_steps"]
     checkpoints = Checkpoints(workdir / "checkpoints", settings["keep_checkpoints"])
     with contextlib.ExitStack() as stack:
-        stack.enter_context(explained(*REMEDIES))
+        stack.enter_context(explained(*remedies(config)))
         stack.enter_context(contextlib.closing(checkpoints))
         stop = stack.enter_context(hosts.stop_signals())
         stack.enter_context(sharding.use(mesh))

@@ -12,14 +12,23 @@ from cdcd_jax.runtime import memory
 from cdcd_jax.training.program import abstract_batch, abstract_state
 
 # Against a step that is too large.
-REMEDIES = (
-    "a smaller data.batch_size",
-    "a larger optim.accumulate (the same batch in more parts)",
-    "model.remat=full",
-    "model.head_chunk=16 (codes of so many tokens at once)",
-    "a smaller model.width or model.depth",
-    "mesh.fsdp on several devices",
-)
+_REMEDIES = {
+    "data.batch_size": "a smaller data.batch_size",
+    "optim.accumulate": "a larger optim.accumulate (the same batch in more parts)",
+    "model.remat": "model.remat=full",
+    "model.head_chunk": "model.head_chunk=16 (codes of so many tokens at once)",
+    "model.width": "a smaller model.width",
+    "model.depth": "a smaller model.depth",
+    "mesh.fsdp": "mesh.fsdp on several devices",
+}
+
+
+def remedies(config: Mapping[str, Any]) -> list[str]:
+    """What takes less memory, of the settings that this run has."""
+    parts = {key: key.split(".") for key in _REMEDIES}
+    return [
+        _REMEDIES[key] for key, (room, name) in parts.items() if name in config[room]
+    ]
 
 
 class Needs(NamedTuple):
@@ -79,6 +88,6 @@ def check(config: Mapping[str, Any], task: Any, optimizer: Any, mesh: Mesh) -> N
             f"{size(found.gradients)}, optimizer and average "
             f"{size(found.rest)}, a batch of {config['data']['batch_size']} "
             f"{size(found.batch)}); expected at most the "
-            f"{size(found.limit)} that are free. Take {', '.join(REMEDIES)}"
+            f"{size(found.limit)} that are free. Take {', '.join(remedies(config))}"
         )
     return found

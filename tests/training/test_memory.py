@@ -4,6 +4,7 @@ import jax
 import pytest
 import tiny
 
+from cdcd_jax.config import experiment
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.runtime import memory as there
 from cdcd_jax.stages.run import run_stages
@@ -60,9 +61,15 @@ def test_what_cannot_be_is_refused_before_anything_is_made(changes, tmp_path):
 def test_memory_that_runs_out_says_what_to_change(error):
     with (
         pytest.raises(InputError, match=r"Memory ran out .*data\.batch_size.*remat"),
-        there.explained(*memory.REMEDIES),
+        there.explained(*memory.remedies(tiny.settings())),
     ):
         raise error
+
+
+def test_a_run_is_told_of_settings_that_it_has():
+    codec = experiment(task="tokenizer", model=dict(kind="vqvae1d"))
+    assert "model.head_chunk" not in " ".join(memory.remedies(codec))
+    assert "data.batch_size" in " ".join(memory.remedies(codec))
 
 
 def test_other_errors_stay():
