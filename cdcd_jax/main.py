@@ -50,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stopped.exit_code
     except KeyboardInterrupt:  # outside of training, or twice
         print("interrupted", file=sys.stderr)
+        if argv is None:  # at its end, Python would wait for a compiler, and crash
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(130)
         return 130
     return 0
 

@@ -11,6 +11,7 @@ A single host needs none of them.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ from jax.experimental import multihost_utils
 from cdcd_jax.errors import UsageError
 
 EXPLICIT = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+DEAF_SECONDS = 1.0  # after which a main thread is taken to be at work elsewhere
 
 
 def start() -> None:
@@ -114,6 +116,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.received: list[int] = []
+        self._said, self.over = threading.Lock(), threading.Event()
 
     def after(self, step: int) -> bool:
         """Whether the step just done is the last one. Every process asks at each."""
@@ -138,15 +141,36 @@ class Stop:
             KeyboardInterrupt: it is the second one.
         """
         self.received.append(number)
-        name = signal.Signals(number).name
         if len(self.received) > 1:
-            raise KeyboardInterrupt(f"second signal, {name}")
-        print(
-            f"{name}: stopping after this step, which is then saved; once more stops "
-            "now, and what came after the last checkpoint is lost",
-            file=sys.stderr,
-            flush=True,
-        )
+            raise KeyboardInterrupt(f"second signal, {signal.Signals(number).name}")
+        self._say(number)
+
+    def _say(self, number: int) -> None:
+        if self._said.acquire(blocking=False):  # once
+            print(
+                f"{signal.Signals(number).name}: stopping after this step, which is "
+                "then saved; once more stops now, and what came after the last "
+                "checkpoint is lost",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def listen(self, pipe: int) -> None:
+        """For a main thread that compiles or waits for a device, and so hears nothing.
+
+        Args:
+            pipe: gives the number of each signal as a byte, until it is closed.
+        """
+        for heard in itertools.count(1):
+            number = os.read(pipe, 1)
+            if not number or self.over.wait(DEAF_SECONDS):
+                return
+            if len(self.received) >= heard:  # the main thread has the first word
+                continue
+            self._say(number[0])
+            if heard > 1:
+                print("stopped", file=sys.stderr, flush=True)
+                os._exit(130)
 
 
 @contextlib.contextmanager
@@ -169,7 +193,26 @@ def stop_signals() -> Iterator[Stop]:
 
     old = [signal.signal(number, handle) for number in numbers]
     try:
-        yield stop
+        with _heard_by(stop) if alone and numbers else contextlib.nullcontext():
+            yield stop
     finally:
         for number, handler in zip(numbers, old, strict=True):
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _heard_by(stop: Stop) -> Iterator[None]:
+    """Python calls handlers between two of its own steps; a thread hears meanwhile."""
+    pipe, end = os.pipe()
+    os.set_blocking(end, False)
+    thread = threading.Thread(target=stop.listen, args=(pipe,), daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        stop.over.set()
+        os.close(end)
+        thread.join()
+        os.close(pipe)

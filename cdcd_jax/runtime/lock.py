@@ -138,6 +138,7 @@ def held(directory: Any) -> Iterator[None]:
         try:
             made = file.make_folder()
             lock = Lock(file, _taken(file, directory))
+            file.sweep(STALE_SECONDS)
         except OSError as problem:
             error = InputError(
                 f"Found that nothing can be written to {directory} "

@@ -85,6 +85,14 @@ class LocalFile:
         """Also if it is not there."""
         self._path.unlink(missing_ok=True)
 
+    def sweep(self, age: float) -> None:
+        """Removes what a killed process left half made, so many seconds ago or more."""
+        pattern = f"{self._path.name}.{'[0-9a-f]' * 32}"
+        for path in self._path.parent.glob(pattern):
+            with contextlib.suppress(OSError):
+                if self._now() - path.stat().st_mtime >= age:
+                    path.unlink()
+
     @contextlib.contextmanager
     def _written(self, text: bytes) -> Any:
         temporary = self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex}")
@@ -144,6 +152,9 @@ class StoredFile:
     def touch(self) -> None:
         """Says that somebody still needs it."""
         self.replace(self._store.cat_file(self._path))
+
+    def sweep(self, age: float) -> None:
+        """Nothing: an object comes whole or not at all."""
 
     def remove(self) -> None:
         """Also if it is not there."""

@@ -1,7 +1,10 @@
 """Start-up of several processes from the environment; signals of a single one."""
 
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 import threading
 
 import jax
@@ -103,6 +106,38 @@ def test_a_signal_says_at_once_what_it_does_and_a_second_one_stops(
         assert stop.exit_code == code and stop.after(3)
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+DEAF = """
+import ctypes
+from cdcd_jax.runtime import hosts
+hosts.DEAF_SECONDS = 0.05
+with hosts.stop_signals() as stop:
+    mutex = ctypes.create_string_buffer(64)
+    print(hex(ctypes.addressof(mutex)), flush=True)
+    for _ in range(2):  # waits for itself, as a compiler takes long, out of Python
+        ctypes.CDLL(None).pthread_mutex_lock(mutex)
+"""
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/syscall"), reason="no way to see what it waits for"
+)
+def test_a_main_thread_that_hears_nothing_is_spoken_for():
+    process = subprocess.Popen(
+        [sys.executable, "-c", DEAF],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    address = process.stdout.readline().strip()
+    while address not in pathlib.Path(f"/proc/{process.pid}/syscall").read_text():
+        assert process.poll() is None  # it does not wait for the mutex yet
+    process.send_signal(signal.SIGINT)
+    assert "stopping after this step" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", "stopped\n")
+    assert process.returncode == 130
 
 
 def test_in_a_thread_no_signal_is_handled():

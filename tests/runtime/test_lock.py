@@ -169,6 +169,17 @@ def test_of_many_at_once_only_one_gets_in(tmp_path, monkeypatch, left, links):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_process_left_half_made_is_swept(tmp_path):
+    names = [f".in_use.{digit * 32}" for digit in "ab"] + [".in_use.mine"]
+    for name in names:
+        (tmp_path / name).write_text("half")
+    long_ago = (tmp_path / names[0]).stat().st_mtime - lock.STALE_SECONDS - 1
+    for name in (names[0], names[2]):
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    with lock.held(tmp_path):
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".in_use", *names[1:]]
+
+
 def test_who_has_lost_it_writes_no_more(tmp_path):
     lock.check_held(tmp_path)  # nobody holds it, nothing is asked
     with lock.held(tmp_path):
