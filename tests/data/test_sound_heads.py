@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cdcd_jax.data import audio, sound_heads
+from cdcd_jax.data import audio, sound_frames
 from cdcd_jax.data.sources import Unreadable
 
 RAW = (np.sin(np.arange(2205) / 20) * 9000).astype("<i2").tobytes()
@@ -97,7 +97,7 @@ def test_mp3_whole_and_truncated(rate, channels, before, after, tmp_path: Path) 
 def frames(data: bytes) -> list[bytes]:
     """The frames of an mp3."""
     found, at = [], 0
-    while known := sound_heads._frame(data, at):
+    while known := sound_frames.frame(data, at):
         found.append(data[at : at + known[0]])
         at += known[0]
     return found
