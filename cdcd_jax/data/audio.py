@@ -109,8 +109,8 @@ def _frames(name: str, found: int, counted: int, inexact: bool) -> int:
     if counted > found + (_DELAY if inexact else 0):
         raise Unreadable(
             name,
-            f"libsndfile finds {found} of {counted} samples, since no head counts them: "
-            "write it anew, as `ffmpeg -c copy` does",
+            f"libsndfile finds {found} of {counted} samples, since no head counts "
+            "them: write it anew, as `ffmpeg -c copy` does",
         )
     return min(found, counted) if counted and not inexact else found
 

@@ -54,8 +54,8 @@ def until(
 def piped(length: int) -> bool:
     """Whether a length means that the writer to a pipe did not know it.
 
-    0xFFFFFFFF of ffmpeg, 0x7FFFF000 of SoX, 0x80000000 of arecord, and in an aiff of SoX
-    that of 0x7F000000 samples.
+    0xFFFFFFFF of ffmpeg, 0x7FFFF000 of SoX, 0x80000000 of arecord, and in an aiff of
+    SoX that of 0x7F000000 samples.
     """
     below = 2**26
     return 2**31 - below <= length <= 2**31 + 2**16 or 2**32 - below <= length
@@ -85,7 +85,7 @@ def of_wav(file: BinaryIO, start: int, total: int) -> Known:
     else:
         unknown = piped(length) and begin + length > total
     # of 0 the writer never came back, or there are only notes behind no sound
-    if unknown or not length and not _notes(file, begin, total, order):
+    if unknown or (not length and not _notes(file, begin, total, order)):
         length = total - begin
         align = struct.unpack(order + "H", form[12:14])[0]
         rest = length % align if align else 0
@@ -133,6 +133,8 @@ def of_form(file: BinaryIO, start: int, total: int) -> Known:
         end = total if piped(length) else begin + length
         known = until(begin, end - begin, total, "AIFF", start)
         return known if known.fault else known._replace(end=total)
+    if length < 8:  # a head of its own, which is counted
+        return Known("an aiff that does not say how long it is: write it anew")
     channels, samples, bits = struct.unpack(">hIh", common[:8])
     skipped = bytes_at(file, begin, 4)
     if len(skipped) == 4 and samples and (kind == b"AIFF" or common[18:22] in _PLAIN):
@@ -154,7 +156,7 @@ def of_caf(file: BinaryIO, start: int, total: int) -> Known:
     while place < total:
         head = bytes_at(file, place, 12)
         name = head[:4]
-        if end and not (name.isascii() and name.decode().isprintable()):
+        if end and not _printable(name):
             break  # what others have put behind it
         if len(head) < 12:
             return cut(f"{len(head)} of 12 bytes of a chunk's head")
@@ -165,12 +167,12 @@ def of_caf(file: BinaryIO, start: int, total: int) -> Known:
             return Known(f"not a whole sound file (a chunk of {length} bytes)")
         begin, place = place + 12, place + 12 + length
         if place > total:
-            return cut(f"{total - begin} of {length} bytes of the chunk {name.decode('latin-1')}")
+            return cut(f"{total - begin} of {length} bytes of the chunk {name!r}")
         if name == b"desc":
             packed = bytes_at(file, begin + 8, 4) == b"alac"
         end = place if name == b"data" or end else 0
         names.add(name)
-    if not end or packed and b"pakt" not in names:
+    if not end or (packed and b"pakt" not in names):
         return cut("a chunk is missing")
     return Known("", ("CAF",), begin=start, end=end)
 
@@ -182,6 +184,8 @@ def of_w64(file: BinaryIO, start: int, total: int) -> Known:
         head = bytes_at(file, place, 24)
         length = struct.unpack("<Q", head[16:])[0]
         if head[:16] == b"data" + _W64:
+            if length >= 2**63:  # the writer to a pipe did not know it
+                return until(place + 24, total - place - 24, total, "W64", start)
             return until(place + 24, max(length - 24, 0), total, "W64", start)
         if length < 24:
             return Known(f"not a whole sound file (a chunk of {length} bytes)")
@@ -198,10 +202,10 @@ def _content(file: BinaryIO, chunks: list[_Chunk], name: bytes) -> bytes:
 def _walk(
     file: BinaryIO, place: int, total: int, order: str, last: bytes | None
 ) -> list[_Chunk]:
-    """All chunks up to the one named `last`; None is to the file's end. [] if not there.
+    """All chunks up to the one named `last`, or with None to the file's end.
 
-    Behind a chunk of odd length a byte fills up, or not: if it is not zero, it is first
-    taken for the next chunk's first.
+    [] if there is no way to it. Behind a chunk of odd length a byte fills up, or not:
+    one that is not zero is first taken for the next chunk's first.
     """
     ways, seen = [(place, 0)], set()
     chunks: list[_Chunk] = []
@@ -230,5 +234,9 @@ def _walk(
 def _notes(file: BinaryIO, begin: int, total: int, order: str) -> bool:
     """Whether there is nothing behind, or only chunks with names of letters."""
     chunks = _walk(file, begin, total, order, None)
-    named = all(c.name.isascii() and c.name.decode().isprintable() for c in chunks)
-    return begin >= total or bool(chunks) and named and chunks[-1].begin + chunks[-1].length <= total
+    whole = chunks and chunks[-1].begin + chunks[-1].length <= total
+    return begin >= total or (whole and all(_printable(c.name) for c in chunks))
+
+
+def _printable(name: bytes) -> bool:
+    return name.isascii() and name.decode().isprintable()

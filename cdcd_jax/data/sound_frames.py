@@ -91,10 +91,12 @@ def of_mp3(data: bytes, start: int, junk: bool) -> Known:
     if said is not None and count < said:
         return cut(f"{count} of {said} frames")
     if not data.startswith(_NOTES, place) and _first(data, place) >= 0:
-        return Known(f"not a whole sound file (no frame at byte {place}, but behind it)")
+        return Known(
+            f"not a whole sound file (no frame at byte {place}, but behind it)"
+        )
     if not count:
         return cut("0 frames")
-    return Known("", ("MP3", "MPEG"), b"", begin, len(data), count * samples)
+    return Known("", ("MP3", "MPEG"), b"", begin, place, count * samples)
 
 
 def _first(data: bytes, start: int) -> int:
@@ -108,8 +110,8 @@ def _first(data: bytes, start: int) -> int:
             if data[place + 2] & 0x0C != data[at + 2] & 0x0C:
                 break
             place, links = place + found[0], links + 1
-        whole = links == _CHAIN or links and place >= len(data)
-        if whole or links > 1 and data.startswith(_NOTES, place):
+        ends = place >= len(data) or data.startswith(_NOTES, place)
+        if links == _CHAIN or (links > 1 and ends):
             return at
         at = data.find(b"\xff", at + 1)
     return -1

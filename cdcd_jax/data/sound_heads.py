@@ -17,7 +17,8 @@ from cdcd_jax.data import sound_chunks, sound_frames
 from cdcd_jax.data.sound_chunks import Known, bytes_at, cut, until
 
 _FIELD = re.compile(rb"^(\w+) -i (\d+)\s*$", re.MULTILINE)  # of a NIST head
-_VOC_WIDTHS = {0: 1, 4: 2, 6: 1, 7: 1}  # coding -> bytes of a sample
+_AU_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # coding -> bytes
+_VOC_WIDTHS = {0: 1, 4: 2, 6: 1, 7: 1}  # of a sample
 ANEW = "write it anew as wav or flac"
 
 
@@ -49,10 +50,6 @@ class Part:
             data += self._file.read(count - len(data))
         self._at += len(data)
         return data
-
-    def write(self, data: bytes) -> int:
-        """Only for soundfile, which asks for it: nothing is written."""
-        raise io.UnsupportedOperation("write")
 
 
 def look(path: str | os.PathLike[str]) -> Known:
@@ -97,26 +94,30 @@ def _after_id3(file: BinaryIO) -> int:
 
 
 def _of_flac(file: BinaryIO, start: int, total: int) -> Known:
-    """libsndfile finds fewer samples in a truncated one, but 2^63 where none are said."""
+    """libsndfile finds a truncated one, but not where its head counts nothing."""
     sizes = bytes_at(file, start + 21, 5)
     if len(sizes) < 5:
         return cut(f"{total - start} bytes")
     if not (sizes[0] & 15 or any(sizes[1:])):
         return Known(
-            "a flac that does not say how long it is, as from a pipe: write it anew, as "
-            "`flac` does"
+            "a flac that does not say how long it is, as from a pipe: write it anew, "
+            "as `ffmpeg -i` does to a file"
         )
     return Known("", ("FLAC",), begin=start, end=total)
 
 
 def _of_au(file: BinaryIO, start: int, total: int) -> Known:
-    head = bytes_at(file, start, 12)
-    if len(head) < 12:
+    head = bytes_at(file, start, 24)
+    if len(head) < 24:
         return cut(f"{total - start} bytes")
-    skip, length = struct.unpack((">" if head[:1] == b"." else "<") + "II", head[4:])
-    begin = start + skip
+    order = ">" if head[:1] == b"." else "<"
+    skip, length, coding, _, channels = struct.unpack(order + "5I", head[4:])
+    begin, head = start + skip, head[:12]
     if length in (0, 2**32 - 1):  # the writer to a pipe did not know it
         length, head = max(total - begin, 0), head[:8] + b"\xff" * 4
+        align = channels * _AU_WIDTHS.get(coding, 0)
+        if align and length % align:
+            return cut(f"{length % align} of {align} bytes of a last sample")
     return until(begin, length, total, "AU", start + 12, head)
 
 
@@ -125,7 +126,10 @@ def _of_nist(file: BinaryIO, start: int, total: int) -> Known:
     if not head.strip().isdigit():
         return cut("no length of its head")
     begin = int(head)
-    fields = dict(_FIELD.findall(bytes_at(file, start, begin)))
+    content = bytes_at(file, start, min(begin, total))
+    fields = dict(_FIELD.findall(content))
+    if re.search(rb"^sample_coding -s\d+ (u|a|mu-)law\s*$", content, re.MULTILINE):
+        fields.setdefault(b"sample_n_bytes", b"1")
     names = (b"sample_count", b"channel_count", b"sample_n_bytes")
     missing = [name.decode() for name in names if name not in fields]
     if missing:
@@ -151,7 +155,7 @@ def _of_wve(file: BinaryIO, start: int, total: int) -> Known:
 
 
 def _of_voc(file: BinaryIO, start: int, total: int) -> Known:
-    """Its blocks; libsndfile takes the first one of sound, and what follows, for all."""
+    """Its blocks; libsndfile takes the first one of sound and all that follows."""
     head = bytes_at(file, start + 20, 2)
     place = start + (struct.unpack("<H", head)[0] if len(head) == 2 else total)
     sounds = channels = width = samples = 0
@@ -163,7 +167,9 @@ def _of_voc(file: BinaryIO, start: int, total: int) -> Known:
         if kind in (1, 2, 3, 6, 9):
             sounds += 1
         if kind == 9:
-            channels, width = (head[8], _VOC_WIDTHS.get(head[9])) if head[14:] else (0, 0)
+            channels, width = (
+                (head[8], _VOC_WIDTHS.get(head[9])) if head[14:] else (0, 0)
+            )
         if kind in (1, 9):
             size = (channels or 1) * ((width if kind == 9 else 1) or 0)
             samples = (length - (12 if kind == 9 else 2)) // size if size else 0
