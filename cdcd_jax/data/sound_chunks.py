@@ -13,6 +13,7 @@ _MOST = 10_000  # chunks of a file
 _LONGEST = 4096  # bytes of a chunk that says what the sound is
 _PLAIN = (b"NONE", b"twos", b"sowt", b"raw ", b"in24", b"in32", b"fl32", b"FL32")
 _PLAIN += (b"fl64", b"FL64", b"ulaw", b"ULAW", b"alaw", b"ALAW")  # a number a sample
+_WAV_PLAIN = (1, 3, 6, 7, 0xFFFE)  # likewise; 0xFFFE names it further on
 _W64 = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # ends a chunk's name
 
 
@@ -87,8 +88,8 @@ def of_wav(file: BinaryIO, start: int, total: int) -> Known:
     # of 0 the writer never came back, or there are only notes behind no sound
     if unknown or (not length and not _notes(file, begin, total, order)):
         length = total - begin
-        align = struct.unpack(order + "H", form[12:14])[0]
-        rest = length % align if align else 0
+        coding, align = struct.unpack(order + "H10xH", form[:14])
+        rest = length % align if align and coding in _WAV_PLAIN else 0
         if rest and not (rest == 1 and align % 2):  # 1 may fill up
             return cut(f"{rest} of {align} bytes of a last sample")
     head = _wav_head(order, form, _content(file, chunks, b"fact"), length)
@@ -106,14 +107,13 @@ def _wav_head(order: str, form: bytes, fact: bytes, length: int) -> bytes:
     body = chunk(b"fmt ", form) + (chunk(b"fact", fact) if len(fact) == 4 else b"")
     if length >= 2**32 - 2**16:
         sizes = struct.pack("<QQQI", length + 60 + len(body), length, 0, 0)
-        body, length = chunk(b"ds64", sizes) + body, 2**32 - 1
-        mark, whole = b"RF64", length
+        mark, body = b"RF64", chunk(b"ds64", sizes) + body
+        whole = length = 2**32 - 1
     else:
         mark = b"RIFX" if order == ">" else b"RIFF"
         whole = 4 + len(body) + 8 + length
-    sizes = (struct.pack(order + "I", size) for size in (min(whole, 2**32 - 1), length))
-    first, second = sizes
-    return mark + first + b"WAVE" + body + b"data" + second
+    mark += struct.pack(order + "I", whole)
+    return mark + b"WAVE" + body + b"data" + struct.pack(order + "I", length)
 
 
 def of_form(file: BinaryIO, start: int, total: int) -> Known:
@@ -151,13 +151,10 @@ def of_form(file: BinaryIO, start: int, total: int) -> Known:
 
 
 def of_caf(file: BinaryIO, start: int, total: int) -> Known:
-    """A caf: all its chunks, since a table of packets may follow the sound."""
-    place, end, packed, names = start + 8, 0, False, set()
-    while place < total:
-        head = bytes_at(file, place, 12)
-        name = head[:4]
-        if end and not _printable(name):
-            break  # what others have put behind it
+    """A caf: its chunks; of packets of any length the table may follow the sound."""
+    place, packed, names = start + 8, False, set()
+    while not {b"data", b"pakt" if packed else b"data"} <= names:
+        head, name = bytes_at(file, place, 12), bytes_at(file, place, 4)
         if len(head) < 12:
             return cut(f"{len(head)} of 12 bytes of a chunk's head")
         length = struct.unpack(">q", head[4:])[0]
@@ -170,11 +167,8 @@ def of_caf(file: BinaryIO, start: int, total: int) -> Known:
             return cut(f"{total - begin} of {length} bytes of the chunk {name!r}")
         if name == b"desc":
             packed = bytes_at(file, begin + 8, 4) == b"alac"
-        end = place if name == b"data" or end else 0
         names.add(name)
-    if not end or (packed and b"pakt" not in names):
-        return cut("a chunk is missing")
-    return Known("", ("CAF",), begin=start, end=end)
+    return Known("", ("CAF",), begin=start, end=place)
 
 
 def of_w64(file: BinaryIO, start: int, total: int) -> Known:

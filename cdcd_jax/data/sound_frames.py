@@ -75,11 +75,11 @@ def of_mp3(data: bytes, start: int, junk: bool) -> Known:
         start: where its tags end.
         junk: whether other bytes may come before the first frame.
     """
-    begin = start
-    if not frame(data, start):
-        begin = _first(data, start) if junk else -1
-        if begin < 0:
-            return Known()
+    begin = _first(data, start) if junk else -1
+    if begin < 0:
+        begin = start  # which may be a single frame
+    if not frame(data, begin):
+        return Known()
     length, before, samples = frame(data, begin)
     said = _said_frames(data[begin : begin + length], before)
     place = begin + length if said is not None else begin

@@ -127,6 +127,8 @@ def _of_nist(file: BinaryIO, start: int, total: int) -> Known:
         return cut("no length of its head")
     begin = int(head)
     content = bytes_at(file, start, min(begin, total))
+    if len(content) < begin:
+        return cut(f"{len(content)} of {begin} bytes of its head")
     fields = dict(_FIELD.findall(content))
     if re.search(rb"^sample_coding -s\d+ (u|a|mu-)law\s*$", content, re.MULTILINE):
         fields.setdefault(b"sample_n_bytes", b"1")
