@@ -3,9 +3,10 @@
     python tests/fuzz.py [--cases=1000] [--seed=0] [--kinds=shards,cards] [--only=137]
 
 Case i takes a kind in turn (records, shards, cards, images, sounds, pickles, weights,
-checkpoints, folders, classes, levels, lines), truncates a file, flips or drops bytes,
-writes a value of another type, adds links and odd names, picks a mode of levels or an
-end of lines, and reads it as the program does. The outcome must be one of
+checkpoints, folders, classes, levels, lines, headers), truncates a file, flips or drops
+bytes, writes a value of another type, adds links and odd names, picks a mode of levels,
+an end of lines or a length that a head says, and reads it as the program does. The
+outcome must be one of
 
     right    exactly what was written
     read     a value of the promised form, where the format has no checksum to compare
@@ -49,6 +50,7 @@ def child(arguments: argparse.Namespace) -> None:
     import fuzz_files
     import fuzz_folders
     import fuzz_records
+    import fuzz_sounds
 
     from cdcd_jax.data.sources import Unreadable
     from cdcd_jax.errors import InputError
@@ -68,6 +70,7 @@ def child(arguments: argparse.Namespace) -> None:
         "classes": fuzz_folders.Classes,
         "levels": fuzz_contents.Levels,
         "lines": fuzz_contents.Lines,
+        "headers": fuzz_sounds.Headers,
     }
     kinds = arguments.kinds.split(",") if arguments.kinds else list(known)
     with tempfile.TemporaryDirectory(prefix="cdcd_jax_fuzz_") as folder:

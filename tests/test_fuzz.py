@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import fuzz
 import fuzz_files
 
-KINDS = 12
+KINDS = 13
 
 
 def outcomes(cases: int, seed: int, kinds: str = "") -> tuple[dict, str]:

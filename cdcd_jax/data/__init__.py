@@ -11,7 +11,8 @@ model is known here: tokenizers and text towers are opened where records are mad
     folders, class_folders          what sources that read folders share: checks, splits
                       drawn by seed; which folders are splits and which are classes
     images, levels    pictures of one size; levels of more than 8 bits
-    audio, sound_heads        sounds of one rate and length; truncated files
+    audio, sound_heads        sounds of one rate and length; what is read of a file
+    sound_chunks, sound_frames      of wav and its kin; of mp3 and ogg
     image_folder, audio_folder      files in class folders
     captions, caption_lists         pictures with sentences, and the formats of these
     tfds_source       pictures of TensorFlow Datasets

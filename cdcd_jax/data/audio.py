@@ -1,7 +1,6 @@
 """Sound files -> one channel at one rate and one length."""
 
 import os
-import re
 
 import numpy as np
 
@@ -22,7 +21,6 @@ _SUFFIXES = {
     "SVX": (".8svx", ".svx", ".iff"),
     "WAV": (".wav", ".wave", ".bwf"),
 }
-_SIZES = re.compile(r"(\d+) \(should be (\d+)\)")
 _DELAY = 4 * 1152  # samples at both ends of an mp3 that decoders leave out
 AMPLITUDE = (0.3, 1.0)  # the reference's range of random loudness (aist_dataset.py)
 
@@ -63,35 +61,42 @@ def read(
         raise Unreadable(name, "no such file")
     try:
         known = sound_heads.look(path)
-    except OSError as error:
-        raise Unreadable(name, error.strerror or "cannot be read") from error
-    if known.fault:
-        raise Unreadable(name, f"truncated: {known.fault}")
-    try:
-        with soundfile.SoundFile(name) as file:
-            rate = file.samplerate
-            if known.samples > file.frames + _DELAY:
-                raise Unreadable(
-                    name,
-                    f"libsndfile finds {file.frames} of {known.samples} samples, since "
-                    "no head counts them: write it anew, as `ffmpeg -c copy` does",
-                )
-            file.seek(min(round(start * rate), file.frames))
-            left = file.frames - file.tell()
-            count = left if seconds is None else min(left, round(seconds * rate))
-            wave = file.read(count, dtype="float32", always_2d=True)
-            inexact = file.format in ("MP3", "MPEG")  # its length is an estimate
-            log = "" if file.format in ("WAV", "WAVEX") else file.extra_info
+        if known.fault:
+            raise Unreadable(name, known.fault)
+        with open(path, "rb") as content:
+            part = sound_heads.Part(content, known)
+            with soundfile.SoundFile(part) as file:
+                if file.format not in known.formats:
+                    raise Unreadable(
+                        name,
+                        f"read as {file.format}, which does not say how long it is: "
+                        f"{sound_heads.ANEW}",
+                    )
+                rate, inexact = file.samplerate, file.format in ("MP3", "MPEG")
+                frames = _frames(name, file.frames, known.samples, inexact)
+                first = min(round(start * rate), frames)
+                if first and file.seekable():
+                    file.seek(first)
+                elif first:
+                    file.read(first)
+                count = frames - first
+                if seconds is not None:
+                    count = min(count, round(seconds * rate))
+                wave = file.read(count, dtype="float32", always_2d=True)
     except MemoryError as error:
         raise Unreadable(name, "a length that cannot be") from error
-    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as error:
+    except soundfile.SoundFileError as error:
+        said = getattr(error, "error_string", str(error))
+        raise Unreadable(name, f"not a whole sound file ({said})") from error
+    except OSError as error:
+        raise Unreadable(name, error.strerror or "cannot be read") from error
+    except (RuntimeError, ValueError) as error:
         raise Unreadable(name, f"not a whole sound file ({error})") from error
     if not len(wave):
         raise Unreadable(name, "no samples")
-    if short := _too_short(log):
-        raise Unreadable(name, f"truncated: {short}")
-    if len(wave) < count and not inexact:
-        raise Unreadable(name, f"truncated: {len(wave)} of {count} samples")
+    promised = min(count, known.samples - _DELAY - first) if inexact else count
+    if len(wave) < promised:
+        raise Unreadable(name, f"truncated: {len(wave)} of {promised} samples")
     if not np.isfinite(wave).all():
         raise Unreadable(name, "samples that are NaN or infinite")
     mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1, dtype=np.float32)
@@ -99,15 +104,15 @@ def read(
     return np.ascontiguousarray(mono / peak if peak > 1 else mono), int(rate)
 
 
-def _too_short(log: str) -> str:
-    """What libsndfile noted of a file that says it is longer than it is, or ''."""
-    if "truncated file" in log:
-        return "less than it says"
-    for said, found in _SIZES.findall(log):
-        # a byte that fills up may be missing; to a pipe goes the largest number
-        if int(found) + 1 < int(said) < sound_heads.PIPED:
-            return f"{found} of {said} bytes"
-    return ""
+def _frames(name: str, found: int, counted: int, inexact: bool) -> int:
+    """Samples to read: those that libsndfile finds, of those that were counted."""
+    if counted > found + (_DELAY if inexact else 0):
+        raise Unreadable(
+            name,
+            f"libsndfile finds {found} of {counted} samples, since no head counts "
+            "them: write it anew, as `ffmpeg -c copy` does",
+        )
+    return min(found, counted) if counted and not inexact else found
 
 
 def resample(wave: np.ndarray, rate: int, target: int) -> np.ndarray:

@@ -1,39 +1,59 @@
-"""How long a sound file says it is: the heads of wav and mp3, the pages of ogg.
+"""How long a sound file says it is, and the part of it that libsndfile is to read.
 
-libsndfile gives what is left of such a file without a word, so that a truncated one is
-found here. Heads in the wild are loose: writers to a pipe do not know the length, and
-the size of the whole is often wrong where that of the sound is right.
+libsndfile gives what is left of a truncated file, without a word in most formats, so
+that lengths are compared here, of each format that states one. Files of the others are
+not read: half of one looks whole.
 """
 
 import functools
+import io
 import os
+import re
 import struct
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable
+from typing import BinaryIO
 
-# From here on a length means that the writer did not know it (a pipe): 0xFFFFFFFF of
-# ffmpeg, 0x7FFFF000 and the like of SoX and arecord.
-PIPED = 2**31 - 2**16
+from cdcd_jax.data import sound_chunks, sound_frames
+from cdcd_jax.data.sound_chunks import Known, bytes_at, cut, until
 
-_RATES = (44100, 48000, 32000)  # of MPEG 1; half of it in MPEG 2, a quarter in 2.5
-_BITS = {  # (MPEG 1, layer) -> kbit/s by index
-    (True, 1): (0, *range(32, 449, 32)),
-    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-_BITS[False, 3] = _BITS[False, 2]
+_FIELD = re.compile(rb"^(\w+) -i (\d+)\s*$", re.MULTILINE)  # of a NIST head
+_AU_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # coding -> bytes
+_VOC_WIDTHS = {0: 1, 4: 2, 6: 1, 7: 1}  # of a sample
+ANEW = "write it anew as wav or flac"
 
 
-class Known(NamedTuple):
-    """What is known of a file by its head and its frames."""
+class Part:
+    """What libsndfile reads of a file: a new head, and bytes from `begin` to `end`."""
 
-    fault: str = ""  # what it lacks of what it says
-    samples: int = 0  # that the frames of an mp3 hold; 0 where nothing is known
+    def __init__(self, file: BinaryIO, known: Known) -> None:
+        self._file, self._head, self._at = file, known.head, 0
+        self._skip = known.begin - len(known.head)
+        self._size = known.end - self._skip
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """The new place, which may be behind the end."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(base + offset, 0)
+        return self._at
+
+    def tell(self) -> int:
+        """The place of the next byte."""
+        return self._at
+
+    def read(self, count: int = -1) -> bytes:
+        """The next `count` bytes, less at the end; -1 is all."""
+        left = max(self._size - self._at, 0)
+        count = left if count < 0 else min(count, left)
+        data = self._head[self._at : self._at + count]
+        if len(data) < count:
+            self._file.seek(self._at + len(data) + self._skip)
+            data += self._file.read(count - len(data))
+        self._at += len(data)
+        return data
 
 
 def look(path: str | os.PathLike[str]) -> Known:
-    """Looks at a wav or an mp3; of other files nothing is known.
+    """What the head of a file says, compared with the file.
 
     Raises:
         OSError: it cannot be read.
@@ -45,120 +65,156 @@ def look(path: str | os.PathLike[str]) -> Known:
 @functools.lru_cache(maxsize=4096)  # long pieces are read part by part
 def _look(path: str, total: int, changed: int) -> Known:
     del changed
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".sd2":
+        return Known(f"an SD2 file does not say how long it is: {ANEW}")
     with open(path, "rb") as file:
-        head = file.read(12)
-        if len(head) < 8:
-            return Known(f"{len(head)} bytes")
-        if head[:4] == b"OggS":
-            return Known(_of_ogg(file, total))
-        if head[:4] in (b"RIFF", b"RIFX"):
-            size = "<I" if head[:4] == b"RIFF" else ">I"
-            return Known(_of_wav(file, total, size))
-        file.seek(0)
+        if total < 8:
+            return cut(f"{total} bytes")
         start = _after_id3(file)
-        file.seek(start)
-        data = file.read()
-    return _of_mp3(data) if _frame(data, 0) else Known()
-
-
-def _of_wav(file: BinaryIO, total: int, size: str) -> str:
-    """The chunk 'data' against the file."""
-    place = 12
-    while place + 8 <= total:
-        file.seek(place)
-        name, length = file.read(4), struct.unpack(size, file.read(4))[0]
-        place += 8
-        if name == b"data":
-            if 0 < length < PIPED and place + length > total:
-                return f"{total - place} of {length} bytes of sound"
-            return ""
-        if length >= PIPED:
-            return ""
-        place += length
-        file.seek(place)
-        if length % 2 and file.read(1) == b"\0":  # which some writers leave out
-            place += 1
-    return "no sound" if place > total else ""
-
-
-def _of_ogg(file: BinaryIO, total: int) -> str:
-    """Its pages: each whole, and the last one of each stream marked as its end."""
-    place, open_streams = 0, set()
-    while place < total:
-        file.seek(place)
-        head = file.read(27)
-        if head[:4] != b"OggS"[: len(head)]:
-            break  # what others have put behind it
-        sizes = file.read(head[26]) if len(head) == 27 else b""
-        length = 27 + len(sizes) + sum(sizes)
-        if len(head) < 27 or len(sizes) < head[26] or place + length > total:
-            return f"{total - place} bytes of a last page that is longer"
-        stream, place = head[14:18], place + length
-        open_streams.add(stream)
-        if head[5] & 4:
-            open_streams.discard(stream)
-    return "a stream without its last page" if open_streams else ""
+        head = bytes_at(file, start, 24)
+        for mark, walk in _WALKS.items():
+            if head.startswith(mark):
+                return walk(file, start, total)
+        data = bytes_at(file, 0, -1) if suffix == ".mp3" or head[:1] == b"\xff" else b""
+    known = sound_frames.of_mp3(data, start, suffix == ".mp3")
+    # libsndfile itself compares the size of an HTK file with its head
+    return known if any(known) else Known("", ("HTK",), begin=start, end=total)
 
 
 def _after_id3(file: BinaryIO) -> int:
     """Where the sound begins: after tags, which may be several."""
     place = 0
     while True:
-        file.seek(place)
-        head = file.read(10)
+        head = bytes_at(file, place, 10)
         if len(head) < 10 or head[:3] != b"ID3":
             return place
         size = functools.reduce(lambda n, byte: n << 7 | byte & 127, head[6:10], 0)
         place += 10 + size + 10 * bool(head[5] & 16)  # a footer repeats the head
 
 
-def _frame(data: bytes, at: int) -> tuple[int, int, int] | None:
-    """Of an mp3 frame its length, the bytes before a head of all, and its samples.
-
-    None where there is no frame.
-    """
-    head = data[at : at + 4]
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return None
-    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
-    bits, rate = head[2] >> 4, head[2] >> 2 & 3
-    if version == 1 or layer == 4 or bits in (0, 15) or rate == 3:
-        return None
-    first = version == 3
-    hertz = _RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
-    speed, pad = _BITS[first, layer][bits] * 1000, head[2] >> 1 & 1
-    if layer == 1:
-        length = (12 * speed // hertz + pad) * 4
-    else:
-        length = (144 if first or layer == 2 else 72) * speed // hertz + pad
-    mono = head[3] >> 6 == 3
-    side = {(True, False): 32, (False, True): 9}.get((first, mono), 17)
-    short = layer == 3 and not first
-    return length, 4 + side, {1: 384}.get(layer, 576 if short else 1152)
+def _of_flac(file: BinaryIO, start: int, total: int) -> Known:
+    """libsndfile finds a truncated one, but not where its head counts nothing."""
+    sizes = bytes_at(file, start + 21, 5)
+    if len(sizes) < 5:
+        return cut(f"{total - start} bytes")
+    if not (sizes[0] & 15 or any(sizes[1:])):
+        return Known(
+            "a flac that does not say how long it is, as from a pipe: write it anew, "
+            "as `ffmpeg -i` does to a file"
+        )
+    return Known("", ("FLAC",), begin=start, end=total)
 
 
-def _of_mp3(data: bytes) -> Known:
-    """Frames that are there, against the first one's own count and their own ends."""
-    length, before, samples = _frame(data, 0)
-    said = _said_frames(data[:length], before)
-    place = length if said is not None else 0
-    count = 0
-    while found := _frame(data, place):
-        if place + found[0] > len(data):
-            left = f"{len(data) - place} of {found[0]} bytes"
-            return Known(f"a frame of {left} at the end")
-        place, count = place + found[0], count + 1
-    if said is not None and count < said:
-        return Known(f"{count} of {said} frames")
-    return Known(samples=count * samples)
+def _of_au(file: BinaryIO, start: int, total: int) -> Known:
+    head = bytes_at(file, start, 24)
+    if len(head) < 24:
+        return cut(f"{total - start} bytes")
+    order = ">" if head[:1] == b"." else "<"
+    skip, length, coding, _, channels = struct.unpack(order + "5I", head[4:])
+    begin, head = start + skip, head[:12]
+    if length in (0, 2**32 - 1):  # the writer to a pipe did not know it
+        length, head = max(total - begin, 0), head[:8] + b"\xff" * 4
+        align = channels * _AU_WIDTHS.get(coding, 0)
+        if align and length % align:
+            return cut(f"{length % align} of {align} bytes of a last sample")
+    return until(begin, length, total, "AU", start + 12, head)
 
 
-def _said_frames(frame: bytes, before: int) -> int | None:
-    """How many frames the head of Xing, LAME or Fraunhofer says; None for no head."""
-    at = before
-    if frame[at : at + 4] in (b"Xing", b"Info"):
-        known = len(frame) >= at + 12 and frame[at + 7] & 1
-        return struct.unpack(">I", frame[at + 8 : at + 12])[0] if known else 0
-    if frame[36:40] == b"VBRI" and len(frame) >= 54:
-        return struct.unpack(">I", frame[50:54])[0]
-    return None
+def _of_nist(file: BinaryIO, start: int, total: int) -> Known:
+    head = bytes_at(file, start, 16)[8:16]
+    if not head.strip().isdigit():
+        return cut("no length of its head")
+    begin = int(head)
+    content = bytes_at(file, start, min(begin, total))
+    if len(content) < begin:
+        return cut(f"{len(content)} of {begin} bytes of its head")
+    fields = dict(_FIELD.findall(content))
+    if re.search(rb"^sample_coding -s\d+ (u|a|mu-)law\s*$", content, re.MULTILINE):
+        fields.setdefault(b"sample_n_bytes", b"1")
+    names = (b"sample_count", b"channel_count", b"sample_n_bytes")
+    missing = [name.decode() for name in names if name not in fields]
+    if missing:
+        return Known(f"a NIST file without {missing[0]} in its head: {ANEW}")
+    samples, channels, width = (int(fields[name]) for name in names)
+    length = samples * channels * width
+    return until(start + begin, length, total, "NIST", start)
+
+
+def _of_avr(file: BinaryIO, start: int, total: int) -> Known:
+    head = bytes_at(file, start + 12, 18)
+    if len(head) < 18:
+        return cut(f"{total - start} bytes")
+    stereo, bits, samples = struct.unpack(">HH10xI", head)
+    length = samples * (2 if stereo else 1) * ((bits + 7) // 8)
+    return until(start + 128, length, total, "AVR", start)
+
+
+def _of_wve(file: BinaryIO, start: int, total: int) -> Known:
+    head = bytes_at(file, start + 18, 4)
+    length = struct.unpack(">I", head)[0] if len(head) == 4 else 1
+    return until(start + 32, length, total, "WVE", start)
+
+
+def _of_voc(file: BinaryIO, start: int, total: int) -> Known:
+    """Its blocks; libsndfile takes the first one of sound and all that follows."""
+    head = bytes_at(file, start + 20, 2)
+    place = start + (struct.unpack("<H", head)[0] if len(head) == 2 else total)
+    sounds = channels = width = samples = 0
+    while place < total and (kind := bytes_at(file, place, 1)[0]):
+        head = bytes_at(file, place + 1, 15)
+        length = int.from_bytes(head[:3], "little")
+        if kind == 8:  # says more of the next block
+            channels = head[6] + 1 if len(head) > 6 else 0
+        if kind in (1, 2, 3, 6, 9):
+            sounds += 1
+        if kind == 9:
+            channels, width = (
+                (head[8], _VOC_WIDTHS.get(head[9])) if head[14:] else (0, 0)
+            )
+        if kind in (1, 9):
+            size = (channels or 1) * ((width if kind == 9 else 1) or 0)
+            samples = (length - (12 if kind == 9 else 2)) // size if size else 0
+        place += 4 + length
+        if place > total:
+            return cut(f"{total - place + length} of {length} bytes of a block")
+    if not sounds:
+        return cut("no block of sound")
+    if sounds > 1 or samples <= 0:
+        return Known(f"a voc of several blocks or of another coding: {ANEW}")
+    return Known("", ("VOC",), b"", start, min(place + 1, total), samples)
+
+
+def _of_sds(file: BinaryIO, start: int, total: int) -> Known:
+    """21 bytes, and packets of 127 with 120 of sound, 2 to 4 a sample."""
+    head = bytes_at(file, start, 13)
+    if len(head) < 13:
+        return cut(f"{total - start} bytes")
+    samples = head[10] | head[11] << 7 | head[12] << 14
+    of_packet = 120 // max((head[6] + 6) // 7, 1)
+    packets = -(-samples // of_packet) if of_packet else 0
+    return until(start + 21, 127 * packets, total, "SDS", start)
+
+
+def _without_length(name: str) -> Callable[[BinaryIO, int, int], Known]:
+    known = Known(f"files of the format {name} do not say how long they are: {ANEW}")
+    return lambda file, start, total: known
+
+
+_WALKS: dict[bytes, Callable[[BinaryIO, int, int], Known]] = {
+    b"OggS": sound_frames.of_ogg,
+    **dict.fromkeys((b"RIFF", b"RIFX", b"RF64", b"BW64"), sound_chunks.of_wav),
+    b"FORM": sound_chunks.of_form,
+    b"caff": sound_chunks.of_caf,
+    b"riff": sound_chunks.of_w64,
+    b"fLaC": _of_flac,
+    **dict.fromkeys((b".snd", b"dns."), _of_au),
+    b"NIST_1A": _of_nist,
+    b"2BIT": _of_avr,
+    b"ALawSoundFile**": _of_wve,
+    b"Creative Voice File\x1a": _of_voc,
+    b"\xf0\x7e": _of_sds,
+    **dict.fromkeys((b"\x64\xa3", b"\0\2\xa3\x64"), _without_length("IRCAM")),
+    **dict.fromkeys((b" paf", b"fap "), _without_length("PAF")),
+    b"PVF1": _without_length("PVF"),
+}

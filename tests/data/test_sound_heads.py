@@ -1,5 +1,6 @@
-"""Lengths that sound files say, as writers leave them, and what is left of them."""
+"""Files of every format that libsndfile writes: whole, cut, or refused by name."""
 
+import io
 import struct
 from pathlib import Path
 
@@ -9,114 +10,6 @@ import soundfile
 
 from cdcd_jax.data import audio, sound_heads
 from cdcd_jax.data.sources import Unreadable
-
-RAW = (np.sin(np.arange(2205) / 20) * 9000).astype("<i2").tobytes()
-FMT = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 22050, 44100, 2, 16)
-EXTENSIBLE = struct.pack("<4sIHHIIHH", b"fmt ", 40, 0xFFFE, 1, 22050, 44100, 2, 16)
-EXTENSIBLE += struct.pack("<HHI", 22, 16, 4) + bytes.fromhex(
-    "0100000000001000800000aa00389b71"
-)
-
-
-def chunk(name: bytes, content: bytes, pad: bool = True) -> bytes:
-    return (
-        name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2 & pad)
-    )
-
-
-def wav(riff=None, data=None, before=b"", after=b"", fmt=FMT, raw=RAW) -> bytes:
-    body = b"WAVE" + fmt + before + b"data"
-    body += struct.pack("<I", len(raw) if data is None else data) + raw + after
-    return b"RIFF" + struct.pack("<I", len(body) if riff is None else riff) + body
-
-
-WHOLE = {
-    "as the standard has it": wav(),
-    "ffmpeg to a pipe": wav(0xFFFFFFFF, 0xFFFFFFFF),
-    "SoX to a pipe": wav(0x7FFFF024, 0x7FFFF000),
-    "arecord to a pipe": wav(0x80000024, 0x80000000),
-    "a size of the whole that is too large": wav(riff=len(wav())),
-    "a size of the whole of 0": wav(riff=0),
-    "a list before": wav(before=chunk(b"LIST", b"INFOISFT\x05\0\0\0Lavf\0\0")),
-    "an odd chunk": wav(before=chunk(b"JUNK", b"abc")),
-    "bext before": wav(before=chunk(b"bext", bytes(602))),
-    "id3 after": wav(after=chunk(b"id3 ", b"ID3")),
-    "extensible": wav(fmt=EXTENSIBLE),
-}
-
-
-@pytest.mark.parametrize("name", WHOLE)
-def test_wavs_in_the_wild(name: str, tmp_path: Path) -> None:
-    file = tmp_path / "x.wav"
-    file.write_bytes(WHOLE[name])
-    wave, rate = audio.read(file)
-    assert rate == 22050
-    expected = np.frombuffer(RAW, "<i2") / np.float32(32768)
-    np.testing.assert_array_equal(wave[: len(expected)], expected)
-    assert len(wave) == len(expected)
-
-
-@pytest.mark.parametrize(
-    "name", ["as the standard has it", "an odd chunk", "extensible"]
-)
-@pytest.mark.parametrize("lost", [1, 2, 100, len(RAW) - 2])
-def test_a_truncated_wav(name: str, lost: int, tmp_path: Path) -> None:
-    file = tmp_path / "x.wav"
-    file.write_bytes(WHOLE[name][:-lost])
-    with pytest.raises(Unreadable, match=r"truncated: \d+ of \d+ bytes of sound"):
-        audio.read(file)
-
-
-def mp3(path: Path, rate: int = 22050, channels: int = 1, seconds: float = 2) -> bytes:
-    wave = 0.5 * np.sin(np.arange(int(rate * seconds)) / 20)
-    wave = np.stack([wave] * channels, axis=1).astype(np.float32)
-    soundfile.write(path, wave, rate, format="MP3")
-    return path.read_bytes()
-
-
-MPEG = [(44100, 1), (44100, 2), (22050, 1), (24000, 2), (16000, 1), (8000, 1)]
-
-
-TAGS = [(b"", b""), (b"ID3\4\0\0\0\0\1\0" + bytes(128), b"TAG" + bytes(125))]
-
-
-@pytest.mark.parametrize(("rate", "channels"), MPEG)
-@pytest.mark.parametrize(("before", "after"), TAGS, ids=["bare", "tags"])
-def test_mp3_whole_and_truncated(rate, channels, before, after, tmp_path: Path) -> None:
-    file = tmp_path / "x.mp3"
-    data = mp3(file, rate, channels)
-    file.write_bytes(before + data + after)
-    wave, found = audio.read(file)
-    assert found == rate and abs(len(wave) - 2 * rate) < 3000
-    for share in (0.5, 0.9, 0.97):
-        file.write_bytes(before + data[: int(len(data) * share)])
-        with pytest.raises(Unreadable, match="truncated"):
-            audio.read(file)
-
-
-def frames(data: bytes) -> list[bytes]:
-    """The frames of an mp3."""
-    found, at = [], 0
-    while known := sound_heads._frame(data, at):
-        found.append(data[at : at + known[0]])
-        at += known[0]
-    return found
-
-
-def test_mp3_without_a_head_that_counts(tmp_path: Path) -> None:
-    """Frames of one size tell the length; of several, libsndfile guesses too little."""
-    file = tmp_path / "x.mp3"
-    _, *own = frames(mp3(file, 44100))
-    file.write_bytes(b"".join(own))
-    with pytest.raises(Unreadable, match=r"finds 14\d\d\d of 8\d\d\d\d samples"):
-        audio.read(file)
-    largest = max(own, key=len)
-    file.write_bytes(largest * 50)
-    assert len(audio.read(file)[0]) >= 45 * 1152
-    file.write_bytes((largest * 50)[:-7])
-    with pytest.raises(Unreadable, match=r"a frame of .* at the end"):
-        audio.read(file)
-
 
 KINDS = [
     *(("mp3", None), ("wav", None), ("flac", None), ("aiff", None)),
@@ -138,13 +31,118 @@ def test_a_part_of_a_file_is_no_sound(kind: str, coding, tmp_path: Path) -> None
             audio.read(file)
 
 
-def test_an_ogg_that_ends_with_a_page_but_not_the_last(tmp_path: Path) -> None:
-    file = tmp_path / "x.ogg"
-    wave = 0.5 * np.random.default_rng(0).uniform(-1, 1, 20 * 24000).astype(np.float32)
-    soundfile.write(file, wave, 24000)
-    data = file.read_bytes()
-    file.write_bytes(data[: data.rindex(b"OggS")])
-    with pytest.raises(Unreadable, match="a stream without its last page"):
-        audio.read(file)
-    file.write_bytes(data + b"TAG" + bytes(125))  # behind it may be others' notes
-    assert len(audio.read(file)[0]) == len(wave)
+# format -> bytes at its end that are no sound
+COUNTED = {
+    **dict.fromkeys(("NIST", "AVR", "WVE", "SDS", "HTK", "SVX", "CAF", "AU"), 0),
+    **dict.fromkeys(("W64", "RF64", "AIFF", "WAV", "WAVEX", "FLAC"), 0),
+    "VOC": 1,
+}
+UNCOUNTED = ("IRCAM", "PAF", "PVF", "SD2", "XI", "MPC2K", "MAT4", "MAT5")
+
+
+def written(path: Path, form: str, coding: str | None = None, channels=1) -> bytes:
+    """Noise of 4,000 samples."""
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, channels))
+    if coding is None:
+        codings = soundfile.available_subtypes(form)
+        coding = "PCM_16" if "PCM_16" in codings else next(iter(codings))
+    rate = 44100 if form == "MPC2K" else 8000
+    soundfile.write(path, wave, rate, coding, format=form)
+    return path.read_bytes()
+
+
+def test_every_format_is_in_a_table() -> None:
+    known = {*COUNTED, *UNCOUNTED, "OGG", "MP3", "RAW"}
+    assert set(soundfile.available_formats()) <= known
+
+
+def refused(path: Path, data: bytes, match: str) -> None:
+    path.write_bytes(data)
+    with pytest.raises(Unreadable, match=match):
+        audio.read(path)
+
+
+@pytest.mark.parametrize("form", COUNTED)
+def test_formats_that_say_how_long_they_are(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{form.lower()}"
+    data = written(path, form)
+    assert len(audio.read(path)[0]) == 4000
+    end = len(data) - COUNTED[form]
+    for left in (end - 1, end - 2, int(0.9 * end), end // 2, end - 1000, 40, 9):
+        refused(path, data[:left], "truncated|not a whole sound file|no length")
+    if form != "HTK":  # whose size is all that tells it
+        path.write_bytes(data + bytes(30))
+        assert len(audio.read(path)[0]) == 4000
+
+
+@pytest.mark.parametrize("form", UNCOUNTED)
+def test_formats_that_do_not_are_refused_by_name(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{form.lower()}"
+    data = written(path, form)
+    for left in (len(data), len(data) - 2, len(data) // 2 & ~3):
+        refused(path, data[:left], rf"{form}.* not say how long .*as wav or flac")
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".dat"])
+@pytest.mark.parametrize("form", ["NIST", "AVR", "IRCAM", "PAF", "PVF"])
+def test_another_suffix_hides_nothing(form: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"x{suffix}"
+    data = written(path, form)
+    refused(path, data[: len(data) // 2 & ~3], "truncated|not say how long")
+
+
+CODED = [
+    *(("AVR", "PCM_S8", 2), ("NIST", "ULAW", 1), ("NIST", "PCM_24", 2)),
+    *(("NIST", "ALAW", 2), ("SDS", "PCM_S8", 1), ("SDS", "PCM_24", 1)),
+    *(("VOC", "PCM_U8", 1), ("VOC", "PCM_U8", 2), ("VOC", "ALAW", 2)),
+    *(("CAF", "ALAC_16", 2), ("CAF", "ALAC_24", 1), ("CAF", "ULAW", 1)),
+    *(("AU", "DOUBLE", 2), ("AU", "G721_32", 1), ("W64", "GSM610", 1)),
+    *(("WAV", "GSM610", 1), ("WAV", "MS_ADPCM", 2), ("WAV", "NMS_ADPCM_16", 1)),
+    *(("SVX", "PCM_S8", 1), ("AIFF", "DOUBLE", 2)),
+]
+
+
+@pytest.mark.parametrize(("form", "coding", "channels"), CODED)
+def test_codings(form: str, coding: str, channels: int, tmp_path: Path) -> None:
+    path = tmp_path / f"x.{form.lower()}"
+    data = written(path, form, coding, channels)
+    wave, rate = audio.read(path)
+    assert 4000 <= len(wave) <= 4600 and abs(rate - 8000) < 80
+    part, _ = audio.read(path, start=0.25, seconds=0.125)
+    np.testing.assert_array_equal(part, wave[round(0.25 * rate) :][: len(part)])
+    for left in (len(data) - 3, int(0.9 * len(data)), len(data) // 2):
+        refused(path, data[:left], "truncated|not a whole sound file")
+
+
+@pytest.mark.parametrize("endian", ["BIG", "LITTLE"])
+def test_au_of_a_pipe(endian: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.au"
+    soundfile.write(path, np.full(4000, 0.25), 8000, endian=endian)
+    data = path.read_bytes()
+    for length in (bytes(4), b"\xff" * 4):
+        path.write_bytes(data[:8] + length + data[12:])
+        assert (audio.read(path)[0] == 0.25).all() and len(audio.read(path)[0]) == 4000
+        refused(path, path.read_bytes()[:-1], "1 of 2 bytes of a last sample")
+
+
+def test_a_flac_of_a_pipe(tmp_path: Path) -> None:
+    data = bytearray(written(tmp_path / "x.flac", "FLAC"))
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    refused(tmp_path / "x.flac", data, "does not say how long it is, as from a pipe")
+
+
+def test_a_voc_of_several_blocks(tmp_path: Path) -> None:
+    data = written(tmp_path / "x.voc", "VOC", "PCM_U8")
+    silence = b"\3\3\0\0" + struct.pack("<HB", 999, 131)[:3]
+    refused(tmp_path / "x.voc", data[:-1] + silence + b"\0", "a voc of several blocks")
+
+
+def test_what_libsndfile_is_given() -> None:
+    """A new head, then a part of the file; its places are those of the whole."""
+    known = sound_heads.Known(head=b"HEAD", begin=3, end=7)
+    part = sound_heads.Part(io.BytesIO(b"0123456789"), known)
+    assert part.read() == b"HEAD3456" and part.read(1) == b""
+    assert part.seek(-6, io.SEEK_END) == 2 and part.read(4) == b"AD34"
+    assert part.tell() == 6 and part.seek(1, io.SEEK_CUR) == 7
+    assert part.read(9) == b"6" and part.seek(20) == 20 and part.read(1) == b""
