@@ -251,13 +251,16 @@ def _check_media(raw: Mapping[str, Any], tokenizer: Any) -> None:
     """The source gives what the tokenizer takes.
 
     Sounds of whole seconds are no whole number of tokens; they may be longer than what
-    the tokenizer takes by less than one of its tokens, and lose that end.
+    the tokenizer takes by less than one of its tokens, and lose that end. With several
+    levels, what it takes is a whole number of the coarsest one's tokens, whichever
+    level is used.
     """
     wanted = tokenizer.media
     found = {key: raw.get(key) for key in wanted}
     if wanted["kind"] == found["kind"] == "audio":
         (size,), (given,) = wanted["shape"], found["shape"]
-        if 0 <= given - size < size // math.prod(tokenizer.grid):
+        hops = getattr(tokenizer, "hops", [size // math.prod(tokenizer.grid)])
+        if 0 <= given - size < hops[-1]:
             found["shape"] = wanted["shape"]
     if json.dumps(found) != json.dumps(dict(wanted)):
         raise InputError(
