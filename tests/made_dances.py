@@ -25,6 +25,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def write_list(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
 
 

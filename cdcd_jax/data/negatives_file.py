@@ -19,6 +19,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -91,7 +92,7 @@ class NegativesFile:
     def _rows(self, number: int) -> list[list[Any]]:
         try:
             rows = json.loads(self._content.decode("utf-8-sig"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._wrong(f"no JSON ({error})", "a JSON list of lists") from error
         if not isinstance(rows, list) or not rows:
             raise self._wrong("no rows", "a JSON list of lists")
@@ -146,9 +147,14 @@ class NegativesFile:
 def _parts(name: str) -> tuple[str, ...]:
     """A path's parts, without the suffix of a picture or a sound."""
     path = PurePosixPath(same_name(name) or ".")
-    if path.suffix.lower() in images.suffixes() | audio.suffixes():
+    if path.suffix.lower() in _suffixes():
         path = path.with_suffix("")
     return path.parts or (".",)
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    return frozenset([*images.suffixes(), *audio.suffixes()])
 
 
 def _fit(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
@@ -192,10 +198,10 @@ class NamedNegatives:
             InputError: an example of which no negative could be read.
         """
         example, view = np.divmod(np.asarray(rows, np.int64), self.views)
-        first = np.full((self.own.max() + 1, self.views), -1)
-        # backwards, as the last one that is written stays
-        first[self.own[example][::-1], view[::-1]] = np.arange(len(rows))[::-1]
-        table = first[self.others[example], view[:, None]]
+        first = np.full((self.own.max() + 1) * self.views, -1)
+        seen, at = np.unique(self.own[example] * self.views + view, return_index=True)
+        first[seen] = at
+        table = first[self.others[example] * self.views + view[:, None]]
         missing = table < 0
         if missing.all(axis=1).any():
             raise InputError(
