@@ -77,7 +77,7 @@ def get_config(name: str = "") -> ConfigDict:
         dict(layout="segments", seconds=6, video=True),
         tokenizer=dict(kind="checkpoint", path="runs/tokenizers/music_6s", level=2),
         grid=(1, 1033),
-        negatives=dict(number=10, rule="genre"),
+        negatives=dict(number=10, rule="genre", file=""),
     )
     config = large_experiment(
         records,

@@ -93,7 +93,7 @@ def get_config(name: str = "") -> ConfigDict:
         dict(video=True),
         tokenizer=dict(kind="checkpoint", path="runs/tokenizers/music_2s", level=2),
         grid=(1, 344),
-        negatives=dict(number=10, rule="track"),
+        negatives=dict(number=10, rule="track", file=""),
     )
     config = large_experiment(
         records,

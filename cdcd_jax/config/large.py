@@ -58,7 +58,7 @@ def captioned(path: str, options: dict[str, Any], **sections: Any) -> dict[str, 
         ),
         grid=(32, 32),
         text=dict(vocabulary="clip", length=77, truncate=True),
-        negatives=dict(number=10, rule="caption"),
+        negatives=dict(number=10, rule="caption", file=""),
     )
     model = dict(
         conditions=dict(text=dict(kind="clip_text", shape=(77,), frozen=True)),

@@ -42,9 +42,14 @@ def default_config() -> dict[str, Any]:
             features="",
             normalize=True,
         ),
-        # others of each training record, for the contrast; 0 for no table. `rule`: what
-        # must differ, a condition or a group of the source
-        negatives=dict(number=0, rule="label"),
+        # others of each training record, for the contrast; 0 for no table
+        negatives=dict(
+            number=0,  # of each record
+            rule="label",  # what must differ, a condition or a group of the source
+            # a JSON list that names them in place of a draw, such as CDCD's: for each
+            # training example a row of `number` paths or image_ids
+            file="",
+        ),
     )
 
 
@@ -74,6 +79,12 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"Found data.unreadable = {share!r}; expected a share of at least 0 and "
             "below 1; correct it."
+        )
+    if config["negatives"]["file"] and not config["negatives"]["number"]:
+        raise UsageError(
+            f"Found negatives.file = {config['negatives']['file']!r} with "
+            "negatives.number = 0; expected the number of negatives in each of its "
+            "rows, 10 in CDCD's; set it, or leave the file away."
         )
     _check_text(config["text"])
     tokenizer = config["tokenizer"]
@@ -134,14 +145,14 @@ def check_same(
 ) -> None:
     """Raises InputError unless both describe the same records.
 
-    A job has `config`, `fingerprint` of the tokenizer and `vocabulary`, the sha256 of
-    one that it takes over ("" without).
+    A job has `config`, `fingerprint` of the tokenizer, and the sha256 of what it takes
+    over ("" without): `vocabulary`, and `negatives`, of the file that names them.
 
-    `begun`: the table of negatives is not drawn yet and may get another size.
+    `begun`: there is no table of negatives yet, and it may become another one.
     """
     old, new = (_comparable(_placeless(job["config"])) for job in (found, wanted))
     # of records that were made when there was no choice
-    old = {"text.vocabulary": "clip", "text.size": 0, **old}
+    old = {"text.vocabulary": "clip", "text.size": 0, "negatives.file": "", **old}
     if begun and old.get("negatives.number") and new["negatives.number"]:
         old["negatives.number"] = new["negatives.number"]
     if begun and new["text.truncate"]:  # a text was too long
@@ -170,21 +181,28 @@ def check_same(
             f"{wanted['fingerprint']}; choose another work directory, or delete that "
             "one."
         )
-    one, other = (job.get("vocabulary", "") for job in (found, wanted))
-    if one != other:
-        raise InputError(
-            f"Found records in {workdir} made with a vocabulary of sha256 {one}; "
-            f"expected {other}, as {given_vocabulary(wanted['config']['text'])} has; "
-            "bring back that vocabulary, or delete the records."
-        )
+    of_config = wanted["config"]
+    for name, what, path in (
+        ("vocabulary", "a vocabulary", given_vocabulary(of_config["text"])),
+        ("negatives", "negatives of a file", of_config["negatives"]["file"]),
+    ):
+        one, other = (job.get(name, "") for job in (found, wanted))
+        if one != other and not (begun and name == "negatives"):
+            raise InputError(
+                f"Found records in {workdir} made with {what} of sha256 {one}; "
+                f"expected {other}, as {path} has; bring back what it was, or delete "
+                "the records."
+            )
 
 
 def _placeless(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without the place of a vocabulary, which `vocabulary` of a job tells apart."""
-    text = config.get("text", {})
-    if not given_vocabulary(text):
-        return config
-    return {**config, "text": {**text, "vocabulary": "of other records"}}
+    """Without the places of what a job knows by its sha256."""
+    text, negatives = config.get("text", {}), config.get("negatives", {})
+    if given_vocabulary(text):
+        config = {**config, "text": {**text, "vocabulary": "of other records"}}
+    if negatives.get("file"):  # the rule is not used
+        config = {**config, "negatives": {**negatives, "file": "given", "rule": ""}}
+    return config
 
 
 def _comparable(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:

@@ -22,7 +22,8 @@ model is known here: tokenizers and text towers are opened where records are mad
     bpe, vocabulary   texts as tokens: of CLIP, and of one's own words
     card              what records say of themselves
     identity          which records these are, by content
-    shards, negatives_table         writing records, and who is a negative of whom
+    shards            writing records
+    negatives_table, negatives_file     who is a negative of whom: drawn, or named
     records           reading them
     raw_examples      pictures and sounds as a tokenizer takes them
     pipeline          checks against the config, batches, single passes

@@ -26,6 +26,7 @@ missing or bad picture or text file and an empty caption are reported by name; l
 json files must be sound, and no example may come twice.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,13 @@ class CaptionsSplit:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def names(self) -> list[str]:
+        """The keys without the number of the caption, see `sources.RawSplit`.
+
+        COCO's train2014/9/52, of which 9 is the image_id, is train2014/9.
+        """
+        return [re.sub(r"[#/]\d+$", "", pair.key) for pair in self.pairs]
 
     def texts(self) -> list[str]:
         """All captions that can be used, of bad pictures too; opens no picture."""

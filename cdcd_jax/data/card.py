@@ -42,7 +42,9 @@ class Negatives:
     """A file uint32 [N, number] (.npy): for each record, others of another group.
 
     Attributes:
-      rule: the groups that must differ, such as label, caption, genre, track.
+      rule: the groups that must differ, such as label, caption, genre, track; of no
+        meaning, like `seed`, where a file names the negatives.
+      given: sha256 of that file; "" for a table that was drawn.
     """
 
     file: str
@@ -51,6 +53,7 @@ class Negatives:
     seed: int
     num_bytes: int
     sha256: str
+    given: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,9 @@ def write_card(card: Card) -> Path:
     del content["directory"]
     if not card.left_out:  # as cards were before
         del content["left_out"]
+    for split in content["splits"].values():
+        if split["negatives"] and not split["negatives"]["given"]:
+            del split["negatives"]["given"]
     path = card.directory / CARD_NAME
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

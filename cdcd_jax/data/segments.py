@@ -121,6 +121,10 @@ class SegmentSplit:
     def __len__(self) -> int:
         return len(self.segments)
 
+    def names(self) -> list[str]:
+        """The keys, see `sources.RawSplit`."""
+        return [segment.key for segment in self.segments]
+
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
         """`audio` float32 [seconds * 22050], motion, and video and genre where known.
 

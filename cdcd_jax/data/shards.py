@@ -19,6 +19,7 @@ from array_record.python import array_record_module
 from safetensors.numpy import save as save_arrays
 
 from cdcd_jax.data.card import Negatives, Shard, Split
+from cdcd_jax.data.negatives_file import NamedNegatives
 from cdcd_jax.data.negatives_table import draw_table
 from cdcd_jax.data.records import WRITER_OPTIONS, find_problem, sha256
 from cdcd_jax.errors import InputError
@@ -176,7 +177,13 @@ def read_note(shard: Path, num_codes: int) -> Note | None:
 
 
 def join(
-    directory: Path, split: str, notes: list[Note], number: int, rule: str, seed: int
+    directory: Path,
+    split: str,
+    notes: list[Note],
+    number: int,
+    rule: str,
+    seed: int,
+    named: NamedNegatives | None = None,
 ) -> Split:
     """What the card says of a split; writes the table of negatives, if one is wanted.
 
@@ -185,6 +192,8 @@ def join(
       number: of negatives of each record; 0 for no table.
       rule: the groups that must differ.
       seed: of the draw.
+      named: negatives to take in place of a draw. The group of a record is then its
+        row, see `NamedNegatives.table`.
 
     Raises:
       InputError: no record, or too few of other groups.
@@ -200,7 +209,7 @@ def join(
     table = None
     if number:
         groups = [group for note in notes for group in note.groups]
-        table = write_negatives(directory, split, groups, number, rule, seed)
+        table = write_negatives(directory, split, groups, number, rule, seed, named)
     return Split(
         num_records=records,
         shards=tuple(note.shard for note in notes),
@@ -212,17 +221,28 @@ def join(
 
 
 def write_negatives(
-    directory: Path, split: str, groups: list[str], number: int, rule: str, seed: int
+    directory: Path,
+    split: str,
+    groups: list[str],
+    number: int,
+    rule: str,
+    seed: int,
+    named: NamedNegatives | None = None,
 ) -> Negatives:
-    """Draws the table of negatives of a split and writes it; see `join`.
+    """Draws, or takes, the table of negatives of a split and writes it; see `join`.
 
     Args:
         groups: of each record.
     """
+    if named:
+        found = named.table([int(group) for group in groups])
+    else:
+        found = draw_table(groups, number, seed)
     path = directory / f"{split}-negatives.npy"
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
-        np.save(file, draw_table(groups, number, seed))
+        np.save(file, found)
     size, digest = temporary.stat().st_size, sha256(temporary)
     _settle(temporary, path)
-    return Negatives(path.name, number, rule, seed, size, digest)
+    given = named.sha256 if named else ""
+    return Negatives(path.name, number, rule, seed, size, digest, given)

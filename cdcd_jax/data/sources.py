@@ -52,7 +52,11 @@ class Unreadable(Exception):
 
 
 class RawSplit(Protocol):
-    """The examples of one split; may be shared by threads."""
+    """The examples of one split; may be shared by threads.
+
+    One may have `names()`: of each example, without opening it, the name of its picture
+    or sound, the same for all captions of a picture. Files of negatives need it.
+    """
 
     def __len__(self) -> int: ...
 

@@ -208,6 +208,11 @@ class CheckpointTokenizer:
         return self.media.get("sample_rate")
 
     @property
+    def hops(self) -> tuple[int, ...]:
+        """Pixels of a side, or samples of sound, that a token of each level spans."""
+        return self.task.hops
+
+    @property
     def rows_at_once(self) -> int:
         """Examples that this process's devices take together."""
         return self._batch_size * jax.local_device_count()

@@ -149,8 +149,10 @@ def describe(card: Card) -> str:
             rows.append((f"codes of all {name}", text))
         if split.negatives:
             table = split.negatives
-            text = f"{table.number} a record, of another {table.rule}"
-            rows.append((f"negatives of {name}", f"{text}, seed {table.seed}"))
+            text = f"of another {table.rule}, seed {table.seed}"
+            if table.given:
+                text = f"named by {card.config['negatives']['file']}"
+            rows.append((f"negatives of {name}", f"{table.number} a record, {text}"))
         if split.unreadable:
             rows.append((f"left out of {name}", ", ".join(sorted(split.unreadable))))
     lines = format_table(rows).splitlines()

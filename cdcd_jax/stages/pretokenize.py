@@ -14,6 +14,7 @@ from typing import Any
 
 from cdcd_jax.config.records import check_config, check_same, given_vocabulary
 from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
+from cdcd_jax.data.negatives_file import NamedNegatives, NegativesFile
 from cdcd_jax.data.records import faults, files_of
 from cdcd_jax.data.shards import Layout, join, read_note
 from cdcd_jax.data.sources import TooManyUnreadable, open_source
@@ -22,8 +23,9 @@ from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.texts import TextEncoder, text_conditions
 from cdcd_jax.models.tokenizers import open_tokenizer
-from cdcd_jax.reporting.files import is_url, write_json
+from cdcd_jax.reporting.files import is_url
 from cdcd_jax.runtime import hosts
+from cdcd_jax.stages.job import claim, made, tidy
 from cdcd_jax.stages.repair import repair, strangers, vocabulary_of
 from cdcd_jax.stages.shard_set import (
     ShardSet,
@@ -32,8 +34,6 @@ from cdcd_jax.stages.shard_set import (
     unreadable_of,
 )
 from cdcd_jax.training.telling import examples_text
-
-JOB_NAME = "pretokenize.json"  # while the records are being made
 
 
 def pretokenize(
@@ -71,20 +71,23 @@ def pretokenize(
     raw = source.card()
     _check_media(raw["media"], tokenizer)
     given = _given(config["text"], raw["conditions"])
+    table = config["negatives"]
+    file = NegativesFile(table["file"]) if table["file"] else None
     job = {
         "config": config,
         "fingerprint": tokenizer.fingerprint,
         "vocabulary": given.sha256 if given else "",
+        "negatives": file.sha256 if file else "",
     }
     card, kept = None, None
     if (workdir / CARD_NAME).exists():
         card = read_card(workdir)
-        check_same(_made(card), job, workdir)
+        check_same(made(card), job, workdir)
         digest, kept = vocabulary_of(card)
         bad = list(faults(card, hashed=True)) if verify else []
         if not bad and (kept or not digest or not verify):
             if hosts.is_main():
-                _tidy(workdir)
+                tidy(workdir)
                 _say_complete(card, verify)
             return workdir
         _say_damaged(card, bad, digest and not kept)
@@ -95,14 +98,16 @@ def pretokenize(
             {name: len(part.split) for name, part in sizes.items()}, raw["conditions"]
         )
     )
+    named = _named(file, sizes["train"]) if file else None
     names = text_conditions(raw["conditions"])
     trained = given or kept or _trained(sizes["train"], names)
     texts = TextEncoder(config["text"], raw["conditions"], trained)
     layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
     if card:
-        repair(card, [part for part, _ in bad], sizes, layout, tokenizer, texts)
+        broken = [part for part, _ in bad]
+        repair(card, broken, sizes, layout, tokenizer, texts, named)
         if hosts.is_main():
-            _tidy(workdir)
+            tidy(workdir)
             _say_complete(card, verify)
         return workdir
     job["examples"] = {name: len(part.split) for name, part in sizes.items()}
@@ -112,7 +117,7 @@ def pretokenize(
         for name, spec in raw["conditions"].items()
         if "names" in spec
     }
-    _claim(workdir, job)
+    claim(workdir, job)
     if hosts.is_main():
         texts.save(workdir)
     told = []
@@ -125,7 +130,7 @@ def pretokenize(
         raise InputError("\n".join(told))
     hosts.wait_for_all("shards")
     if hosts.is_main():
-        _finish(workdir, raw, config, sizes, layout, tokenizer, started)
+        _finish(workdir, raw, config, sizes, layout, tokenizer, named, started)
     hosts.wait_for_all("card")
     return workdir
 
@@ -159,15 +164,17 @@ def _given(
     return Vocabulary.load(path) if path and text_conditions(conditions) else None
 
 
-def _made(card: Card) -> dict[str, Any]:
-    """The job that a card is of."""
-    sums = [spec["sha256"] for spec in card.conditions.values() if "sha256" in spec]
-    given = given_vocabulary(card.config.get("text", {}))
-    return {
-        "config": card.config,
-        "fingerprint": card.tokenizer.get("fingerprint"),
-        "vocabulary": sums[0] if given and sums else "",
-    }
+def _named(file: NegativesFile, shards: ShardSet) -> NamedNegatives:
+    """What the file says of the examples of a split."""
+    if not hasattr(shards.split, "names"):
+        raw = shards.config["data"]["raw"]
+        raise UsageError(
+            f"Found negatives.file with data.raw = {raw!r}, which does not name its "
+            "pictures or sounds; expected aist, tiktok or captions; leave the file "
+            "away, so that negatives are drawn by negatives.rule."
+        )
+    number = shards.config["negatives"]["number"]
+    return file.resolve(shards.split.names(), number, shards.views)
 
 
 def _trained(shards: ShardSet, names: list[str]) -> Vocabulary | None:
@@ -203,9 +210,10 @@ def _finish(
     sizes: Mapping[str, ShardSet],
     layout: Layout,
     tokenizer: Any,
+    named: NamedNegatives | None,
     started: float,
 ) -> None:
-    """Draws the negatives, writes the card and says what was made."""
+    """Draws or takes the negatives, writes the card and says what was made."""
     splits, table = {}, config["negatives"]
     for split, shards in sizes.items():
         paths = shards.paths(workdir)
@@ -221,7 +229,7 @@ def _finish(
                 unreadable.add(file, reason)
         number = table["number"] if split == "train" else 0
         splits[split] = join(
-            workdir, split, notes, number, table["rule"], config["seed"]
+            workdir, split, notes, number, table["rule"], config["seed"], named
         )
         unreadable.report()
     card = Card(
@@ -236,7 +244,7 @@ def _finish(
         left_out=dict(raw.get("left_out", {})),
     )
     write_card(card)
-    _tidy(workdir)
+    tidy(workdir)
     counts = ", ".join(f"{n} {s.num_records}" for n, s in splits.items())
     used = max(s.codes_used for s in splits.values())
     seconds = time.monotonic() - started
@@ -251,13 +259,16 @@ def _check_media(raw: Mapping[str, Any], tokenizer: Any) -> None:
     """The source gives what the tokenizer takes.
 
     Sounds of whole seconds are no whole number of tokens; they may be longer than what
-    the tokenizer takes by less than one of its tokens, and lose that end.
+    the tokenizer takes by less than one of its tokens, and lose that end. With several
+    levels, what it takes is a whole number of the coarsest one's tokens, whichever
+    level is used.
     """
     wanted = tokenizer.media
     found = {key: raw.get(key) for key in wanted}
     if wanted["kind"] == found["kind"] == "audio":
         (size,), (given,) = wanted["shape"], found["shape"]
-        if 0 <= given - size < size // math.prod(tokenizer.grid):
+        hops = getattr(tokenizer, "hops", [size // math.prod(tokenizer.grid)])
+        if 0 <= given - size < hops[-1]:
             found["shape"] = wanted["shape"]
     if json.dumps(found) != json.dumps(dict(wanted)):
         raise InputError(
@@ -265,47 +276,3 @@ def _check_media(raw: Mapping[str, Any], tokenizer: Any) -> None:
             "tokenizer and the grid of its tokens take it; set data.options to fit, or "
             "choose another tokenizer or grid."
         )
-
-
-def _claim(workdir: Path, job: Mapping[str, Any]) -> None:
-    """Makes the directory, or checks that what was begun there is this job."""
-    path = workdir / JOB_NAME
-    try:
-        begun = json.loads(path.read_text())
-        if not any(workdir.glob("*.arrayrecord.json")):
-            begun = None  # nothing was made yet, so that nothing is lost
-        else:
-            check_same(begun, job, workdir, begun=True)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError):
-        begun = None  # none, or damaged: what lies there is of an unknown job
-    hosts.wait_for_all("job")
-    if hosts.is_main():
-        _prepare(workdir, job, fresh=begun is None)
-    hosts.wait_for_all("place")
-
-
-def _prepare(workdir: Path, job: Mapping[str, Any], fresh: bool) -> None:
-    """The directory with the job's description, and no shards of an unknown job."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"Found {workdir}, which cannot be made a directory ({error}); expected a "
-            "place to write records to; choose another work directory."
-        ) from error
-    for old in _leftovers(workdir) if fresh else ():
-        old.unlink()
-    write_json(workdir / JOB_NAME, job)
-
-
-def _leftovers(workdir: Path) -> list[Path]:
-    """Files that an unfinished job may leave."""
-    patterns = ("*.arrayrecord", "*.arrayrecord.json", "*.arrayrecord.tmp", "*.npy.tmp")
-    patterns += (FILE_NAME, f"{FILE_NAME}.tmp")
-    return [path for pattern in patterns for path in workdir.glob(pattern)]
-
-
-def _tidy(workdir: Path) -> None:
-    """Removes what only unfinished records need."""
-    for path in (*workdir.glob("*.arrayrecord.json"), workdir / JOB_NAME):
-        path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cdcd_jax.data.card import Card
+from cdcd_jax.data.negatives_file import NamedNegatives
 from cdcd_jax.data.records import files_of, sha256
 from cdcd_jax.data.shards import Layout, write_negatives
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary
@@ -54,6 +55,7 @@ def repair(
     layout: Layout,
     tokenizer: Any,
     texts: TextEncoder,
+    named: NamedNegatives | None = None,
 ) -> None:
     """Makes files of finished records again; every process of a run calls it.
 
@@ -61,7 +63,7 @@ def repair(
         card: of the records.
         bad: the shards and tables of negatives that are not as the card says.
         sizes: split -> its shards, of the raw source as it is now.
-        layout, tokenizer, texts: what the records are made with.
+        layout, tokenizer, texts, named: what the records are made with.
 
     Raises:
         InputError: the raw source, or what encodes it, is not what it was.
@@ -80,7 +82,7 @@ def repair(
     if hosts.is_main():
         for name, split in card.splits.items():
             if split.negatives in bad:
-                _draw(place, name, sizes[name], split.negatives)
+                _draw(place, name, sizes[name], split.negatives, named)
         try:
             _put_back(card, bad, place)
         finally:
@@ -88,11 +90,13 @@ def repair(
     hosts.wait_for_all("put back")
 
 
-def _draw(place: Path, name: str, shards: ShardSet, table: Any) -> None:
+def _draw(
+    place: Path, name: str, shards: ShardSet, table: Any, named: NamedNegatives | None
+) -> None:
     """A table of negatives anew, for which all examples are read, not encoded."""
     read = read_ahead(shards, list(range(shards.rows)))
     groups = [example["group"] for example in read if "unreadable" not in example]
-    write_negatives(place, name, groups, table.number, table.rule, table.seed)
+    write_negatives(place, name, groups, table.number, table.rule, table.seed, named)
 
 
 def _put_back(card: Card, bad: Sequence[Any], place: Path) -> None:

@@ -65,7 +65,9 @@ class ShardSet:
         if view:
             example["key"] += f"#{view}"
         negatives = self.config["negatives"]
-        if negatives["number"]:
+        if negatives["file"]:  # which names those of examples, not of groups
+            example["group"] = str(row)
+        elif negatives["number"]:
             example["group"] = _group(example, negatives["rule"])
         return example
 

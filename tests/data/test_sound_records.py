@@ -22,35 +22,46 @@ class Loudness:
 
     num_codes, rows_at_once, fingerprint = 8, 2, "loudness"
 
-    def __init__(self, tokens: int) -> None:
-        self.settings = dict(kind="loudness")
+    def __init__(self, tokens: int, hop: int = HOP) -> None:
+        self.settings, self.hop = dict(kind="loudness"), hop
         self.grid = (1, tokens)
-        self.media = dict(kind="audio", shape=[tokens * HOP], sample_rate=8000)
+        self.media = dict(kind="audio", shape=[tokens * hop], sample_rate=8000)
 
     def start_encoding(self, media: np.ndarray, numbers: np.ndarray) -> Any:
-        parts = np.abs(media.reshape(len(numbers), -1, HOP)).mean(axis=-1)
+        parts = np.abs(media.reshape(len(numbers), -1, self.hop)).mean(axis=-1)
         return lambda: np.minimum(parts * 16, 7).astype(np.int32)
 
 
-def make(path: Path, patch: pytest.MonkeyPatch, tokens: int) -> Path:
-    patch.setattr(module, "open_tokenizer", lambda *_: Loudness(tokens))
-    return pretokenize(dict(data=DATA, grid=(1, tokens)), path)
+class Finer(Loudness):
+    """The finer of two levels: 75 samples a token, four to one of the coarser level."""
+
+    hops = (HOP // 4, HOP)
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__(4 * tokens, HOP // 4)
 
 
-def test_an_end_of_less_than_a_token_is_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def make(path: Path, patch: pytest.MonkeyPatch, tokenizer: Loudness) -> Path:
+    patch.setattr(module, "open_tokenizer", lambda *_: tokenizer)
+    return pretokenize(dict(data=DATA, grid=tokenizer.grid), path)
+
+
+@pytest.mark.parametrize("kind", [Loudness, Finer])
+def test_an_end_of_less_than_a_coarsest_token_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Loudness]
 ) -> None:
-    card = read_card(make(tmp_path, monkeypatch, 106))
+    card = read_card(make(tmp_path, monkeypatch, kind(106)))
     source = open_source(DATA["raw"], options=DATA["options"])
     wave = source.split("test").example(1)["audio"]
     assert len(wave) == 32_000
-    wanted = Loudness(106).start_encoding(wave[None, : 106 * HOP], np.arange(1))()
+    wanted = kind(106).start_encoding(wave[None, : 106 * HOP], np.arange(1))()
     np.testing.assert_array_equal(RecordSource(card, "test")[1]["tokens"], wanted[0])
 
 
+@pytest.mark.parametrize("kind", [Loudness, Finer])
 @pytest.mark.parametrize("tokens", [105, 107])
 def test_more_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Loudness], tokens: int
 ) -> None:
     with pytest.raises(InputError, match=f"32000.*expected .*{tokens * HOP}"):
-        make(tmp_path, monkeypatch, tokens)
+        make(tmp_path, monkeypatch, kind(tokens))
