@@ -16,7 +16,7 @@ model is known here: tokenizers and text towers are opened where records are mad
     image_folder, audio_folder      files in class folders
     captions, caption_lists         pictures with sentences, and the formats of these
     tfds_source       pictures of TensorFlow Datasets
-    segments, aist, tiktok, pickles     dances with their music
+    segments, aist, tiktok, smpl, pickles   dances with their music
     digits, captioned_digits        real handwritten digits, alone and in pairs
     toy_dance, toy_motion, toy_music    synthetic dances
     bpe, vocabulary   texts as tokens: of CLIP, and of one's own words

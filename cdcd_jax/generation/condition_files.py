@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data import aist
+from cdcd_jax.data import aist, smpl
 from cdcd_jax.data.segments import Segment
 from cdcd_jax.errors import InputError, UsageError
 
@@ -151,8 +151,8 @@ def _npz(file: Path) -> np.ndarray:
 
 
 def _aist(file: Path) -> np.ndarray:
-    frames = len(aist.read_motion(file)["smpl_trans"])
-    return aist.load_release(Segment("", file, file, None, {}, {}), frames)
+    frames = len(smpl.read_motion(file)["smpl_trans"])
+    return smpl.load_motion(Segment("", file, file, None, {}, {}), frames)
 
 
 def _finite(array: np.ndarray, file: Any) -> np.ndarray:

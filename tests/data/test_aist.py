@@ -9,7 +9,8 @@ import pytest
 import soundfile
 from made_dances import NAMES, write_list, write_segments, write_wave
 
-from cdcd_jax.data.aist import GENRES, rotation_matrices
+from cdcd_jax.data.aist import GENRES
+from cdcd_jax.data.smpl import rotation_matrices
 from cdcd_jax.data.sources import Unreadable, open_source
 from cdcd_jax.errors import InputError, UsageError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from stub_ffmpeg import WORKS
 
-from cdcd_jax.data.aist import rotation_matrices
+from cdcd_jax.data.smpl import rotation_matrices
 from cdcd_jax.reporting import skeleton, sound, video
 
 
