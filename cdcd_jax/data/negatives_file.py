@@ -75,8 +75,8 @@ class NegativesFile:
             raise self._wrong(
                 f"{len(rows)} rows",
                 f"{len(names)}, one for each training example,"
-                f"{parts if len(numbers) < len(names) else ''} in the order of the "
-                "lists that the file was made for; set data.options to these",
+                f"{parts if len(numbers) < len(names) else ''} in their order",
+                "set data.options to the lists that the file was made for",
             )
         found = self._found(rows, list(numbers))
         others = found if len(rows) == len(names) else found[own]
@@ -85,7 +85,8 @@ class NegativesFile:
             shown = [f"{names[i]!r}" for i in bad[:SHOWN]]
             raise self._wrong(
                 f"{len(bad)} examples that are negatives of their own, {_told(shown)}",
-                "other pictures or sounds; is it the file of this list, in this order?",
+                "others in their rows",
+                "set data.options to the lists that the file was made for",
             )
         return NamedNegatives(self.path, self.sha256, own, others, views)
 
@@ -109,7 +110,8 @@ class NegativesFile:
         if len(rows[0]) != number:
             raise self._wrong(
                 f"{len(rows[0])} names in each row",
-                f"negatives.number = {number} of them; set it to {len(rows[0])}",
+                f"negatives.number = {number} of them",
+                f"set it to {len(rows[0])}",
             )
         return rows
 
@@ -132,14 +134,16 @@ class NegativesFile:
                 raise self._wrong(
                     f"{len(bad)} of {len(found)} names that {what}, "
                     f"{_told([repr(e) for e in bad[:SHOWN]])}",
-                    f"names like {names[0]!r} of the split train; set data.path and "
-                    "data.options to what the file was made for",
+                    f"names like {names[0]!r} of the split train",
+                    "set data.path and data.options to what the file was made for",
                 )
         return np.array([[found[e][0] for e in row] for row in rows], np.int64)
 
-    def _wrong(self, found: str, expected: str) -> InputError:
+    def _wrong(
+        self, found: str, expected: str, advice: str = "correct it"
+    ) -> InputError:
         return InputError(
-            f"Found {found} in {self.path}; expected {expected}; correct it, or leave "
+            f"Found {found} in {self.path}; expected {expected}; {advice}, or leave "
             "negatives.file empty to draw by negatives.rule."
         )
 
