@@ -39,7 +39,9 @@ def test_one_command_makes_records_trains_samples_and_evaluates(trained):
     assert 2.98 < figures["bits_per_token"] < np.log2(17)
     assert figures["bits_per_token/n"] == figures["class_accuracy_real/n"] == 360
     assert 0 < figures["bits_per_token/monte_carlo_error"] < 0.1
-    assert figures["class_accuracy_real"] > 0.95
+    # the judge has learned of the training split alone, which the test split is not
+    assert 0.95 < figures["class_accuracy_real"] < 1
+    assert figures["copy_rate_real"] == 0
     for end in ("", "_guided"):
         # such samples are noise: right by chance, one class of 10, and no copies
         assert 0 <= figures[f"class_accuracy{end}"] < 0.5
