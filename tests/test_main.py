@@ -22,12 +22,11 @@ def test_one_command_makes_records_trains_samples_and_evaluates(trained):
     assert (trained / "records" / "dataset.json").exists()
     assert list(tiny.rows(trained)) == [1, 2, 3, 4, 5, 6]
     rows = tiny.rows(trained).values()
-    # a network that knows nothing yet: log 17 nats a token, before it learns which
-    # levels are frequent; among a sample and 3 negatives it finds log 4
-    assert 0.5 < np.mean([row["bound"] for row in rows]) < 2 * np.log(17)
-    assert np.mean([row["contrastive"] for row in rows]) == pytest.approx(
-        np.log(4), abs=0.4
-    )
+    # a network that knows nothing pays log 17 nats a token, until it learns which levels
+    # are frequent, and log 4 to tell a sample from 3 negatives
+    mean = lambda name: np.mean([row[name] for row in rows])
+    assert 0.5 < mean("bound") / np.log(17) < 1.3
+    assert mean("contrastive") == pytest.approx(np.log(4), abs=0.4)
     for row in rows:
         total = row["bound"] + row["auxiliary"] + 0.1 * row["contrastive"]
         assert row["loss"] == pytest.approx(total, rel=1e-5)
