@@ -22,8 +22,8 @@ def test_one_command_makes_records_trains_samples_and_evaluates(trained):
     assert (trained / "records" / "dataset.json").exists()
     assert list(tiny.rows(trained)) == [1, 2, 3, 4, 5, 6]
     rows = tiny.rows(trained).values()
-    # a network that knows nothing pays log 17 nats a token, until it learns which levels
-    # are frequent, and log 4 to tell a sample from 3 negatives
+    # a network that knows nothing pays log 17 nats a token, until it learns which
+    # levels are frequent, and log 4 to tell a sample from 3 negatives
     mean = lambda name: np.mean([row[name] for row in rows])
     assert 0.5 < mean("bound") / np.log(17) < 1.3
     assert mean("contrastive") == pytest.approx(np.log(4), abs=0.4)

@@ -198,11 +198,7 @@ def test_parts_of_other_settings_are_thrown_away(tmp_path):
 def test_named_sets_are_judged_and_shown(copied):
     """By the command line: figures, samples, columns of the page."""
     saved = json.loads((copied / "config.json").read_text())
-    saved["eval"]["sets"] = {
-        "quick": {"steps": 2},
-        "again": {"steps": 2},
-        "sure": {"guidance_scale": 3.0},
-    }
+    saved["eval"]["sets"] = {"quick": {"steps": 2}, "sure": {"guidance_scale": 3.0}}
     (copied / "config.json").write_text(json.dumps(saved))
     code, text = tiny.run(f"--workdir={copied}", "--mode=evaluate")
     assert code == 0, text
@@ -211,12 +207,6 @@ def test_named_sets_are_judged_and_shown(copied):
     assert "token_usage_quick" in figures and "class_accuracy" not in figures
     for name in ("quick", "sure"):
         assert (copied / "samples" / name / "samples.npz").exists()
-    # each set has noise of its own, also where all else is equal
-    quick, again = (
-        sets.outputs_of(copied / "evaluation" / name)["tokens"]
-        for name in ("quick", "again")
-    )
-    assert (quick != again).mean() > 0.5
     page = (copied / "evaluation.html").read_text()
     heads = [f'<th scope="col">{name}</th>' for name in ("quick", "sure", "real")]
     assert all(head in page for head in heads)

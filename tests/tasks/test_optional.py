@@ -163,7 +163,7 @@ def test_three_axes_and_grids_end_to_end(grid: Any) -> None:
     loss, _, _ = jax.jit(
         lambda p: task.loss(p, extra, batch(**BOTH), jax.random.key(2), 0)
     )(params)
-    # twice log 17 on average: once for all tokens at t = 1, once for those of other times
+    # twice log 17 on average: once for all tokens at t = 1, once at other times
     assert 0.5 < loss / np.log(17) < 4
     options = SamplingOptions.of(task.settings["sampling"], method="spread")
     found = task.sample(params, extra, BOTH, jax.random.key(3), options)
