@@ -62,5 +62,6 @@ def test_a_table_of_a_work_directory(tmp_path: pathlib.Path, capsys) -> None:
         ("strided", 2),
         ("spread,grid=geometric", 2),
     ]
-    assert all(np.isfinite(r["distance"]) for r in rows)
+    # samples of six steps are noise, about 43 from the test split
+    assert all(20 < r["distance"] < 100 for r in rows)
     assert sum(" 11 " in line for line in out.splitlines()) == 2  # too many steps

@@ -88,7 +88,7 @@ def test_captioned_digits(tmp_path: Path) -> None:
     found = figures(workdir)
     assert found["caption_accuracy_real"] > 0.3  # of 40 pictures; the judge saw these
     assert found["caption_accuracy/n"] == found["caption_accuracy_guided/n"] == 12
-    assert np.isfinite(found["bits_per_token"])
+    assert 0 < found["bits_per_token"] < 3 * np.log2(128)
     # the model's own copy serves where the records are not named
     prompt = "--condition.text=a two above an eight"
     pictures = []
@@ -192,7 +192,8 @@ def test_cifar10(tmp_path: Path) -> None:
     run(config, f"--workdir={workdir}")
     found = figures(workdir)
     for name in ("class_accuracy", "frechet_distance", "class_accuracy_guided"):
-        assert np.isfinite(found[name]) and found[f"{name}/n"] == 10
+        assert found[name] >= 0 and found[f"{name}/n"] == 10
+    assert found["frechet_distance"] > found["frechet_distance_real"]
     assert found["class_accuracy_real/n"] == 10
     run(f"--workdir={workdir}", "--mode=generate", "--condition.label=frog,#3")
     with np.load(workdir / "samples" / "user" / "samples.npz") as arrays:

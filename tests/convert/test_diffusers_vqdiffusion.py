@@ -84,7 +84,9 @@ def test_going_on_with_contrast(tmp_path: pathlib.Path) -> None:
     batches = lambda step, rows: synthetic_batches(describe, rows, 0, step)
     loop.train(config, tmp_path / "run", batches, lambda *args: {})
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert np.isfinite(json.loads(lines[-1])["contrastive"])
+    row = json.loads(lines[-1])
+    total = row["bound"] + row["auxiliary"] + 0.1 * row["contrastive"]
+    assert row["loss"] == pytest.approx(total, rel=1e-5) and row["contrastive"] > 0
 
 
 @pytest.mark.slow

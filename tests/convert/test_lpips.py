@@ -10,6 +10,7 @@ import pytest
 
 from cdcd_jax.convert import lpips
 from cdcd_jax.errors import InputError
+from cdcd_jax.networks import perceptual
 from cdcd_jax.networks.perceptual import STAGES, VGG16, Perceptual
 
 LAYOUT = layouts.lpips()
@@ -58,6 +59,22 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict:
     # LPIPS keeps its linear weights positive
     positive = lambda leaf: np.abs(draw(leaf)) if len(leaf.shape) == 1 else draw(leaf)
     return jax.tree.map(positive, tree)
+
+
+def test_every_number_finds_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = small(monkeypatch)
+    monkeypatch.setattr(lpips, "STAGES", perceptual.STAGES)
+    weights = [name for name in LAYOUT if name.endswith("weight") and name[0] == "f"]
+    state = {}
+    for name, conv in zip(weights, sorted(params["vgg"]), strict=True):
+        kernel = params["vgg"][conv]["kernel"]  # [h, w, in, out]
+        state[name] = np.moveaxis(kernel, (3, 2), (0, 1))
+        state[name.replace("weight", "bias")] = params["vgg"][conv]["bias"]
+    for i in range(5):
+        state[f"lin{i}.model.1.weight"] = params[f"lin_{i}"][None, :, None, None]
+    monkeypatch.setattr(lpips, "read_tensors", lambda *_: state)
+    found = lpips.convert("file", lpips.OPTIONS).params["perceptual"]
+    jax.tree.map(np.testing.assert_array_equal, found, params)
 
 
 def test_distance_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

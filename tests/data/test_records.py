@@ -84,6 +84,19 @@ def test_digits_survive(digits_records: Path) -> None:
         assert source.key(i) == example["key"]
 
 
+def test_a_split_says_how_evenly_its_codes_are_used(tmp_path: Path) -> None:
+    """Shares 1/2, 1/4 and 1/4 of 12 tokens in two shards: 2^(3/2) codes."""
+    rows = ([0, 0, 0, 0], [0, 2, 0, 2], [5, 5, 5, 2])
+    examples = [
+        {"key": f"{i}", "tokens": np.array(row), "condition": {}}
+        for i, row in enumerate(rows)
+    ]
+    split = write_split(tmp_path, "train", examples, Layout(9, (2, 2), {}), 2)
+    assert len(split.shards) == 2 and split.num_records == 3
+    assert split.codes_used == 3
+    assert split.perplexity == pytest.approx(2**1.5)
+
+
 @pytest.mark.parametrize(("num_codes", "dtype"), [(256, "U8"), (257, "U16")])
 def test_tokens_take_the_smallest_type(
     make_dataset: MakeDataset, num_codes: int, dtype: str

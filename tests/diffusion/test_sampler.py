@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cdcd_jax.diffusion import grids
 from cdcd_jax.diffusion.sampler import (
     SamplingOptions,
     TokensToLogits,
@@ -17,6 +18,7 @@ from cdcd_jax.diffusion.sampler import (
     time_grid,
     truncate,
 )
+from cdcd_jax.diffusion.samplers.base import Sampler
 from cdcd_jax.diffusion.schedule import Schedule, make_schedule
 
 K, L, T, DRAWS = 3, 2, 4, 20_000
@@ -243,6 +245,37 @@ def test_geometric_grid_grows_by_a_ratio() -> None:
         np.testing.assert_allclose(drawn[1:] / drawn[:-1], ratio, rtol=0.03)
     once = time_grid(SamplingOptions(steps=1, grid="geometric"), schedule)
     np.testing.assert_array_equal(once, [10_000, 0])
+
+
+def test_grids_fall_strictly_whatever_the_share() -> None:
+    """Where most are masked early, a step waits for those that come after it."""
+    # 0.87 and 0.5 of the start's masks are nearest to times 1 and 0
+    found = grids.cosine_grid(np.array([0.0, 0.9, 0.95, 1.0]), 3, 3)
+    np.testing.assert_array_equal(found, [3, 2, 1, 0])
+    found = grids.geometric_grid(np.array([0.0, 0.9, 0.95, 0.98, 1.0]), 4, 3)
+    np.testing.assert_array_equal(found, [4, 2, 1, 0])
+    rng = np.random.default_rng(0)
+    for timesteps in range(1, 9):
+        share = np.append(0.0, np.cumsum(rng.random(timesteps) ** 4))
+        for steps in range(1, timesteps + 1):
+            for grid in grids.GRIDS.values():
+                times = grid(share / share[-1], timesteps, steps)
+                assert len(times) == steps + 1 and (times[0], times[-1]) == (
+                    timesteps,
+                    0,
+                )
+                assert (np.diff(times) < 0).all()
+
+
+def test_shares_are_those_of_the_time_T() -> None:
+    """Whatever is masked at T, here 0.9, or else replaced."""
+    share = grids.masked_share(make_schedule("vq_diffusion_paper", 3, 10))
+    np.testing.assert_allclose(share, np.arange(11) / 10, atol=1e-12)
+    schedule = make_schedule("uniform", 3, 10)
+    np.testing.assert_allclose(grids.progress(schedule), 1 - schedule.alpha_bar)
+    share, times = np.array([0.0, 0.2, 0.6, 0.8, 1.0]), np.array([3, 2, 1, 0])
+    left = Sampler().left(share, times)  # of a walk that begins at 3
+    np.testing.assert_allclose(left, [0.75, 0.25, 0.0])
 
 
 @pytest.mark.parametrize(

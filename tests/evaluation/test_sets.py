@@ -41,6 +41,13 @@ def test_without_any_they_are_todays_two(tmp_path):
     assert list(unguided.settings) == ["options"]  # as parts of before say it
 
 
+def test_without_a_trained_null_none_is_guided(tmp_path):
+    whole = config({})
+    whole["model"]["condition_dropout"] = 0.0
+    (only,) = sets.sets_of(whole, make_task(whole), tmp_path)
+    assert only.name == "unguided" and only.options.guidance_scale == 1.0
+
+
 def test_what_they_say(tmp_path):
     wanted = dict(
         quick=dict(steps=3, guidance_scale=1.5),
@@ -135,12 +142,14 @@ def test_all_outputs_of_a_part_are_kept(tmp_path):
 def test_parts_are_no_copies(tmp_path, monkeypatch):
     """Each part has noise of its own and its own rows of the conditions it gets."""
     monkeypatch.setattr(sets, "PART", 4)
-    seen = []
+    seen, values = [], []
 
     class Shown(TwoOutputs):
         def sample(self, params, extra, condition, key, options, number):
             seen.append({name: rows.tolist() for name, rows in condition.items()})
-            return super().sample(params, extra, condition, key, options, number)
+            outputs = super().sample(params, extra, condition, key, options, number)
+            values.append(outputs["label"])
+            return outputs
 
     drawn = sets.DrawnSet("some", sets.SamplingOptions(), {}, given=("a",))
     condition = {"a": np.arange(10), "a/present": np.arange(10) > 4, "b": np.arange(10)}
@@ -150,10 +159,40 @@ def test_parts_are_no_copies(tmp_path, monkeypatch):
     assert all(set(part) == {"a", "a/present"} for part in seen)
     found = sets.outputs_of(tmp_path / "some")["label"]
     assert len(found) == 10 and len(set(found[[0, 4, 8]].tolist())) == 3
+    np.testing.assert_array_equal(found, np.concatenate(values))  # in their order
+    decoders = Decoders({"label": {"kind": "label"}}, None)
+    samples = sets.Sets(tmp_path, [drawn], decoders, {})
+    some = samples.some("some", np.array([9, 0, 5]))["label"]
+    np.testing.assert_array_equal(some, found[[9, 0, 5]])
     # a part that is lost is drawn again as it was
     (tmp_path / "some" / "part_00001.npz").unlink()
     assert sets.draw(Shown(), *args) == 4 and seen[-1]["a"] == [4, 5, 6, 7]
     np.testing.assert_array_equal(sets.outputs_of(tmp_path / "some")["label"], found)
+
+
+def test_parts_fill_whole_batches(tmp_path, monkeypatch):
+    """At least `PART` samples, in batches of 4; the last part has what is left."""
+    monkeypatch.setattr(sets, "PART", 5)
+    task, numbers = TwoOutputs(), []
+    sample = task.sample
+    task.sample = lambda *args: numbers.append(args[-1]) or sample(*args)
+    drawn = sets.DrawnSet("some", sets.SamplingOptions(), {})
+    args = ({}, {}), drawn, tmp_path / "some", {"a": np.arange(19)}, 19
+    assert sets.draw(task, *args, jax.random.key(0), {}) == 19
+    assert numbers == [8, 8, 3]
+
+
+def test_parts_of_other_settings_are_thrown_away(tmp_path):
+    """By the sampling options, and by all else that the tokens depend on."""
+    condition, key = {"a": np.arange(8)}, jax.random.key(0)
+
+    def fresh(steps, **asked):
+        drawn = sets.DrawnSet("some", sets.SamplingOptions(steps=steps), {})
+        args = ({}, {}), drawn, tmp_path / "some", condition, 8, key, asked
+        return sets.draw(TwoOutputs(), *args)
+
+    assert [fresh(3, step=1), fresh(3, step=1)] == [8, 0]
+    assert [fresh(4, step=1), fresh(4, step=2), fresh(4, step=2)] == [8, 8, 0]
 
 
 def test_named_sets_are_judged_and_shown(copied):

@@ -9,6 +9,7 @@ from cdcd_jax.metrics.diversity import (
     copy_rate,
     relative_spread,
     relative_spread_within_class,
+    token_usage,
 )
 from cdcd_jax.metrics.figures import COPY_THRESHOLD, labelled_pixels
 from cdcd_jax.metrics.frechet import frechet_distance
@@ -41,6 +42,14 @@ def test_copy_rate_counts_what_is_near_a_training_row():
     assert copy_rate(samples, training, 0.01) == 0.5
     assert copy_rate(samples, training, 0.0) == 0.25
     assert copy_rate(samples, training, 0.01, block=1) == 0.5
+
+
+def test_usage_of_tokens():
+    """Shares 1/2, 1/4 and 1/4 are 3/2 bits, 2^(3/2) codes as frequent as each other."""
+    found = token_usage(np.array([[0, 3], [0, 1]]), 9)
+    assert found["token_usage"] == pytest.approx(3 / 9)
+    assert found["token_perplexity"] == pytest.approx(2**1.5)
+    assert token_usage(np.arange(9), 9)["token_perplexity"] == pytest.approx(9)
 
 
 def test_spread_is_relative_to_real_data():

@@ -71,6 +71,23 @@ def test_layout_of_the_file(layout: dict) -> None:
     assert len(layout) == 472
 
 
+def test_a_norm_becomes_part_of_its_convolution(
+    layout: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "Mixed_5b.branch1x1"
+    state = named_weights.random_state(layout)
+    part = converted(monkeypatch, state)["Mixed_5b"]["branch1x1"]
+    x = np.random.default_rng(0).normal(size=192).astype(np.float32)
+    y = state[f"{name}.conv.weight"][:, :, 0, 0] @ x
+    weight, bias, mean, variance = (
+        state[f"{name}.bn.{each}"]
+        for each in ("weight", "bias", "running_mean", "running_var")
+    )
+    expected = (y - mean) / np.sqrt(variance + 1e-3) * weight + bias
+    found = x @ part["kernel"][0, 0] + part["bias"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_damaged_files(layout: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     empty = {n: np.broadcast_to(np.float32(0), s) for n, s in layout.items()}
     name = "Mixed_6c.branch7x7_2.bn.running_var"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cdcd_jax.diffusion.schedule import make_schedule
-from cdcd_jax.metrics.diversity import token_usage
 from cdcd_jax.metrics.names import suffix
 from cdcd_jax.tasks import bound
 
@@ -119,12 +118,6 @@ def test_information_of_a_label_that_is_the_first_token() -> None:
         ratio=True,
     )
     assert ratio["mi_bound_nats"] == pytest.approx(values[3]["mi_bound_nats"])
-
-
-def test_usage_of_tokens() -> None:
-    found = token_usage(np.array([[0, 1], [1, 0]]), 8)
-    assert found["token_usage"] == 0.25
-    assert found["token_perplexity"] == pytest.approx(2.0)
 
 
 def test_figures_say_what_they_judge() -> None:

@@ -57,7 +57,7 @@ def test_no_key_is_used_twice(contrast):
     try:
         _, step, state = make(contrastive=contrast, optim=dict(accumulate=1))
         state, metrics = step(state, tiny.batch())
-        assert np.isfinite(metrics["loss"])
+        assert 0 < metrics["bound"] < 4 * np.log(17)
     finally:
         jax.config.update("jax_debug_key_reuse", False)
 
