@@ -152,7 +152,7 @@ def _sound(
             f"expected these to be {longer} the input; cut the input, or ask for sound "
             "of its length"
         )
-    total = max(windows.tokens_of(seconds, length, token), -(-has // hop))
+    total = windows.tokens_of(max(seconds, has / rate), length, token)
     cut = windows.plan((1, total), grid, overlap)
     tokens, known = np.zeros((1, 1, total), np.int32), np.zeros((1, total), bool)
     if source is None:

@@ -11,6 +11,7 @@ import numpy as np
 from cdcd_jax.data import audio, images
 from cdcd_jax.data.sources import Unreadable
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.generation import windows
 
 # name of a part of a picture -> left, top, right and bottom, as shares of its sides
 PARTS = {
@@ -153,10 +154,11 @@ def _check_size(text: str, flag: str, size: Any, shape: tuple[int, ...]) -> None
 
 def _sound(media: np.ndarray, tokenizer: Any) -> Source:
     """Encodes sound [R, S] with silence to its last whole token, at least a window."""
-    hop = tokenizer.outputs["audio"][0] // tokenizer.grid[1]
-    tokens = max(-(-media.shape[1] // hop), tokenizer.grid[1])
-    padded = np.pad(media, ((0, 0), (0, tokens * hop - media.shape[1])))
-    return Source(tokenizer.encode(padded)[:, None], media, {})
+    length, rate = tokenizer.grid[1], tokenizer.sample_rate
+    hop = tokenizer.outputs["audio"][0] // length
+    tokens = windows.tokens_of(media.shape[1] / rate, length, hop / rate)
+    whole = windows.fit(media, tokens * hop)
+    return Source(tokenizer.encode(whole)[:, None], media, {})
 
 
 def _samples(file: str, row: int | None, tokenizer: Any) -> Source:

@@ -14,6 +14,7 @@ from cdcd_jax.config import experiment
 from cdcd_jax.data.card import read_card
 from cdcd_jax.data.records import RecordSource
 from cdcd_jax.data.sources import open_source
+from cdcd_jax.generation import edit_files
 from cdcd_jax.generation.windows import token_seconds, tokens_of
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.networks.motion_conditioners import at_times
@@ -102,3 +103,16 @@ def test_tokens_keep_the_time_of_the_motion(dances, level):
     token = token_seconds(tokenizer, {}, length)
     assert np.isclose(token, HOPS[level] / RATE)
     assert tokens_of(seconds, length, token) == length  # one window draws all of it
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_whole_example_is_edited_in_one_window(dances, level):
+    seconds, path, codec = dances
+    wanted = settings(seconds, path, codec, level)
+    tokenizer = open_tokenizer(wanted["tokenizer"], wanted["grid"])
+    sound = np.zeros((1, RATE * seconds), np.float32)
+    length = LENGTHS[seconds] // HOPS[level]
+    assert edit_files._sound(sound, tokenizer).tokens.shape == (1, 1, length)
+    longer = np.zeros((1, RATE * seconds + 2000), np.float32)
+    more = -(-longer.shape[1] // HOPS[level])
+    assert edit_files._sound(longer, tokenizer).tokens.shape == (1, 1, more)
