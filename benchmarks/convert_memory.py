@@ -33,7 +33,6 @@ def status() -> dict[str, int]:
 def child(source: str, output: str) -> None:
     """Converts, and prints what it held at most."""
     import jax
-    import torch  # noqa: F401
 
     from cdcd_jax.convert.__main__ import run
 
