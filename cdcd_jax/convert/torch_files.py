@@ -145,7 +145,7 @@ def _load_zip(path: Path, data: memoryview) -> Any:
             return Storage(kind, elements, read)
 
     text = io.BytesIO(_member(data, members[pickles[0]]))
-    content = _Unpickler(text, storage).load()
+    content = _unpickled(text, storage)
     return dict(_state(content)) if isinstance(content, _Module) else content
 
 
@@ -173,7 +173,7 @@ def _load_old(path: Path, file: Any, data: memoryview) -> Any:
         read = lambda: data[places[key] : places[key] + size]
         return storages.setdefault(key, Storage(kind, elements, read))
 
-    load = lambda: _Unpickler(file, storage).load()
+    load = lambda: _unpickled(file, storage)
     if (load(), load()) != (_MAGIC, _PROTOCOL):
         raise _NotTorch
     load()  # of the machine that wrote it
@@ -187,6 +187,13 @@ def _load_old(path: Path, file: Any, data: memoryview) -> Any:
         if end > len(data):
             raise CutShort(path, f"it has {len(data):,} bytes of at least {end:,}")
     return content
+
+
+def _unpickled(file: Any, storage: Callable[..., Storage]) -> Any:
+    try:
+        return _Unpickler(file, storage).load()
+    except MemoryError:
+        raise ValueError("a table with a size that cannot be") from None
 
 
 def _state(module: Mapping, prefix: str = "") -> Iterator[tuple[str, Tensor]]:

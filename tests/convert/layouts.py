@@ -1,6 +1,8 @@
 """Names and shapes of other projects' checkpoints, and files of random tensors."""
 
 import re
+import struct
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -269,4 +271,25 @@ def empty_state(layout: Layout) -> dict[str, np.ndarray]:
 def write(path: Path, state: Mapping[str, np.ndarray]) -> Path:
     """A safetensors file of the state."""
     save_file(dict(state), path)
+    return path
+
+
+def write_torch(path: Path, state: Mapping[str, np.ndarray]) -> Path:
+    """A file as PyTorch writes one of a dict of float32 tensors, opcode by opcode."""
+    text = lambda word: b"X" + struct.pack("<I", len(word)) + word.encode()
+    number = lambda n: b"J" + struct.pack("<i", n)
+    numbers = lambda values: b"(" + b"".join(map(number, values)) + b"t"
+    out = b"\x80\x02}("
+    with zipfile.ZipFile(path, "w") as archive:
+        for i, (name, value) in enumerate(state.items()):
+            value = np.ascontiguousarray(value, np.float32)
+            archive.writestr(f"archive/data/{i}", value.tobytes())
+            steps = [step // value.itemsize for step in value.strides]
+            out += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(("
+            out += text("storage") + b"ctorch\nFloatStorage\n" + text(str(i))
+            out += text("cpu") + number(value.size) + b"tQ" + number(0)
+            out += numbers(value.shape) + numbers(steps)
+            out += b"\x89ccollections\nOrderedDict\n)RtR"
+        archive.writestr("archive/data.pkl", out + b"u.")
+        archive.writestr("archive/version", "3\n")
     return path
