@@ -1,13 +1,15 @@
 """How much memory a conversion takes, against the parameters that it writes.
 
-    python benchmarks/convert_memory.py [--width=640] [--depth=23]
+    python benchmarks/convert_memory.py [--width=640] [--depth=20]
 
 Makes a file as VQ-Diffusion's training leaves it, in PyTorch's own format: random
-weights of a model without a condition, its averages and an optimizer's state
-of twice the size. Another process converts it and tells the most memory that it held,
-once beyond what it holds before it opens the file. Pages of the file itself, which the
-system may drop at any time, are told apart (`file`, `anonymous`). Needs PyTorch (the
-extra `convert`).
+weights in float32 of a model without a condition (116 M of them), its averages, and an
+optimizer's state of twice the size. Another process converts it. What is told is the
+most that this process held while it converted, beyond what it held before: the
+interpreter, jax and our package are imported and one array is on the device by then,
+and that memory is printed apart (`before`). `anonymous` is what only the process holds;
+`resident` is what the system counts as its peak (VmHWM), with pages of mapped files,
+which it may drop at any time. Linux alone counts these.
 """
 
 import argparse
@@ -18,33 +20,33 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "convert")]
 
 
-def status() -> dict[str, int]:
-    """Bytes of anonymous memory and of pages of files that this process holds."""
+def status(name: str) -> int:
+    """Bytes under a name of /proc/self/status."""
     lines = Path("/proc/self/status").read_text().split("\n")
-    found = dict(line.split(":", 1) for line in lines if line.startswith("Rss"))
-    names = dict(anonymous="RssAnon", file="RssFile")
-    return {k: int(found[name].split()[0]) * 1024 for k, name in names.items()}
+    line = next(line for line in lines if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
 
 
 def child(source: str, output: str) -> None:
     """Converts, and prints what it held at most."""
     import jax
-    import torch  # noqa: F401
 
     from cdcd_jax.convert.__main__ import run
 
     jax.numpy.zeros(1).block_until_ready()
-    before, most, done = status(), status(), threading.Event()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    resident, anonymous = status("VmRSS"), status("RssAnon")
+    most, done = [anonymous], threading.Event()
 
     def watch() -> None:
-        while not done.is_set():
-            for name, value in status().items():
-                most[name] = max(most[name], value)
-            time.sleep(0.01)
+        while not done.wait(0.005):
+            most.append(status("RssAnon"))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -53,8 +55,8 @@ def child(source: str, output: str) -> None:
     seconds = time.perf_counter() - began
     done.set()
     watcher.join()
-    beyond = {name: most[name] - before[name] for name in most}
-    print(json.dumps(dict(beyond=beyond, seconds=seconds)))
+    beyond = dict(anonymous=max(most) - anonymous, resident=status("VmHWM") - resident)
+    print(json.dumps(dict(before=resident, beyond=beyond, seconds=seconds)))
 
 
 def write(path: Path, width: int, depth: int) -> tuple[int, int]:
@@ -64,7 +66,6 @@ def write(path: Path, width: int, depth: int) -> tuple[int, int]:
     """
     import layouts
     import numpy as np
-    import torch
 
     sizes = dict(form="self", mlp="fc", ratio=4, table=(16, 16), width=width)
     noise = layouts.diffusion_transformer(**sizes, depth=depth)
@@ -75,44 +76,47 @@ def write(path: Path, width: int, depth: int) -> tuple[int, int]:
             state[name][-1] = -np.inf
         if ".dec.quantize." in name:
             state[name] = state[name.replace(".dec.", ".enc.")]
-    tensors = {name: torch.from_numpy(value) for name, value in state.items()}
     start = "transformer."
-    averages = {n[len(start) :]: v for n, v in tensors.items() if n.startswith(start)}
-    averages = {name: value.clone() for name, value in averages.items()}
+    averages = {n[len(start) :]: v for n, v in state.items() if n.startswith(start)}
     moments = {
-        i: dict(exp_avg=torch.zeros_like(v), exp_avg_sq=torch.zeros_like(v))
-        for i, v in enumerate(tensors.values())
+        i: dict(exp_avg=np.zeros_like(v), exp_avg_sq=np.zeros_like(v))
+        for i, v in enumerate(state.values())
     }
-    optimizer = dict(state=moments)
-    torch.save(dict(model=tensors, ema=averages, optimizer=optimizer), path)
+    content = dict(model=state, ema=averages, optimizer=dict(state=moments))
+    layouts.write_torch(path, content)
     sizes = [value.nbytes for value in state.values()]
     return sum(sizes), max(sizes)
 
 
+def measure(width: int, depth: int) -> dict[str, Any]:
+    """Converts a file; bytes of its model, its largest tensor, and of what was held."""
+    with tempfile.TemporaryDirectory(prefix="cdcd_jax_memory_") as folder:
+        file = Path(folder, "model.pth")
+        model, largest = write(file, width, depth)
+        found = dict(model=model, largest=largest, file=file.stat().st_size)
+        command = [sys.executable, __file__, "--child", str(file), f"{folder}/out"]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return found | json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
-    """Makes the file, converts it, prints a table."""
+    """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--depth", type=int, default=23)
+    parser.add_argument("--depth", type=int, default=20)
     parser.add_argument("--child", nargs=2, metavar=("FILE", "OUTPUT"))
     options = parser.parse_args()
     if options.child:
         child(*options.child)
         return
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "convert"))
-    with tempfile.TemporaryDirectory(prefix="cdcd_jax_memory_") as folder:
-        file = Path(folder, "model.pth")
-        model, largest = write(file, options.width, options.depth)
-        print(f"parameters {model / 4e6:.1f} M, {model / 2**20:.0f} MiB in float32")
-        print(f"largest    {largest / 2**20:.0f} MiB")
-        print(f"file       {file.stat().st_size / 2**20:.0f} MiB")
-        command = [sys.executable, __file__, "--child", str(file), f"{folder}/out"]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        told = json.loads(done.stdout.splitlines()[-1])
-        for name, value in told["beyond"].items():
-            share = (value - largest) / model
-            print(f"{name:<10} {value / 2**20:.0f} MiB: {share:.2f} x + the largest")
-        print(f"seconds    {told['seconds']:.1f}")
+    found = measure(options.width, options.depth)
+    print(f"parameters {found['model'] / 4e6:.1f} M")
+    for name in ("model", "largest", "file", "before"):
+        print(f"{name:<10} {found[name] / 2**20:.0f} MiB")
+    for name, value in found["beyond"].items():
+        share = (value - found["largest"]) / found["model"]
+        print(f"{name:<10} {value / 2**20:.0f} MiB: {share:.2f} x + the largest")
+    print(f"seconds    {found['seconds']:.1f}")
 
 
 if __name__ == "__main__":

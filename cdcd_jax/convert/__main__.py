@@ -116,16 +116,7 @@ def checked(converted: Converted, path: str) -> tuple[dict[str, Any], dict[str, 
         check_tensors(found, shapes, f"{path}, converted", floats=False)
     step = jnp.zeros((), jnp.int32)
     state = {"step": step, "ema_params": params, "extra": extra}
-    return settings, _to_arrays(state)
-
-
-def _to_arrays(tree: Any) -> Any:
-    """Arrays of JAX in the place of NumPy's, each of which is given up at once."""
-    if isinstance(tree, dict):
-        for name in tree:
-            tree[name] = _to_arrays(tree[name])
-        return tree
-    return jax.tree.map(jnp.asarray, tree)
+    return settings, state
 
 
 def _by_name(tree: Any) -> dict[str, Any]:

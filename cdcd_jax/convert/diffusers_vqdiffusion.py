@@ -5,6 +5,7 @@ As microsoft/vq-diffusion-ithq: `vqvae`, `transformer`, `scheduler`, `text_encod
 `vqdiffusion.py` under other names; what no tensor tells stands in the folder's configs.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import Any
 from cdcd_jax.convert import clip, diffusers_vq, vqdiffusion
 from cdcd_jax.convert.files import Converted, Tensors, read_tensors
 from cdcd_jax.convert.folders import find_model
+from cdcd_jax.data import bpe
 from cdcd_jax.errors import InputError
 
 OPTIONS: dict[str, Any] = {}
@@ -123,7 +125,18 @@ def _check_schedule(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    """Refuses texts that are padded otherwise: the model attends to what pads them."""
+    """Refuses texts that are cut or padded otherwise: the model would read others."""
+    fast = folder / "tokenizer.json"
+    if fast.exists():
+        _compare(fast, _json(fast).get("model", {}))
+    path = folder / "vocab.json"
+    if path.exists():
+        _compare(path, dict(vocab=_json(path)))
+    path = folder / "merges.txt"
+    if path.exists():
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = lines[lines[0].startswith("#version") :]
+        _compare(path, dict(merges=[line for line in lines if line]))
     path = folder / "tokenizer_config.json"
     found = _json(path).get("pad_token", "!")
     found = found.get("content") if isinstance(found, dict) else found
@@ -132,6 +145,32 @@ def _check_tokenizer(folder: Path) -> None:
             f"Found pad_token = {found!r} in {path}; expected '!', token 0, as "
             "VQ-Diffusion's. Take the tokenizer of the model's own folder."
         )
+
+
+def _compare(path: Path, found: Mapping[str, Any]) -> None:
+    """Refuses tokens or merges that are not CLIP's, which ours are."""
+    try:
+        tokens = dict(found.get("vocab", {}))
+        pairs = [" ".join(p) if isinstance(p, list) else p for p in found["merges"]]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _other_tokenizer(path, f"something else ({error})") from error
+    except KeyError:
+        pairs = []
+    ours = bpe.vocabulary()
+    for piece in [*tokens, *ours] if tokens else ():
+        if tokens.get(piece) != ours.get(piece):
+            what = f"the token {tokens.get(piece)} for {piece!r}, not {ours.get(piece)}"
+            raise _other_tokenizer(path, what)
+    for i, (pair, our) in enumerate(itertools.zip_longest(pairs, bpe.merges())):
+        if pairs and pair != our:
+            raise _other_tokenizer(path, f"the pair {i}, {pair!r}, not {our!r}")
+
+
+def _other_tokenizer(path: Path, what: str) -> InputError:
+    return InputError(
+        f"Found {what} in {path}; expected CLIP's tokens, by which prompts are cut "
+        "here. Download it anew, or take a model with CLIP's own tokenizer."
+    )
 
 
 def _check(config: Mapping[str, Any], expected: Mapping[str, Any], place: Path) -> None:

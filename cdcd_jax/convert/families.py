@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cdcd_jax.convert.files import INDEX, shards_of
+from cdcd_jax.convert.safetensors_files import read_header
 from cdcd_jax.convert.torch_files import torch_content
 from cdcd_jax.errors import InputError
 
@@ -150,10 +151,6 @@ def _names(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             head = file.read(64)
-            if head[8:9] == b"{":
-                size = int.from_bytes(head[:8], "little")
-                file.seek(8)
-                header = file.read(min(size, 100_000_000))
     except OSError as error:
         raise InputError(
             f"Found no readable file {path} ({error.strerror}); expected a checkpoint. "
@@ -163,12 +160,8 @@ def _names(path: Path) -> list[str]:
         if re.match(pattern, head):
             raise _refused(path, what)
     if head[8:9] == b"{":
-        try:
-            found = json.loads(header)
-        except ValueError as error:
-            raise _refused(path, "a safetensors file that is cut or damaged") from error
-        return [name for name in found if name != "__metadata__"]
-    with torch_content(path, head[:9]) as (_, content):
+        return list(read_header(path)[0])
+    with torch_content(path, head) as content:
         return list(_flat(content))
 
 

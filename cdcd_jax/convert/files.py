@@ -1,22 +1,22 @@
 """Files of tensors by PyTorch name, and what a converter makes of one.
 
-`.safetensors` needs no PyTorch; its own formats (zip, TorchScript and the one before
-1.6) do, and are read without running what they hold. A file is read whole, checked
-whole, and only then written anew (`__main__.py`).
+Tensors in float32 stay views of the mapped file until they are written anew
+(`__main__.py`), after all was checked; others are cast one by one.
 """
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cdcd_jax.convert.torch_files import AGAIN as _AGAIN
-from cdcd_jax.convert.torch_files import torch_content
+from cdcd_jax.convert.safetensors_files import read_safetensors
+from cdcd_jax.convert.torch_files import AGAIN, Tensor, torch_content
 from cdcd_jax.errors import InputError
+from cdcd_jax.runtime.lean_saving import let_go
 
 Tensors = dict[str, np.ndarray]
 INDEX = ".index.json"  # ends the name of the list of shards
@@ -62,8 +62,8 @@ def read_tensors(
         Name -> array; a file of one bare tensor gives it the name "".
 
     Raises:
-        InputError: no such file, another format, a broken file, a value that is not
-            finite, or a PyTorch file where PyTorch is not installed.
+        InputError: no such file, another format, a broken file, or a value that is not
+            finite.
     """
     path = Path(path)
     if path.name.endswith(INDEX):
@@ -84,21 +84,26 @@ def read_tensors(
         return choose([n for n in names if not (drop and re.search(drop, n))])
 
     if path.suffix == ".safetensors" or head[8:] == b"{":
-        tensors = _read_safetensors(path, wanted)
+        found = iter(read_safetensors(path, wanted).items())
     else:
-        tensors = _read_torch(path, head, inside, together, wanted)
+        found = _torch_items(path, head, inside, together, wanted)
+    tensors = {}
+    for name, value in found:
+        tensors[name] = as_float32(value)
+        kind = tensors[name].dtype.kind
+        finite = kind != "f" or np.isfinite(tensors[name]).all()
+        let_go(value)
+        if not finite:
+            raise InputError(
+                f"Found values that are not finite in {name!r} of {path}; expected "
+                f"finite weights. {AGAIN}, the data may be damaged."
+            )
     if not tensors:
         raise InputError(
             f"Found no tensors in {path}; expected weights by name"
             + (f", maybe inside of {' or '.join(inside)}" if inside else "")
             + ". Check that this is the right file."
         )
-    for name, value in tensors.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise InputError(
-                f"Found values that are not finite in {name!r} of {path}; expected "
-                f"finite weights. {_AGAIN}, the data may be damaged."
-            )
     return tensors
 
 
@@ -114,7 +119,7 @@ def shards_of(path: Path) -> list[Path]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"Found no readable index {path} ({error!r}); expected 'weight_map', from "
-            f"tensors to files. {_AGAIN}."
+            f"tensors to files. {AGAIN}."
         ) from error
     # names of files alone: an index opens nothing outside of its folder
     files = [path.parent / Path(str(name)).name for name in names]
@@ -194,48 +199,14 @@ def as_float32(value: np.ndarray) -> np.ndarray:
     return value.astype(np.float32, copy=False) if is_float else value
 
 
-def _read_safetensors(path: Path, wanted: Callable) -> Tensors:
-    import ml_dtypes
-    import safetensors
-
-    types = {
-        **{f"F{n}": np.dtype(f"f{n // 8}") for n in (16, 32, 64)},
-        **{f"I{n}": np.dtype(f"i{n // 8}") for n in (8, 16, 32, 64)},
-        **{f"U{n}": np.dtype(f"u{n // 8}") for n in (8, 16, 32, 64)},
-        "BF16": np.dtype(ml_dtypes.bfloat16),
-        "BOOL": np.dtype(bool),
-    }
-    try:
-        entries = safetensors.deserialize(path.read_bytes())
-    except safetensors.SafetensorError as error:
-        raise InputError(
-            f"Found a broken {path} ({error}); expected a whole safetensors file. "
-            f"{_AGAIN}."
-        ) from error
-    tensors, names = {}, set(wanted([name for name, _ in entries]))
-    entries.reverse()
-    while entries:  # one by one, so that none is there twice
-        name, entry = entries.pop()
-        if name not in names:
-            continue
-        if entry["dtype"] not in types:
-            raise InputError(
-                f"Found the type {entry['dtype']} of {name!r} in {path}; expected one "
-                f"of {', '.join(types)}. Store the weights as floats."
-            )
-        data = np.frombuffer(entry["data"], types[entry["dtype"]])
-        tensors[name] = as_float32(data.reshape(entry["shape"]))
-    return tensors
-
-
-def _read_torch(
+def _torch_items(
     path: Path,
     head: bytes,
     inside: Sequence[str],
     together: Sequence[str],
     wanted: Callable,
-) -> Tensors:
-    with torch_content(path, head) as (torch, content):
+) -> Iterator[tuple[str, np.ndarray]]:
+    with torch_content(path, head) as content:
         for name in inside:
             if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
                 content = content[name]
@@ -245,14 +216,9 @@ def _read_torch(
             parts = {k: v for k, v in parts.items() if isinstance(v, Mapping)}
             flat = {f"{k}.{name}": v for k, p in parts.items() for name, v in p.items()}
             content = flat or content
-        if isinstance(content, torch.Tensor):
+        if isinstance(content, Tensor):
             content = {"": content}
-        if not isinstance(content, Mapping):
-            return {}
-        tensors = {str(k): v for k, v in content.items() if isinstance(v, torch.Tensor)}
-        return {n: as_float32(_to_numpy(torch, tensors[n])) for n in wanted([*tensors])}
-
-
-def _to_numpy(torch: Any, value: Any) -> np.ndarray:
-    value = value.detach()
-    return (value.float() if value.is_floating_point() else value).cpu().numpy()
+        content = content if isinstance(content, Mapping) else {}
+        tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+        for name in wanted([*tensors]):
+            yield name, tensors[name].read()

@@ -46,6 +46,27 @@ _CLEANED: dict[int, str | None] = {
 }
 
 
+def merges() -> list[str]:
+    """The pairs that are merged, the first first, as their file writes them: 'a b'."""
+    with gzip.open(_FILE, "rt", encoding="utf-8") as file:
+        return file.read().split("\n")[1 : 1 + _NUM_MERGES]
+
+
+def vocabulary() -> dict[str, int]:
+    """The token of each piece, as Hugging Face's vocab.json has them."""
+    pieces = [*_letters(), *(f"{letter}</w>" for letter in _letters())]
+    pieces += [pair.replace(" ", "") for pair in merges()]
+    return {piece: i for i, piece in enumerate(pieces)} | _SPECIAL
+
+
+def _letters() -> dict[str, int]:
+    """How the file writes a byte: as it is, or by another letter if not printable."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [n for n in range(256) if n not in printable]
+    letters = {chr(n): n for n in printable}
+    return letters | {chr(256 + i): n for i, n in enumerate(others)}
+
+
 class _Vocabulary:
     """Tokens of byte strings, ranks of merges. A word's last byte carries an end.
 
@@ -53,25 +74,19 @@ class _Vocabulary:
     """
 
     def __init__(self) -> None:
-        with gzip.open(_FILE, "rt", encoding="utf-8") as file:
-            lines = file.read().split("\n")[1 : 1 + _NUM_MERGES]
-        printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-        others = [n for n in range(256) if n not in printable]
-        # how the file writes a byte that is not printable
-        letters = {chr(n): n for n in printable}
-        letters |= {chr(256 + i): n for i, n in enumerate(others)}
+        letters = _letters()
 
         def piece(text: str) -> tuple[bytes, bool]:
             letters_only = text.removesuffix("</w>")
             value = bytes(letters[letter] for letter in letters_only)
             return value, text != letters_only
 
-        merges = [tuple(map(piece, line.split())) for line in lines]
-        self.rank = {merge: i for i, merge in enumerate(merges)}
+        pairs = [tuple(map(piece, line.split())) for line in merges()]
+        self.rank = {pair: i for i, pair in enumerate(pairs)}
         self.pieces = [
             *((bytes([n]), False) for n in letters.values()),
             *((bytes([n]), True) for n in letters.values()),
-            *((a + b, end) for (a, _), (b, end) in merges),
+            *((a + b, end) for (a, _), (b, end) in pairs),
         ]
         self.token = {piece: i for i, piece in enumerate(self.pieces)}
         self.cache: dict[str, list[int]] = {}

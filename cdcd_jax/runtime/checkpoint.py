@@ -16,7 +16,7 @@ from absl import logging as absl_logging
 from etils import epath
 
 from cdcd_jax.errors import InputError
-from cdcd_jax.runtime import hosts
+from cdcd_jax.runtime import hosts, lean_saving
 from cdcd_jax.runtime.leaf_table import (
     check_same_leaves,
     checksums,
@@ -55,7 +55,7 @@ class Checkpoints:
             directory: a local path or `gs://` URL.
             max_to_keep: how many checkpoints stay.
             asynchronous: saves a copy beside the program; else `save` takes no copy,
-                and returns when all is on the disk.
+                leaves NumPy's arrays where they are, and returns when all is written.
         """
         self._asynchronous = asynchronous
         self._directory = epath.Path(directory)
@@ -104,17 +104,18 @@ class Checkpoints:
             )
         if step == newest:
             return False
-        state = jax.tree.map(as_array, state)
+        if self._asynchronous:
+            state = jax.tree.map(as_array, state)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         check_space(self._directory, size, self._how_to_go_on)
+        tree = ocp.args.StandardSave if self._asynchronous else ocp.args.PyTreeSave
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(without_empty(state)),
+            state=tree(without_empty(state)),
             leaves=ocp.args.JsonSave(sealed(describe(state))),
         )
         with failures_of_saving(self._directory, self._how_to_go_on):
             self._directory.mkdir(parents=True, exist_ok=True)
-            largest = max(leaf.nbytes for leaf in jax.tree.leaves(state))
-            self._open(largest).save(step, args=args, force=True)
+            self._open().save(step, args=args, force=True)
         self._newest_started = step
         return True
 
@@ -224,18 +225,16 @@ class Checkpoints:
             f"{advice if others else ''}."
         )
 
-    def _open(self, largest: int = 0) -> ocp.CheckpointManager:
+    def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
-            # gigabytes that are under way at a time, where memory is what matters
-            most = max(0.1, 2e-9 * largest)
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=self._max_to_keep,
                 enable_async_checkpointing=self._asynchronous,
             )
             handlers = None
             if not self._asynchronous:
-                state = ocp.StandardCheckpointHandler(save_concurrent_gb=most)
-                handlers = dict(state=state, leaves=ocp.JsonCheckpointHandler())
+                state, leaves = lean_saving.handler(), ocp.JsonCheckpointHandler()
+                handlers = dict(state=state, leaves=leaves)
             self._manager = ocp.CheckpointManager(
                 self._directory, options=options, item_handlers=handlers
             )

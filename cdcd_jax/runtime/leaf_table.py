@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from cdcd_jax.errors import InputError
+from cdcd_jax.runtime.lean_saving import let_go
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
@@ -75,7 +76,11 @@ def checksums(state: Any) -> dict[str, int]:
     """Leaf name -> checksum of its bits, computed on the device."""
     # One after the other: on a CPU with many devices and few cores, programs that wait
     # for their other devices can keep each other from running.
-    return {name: int(_checksum(leaf)) for name, leaf in named_leaves(state).items()}
+    sums = {}
+    for name, leaf in named_leaves(state).items():
+        sums[name] = int(_checksum(leaf))
+        let_go(leaf)
+    return sums
 
 
 # One compilation a shape, not one a state: networks repeat a few shapes many times.

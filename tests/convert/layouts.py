@@ -1,6 +1,9 @@
 """Names and shapes of other projects' checkpoints, and files of random tensors."""
 
+import itertools
 import re
+import struct
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -269,4 +272,30 @@ def empty_state(layout: Layout) -> dict[str, np.ndarray]:
 def write(path: Path, state: Mapping[str, np.ndarray]) -> Path:
     """A safetensors file of the state."""
     save_file(dict(state), path)
+    return path
+
+
+def write_torch(path: Path, content: Mapping) -> Path:
+    """A file as PyTorch writes dicts of float32 tensors, also within dicts."""
+    text = lambda word: b"X" + struct.pack("<I", len(word)) + word.encode()
+    number = lambda n: b"J" + struct.pack("<i", n)
+    numbers = lambda values: b"(" + b"".join(map(number, values)) + b"t"
+    count = itertools.count()
+
+    def pickled(value: Mapping | np.ndarray) -> bytes:
+        if isinstance(value, Mapping):
+            rows = (text(str(name)) + pickled(row) for name, row in value.items())
+            return b"}(" + b"".join(rows) + b"u"
+        value, key = np.ascontiguousarray(value, np.float32), str(next(count))
+        archive.writestr(f"archive/data/{key}", value.tobytes())
+        steps = [step // value.itemsize for step in value.strides]
+        out = b"ctorch._utils\n_rebuild_tensor_v2\n(("
+        out += text("storage") + b"ctorch\nFloatStorage\n" + text(key) + text("cpu")
+        out += number(value.size) + b"tQ" + number(0)
+        out += numbers(value.shape) + numbers(steps)
+        return out + b"\x89ccollections\nOrderedDict\n)RtR"
+
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + pickled(content) + b".")
+        archive.writestr("archive/version", "3\n")
     return path

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import sys
 
 import ml_dtypes
 import numpy as np
@@ -59,17 +58,6 @@ def test_file_without_tensors(tmp_path: pathlib.Path) -> None:
     save_file({}, path)
     with pytest.raises(InputError, match=r"no tensors .* inside of state_dict"):
         read_tensors(path, ("state_dict",))
-
-
-@pytest.mark.parametrize("head", [b"PK\x03\x04", b"\x80\x02"])
-def test_pytorch_file_without_pytorch(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, head: bytes
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    path = tmp_path / "a.ckpt"
-    path.write_bytes(head + bytes(100))
-    with pytest.raises(InputError, match=r"pip install 'cdcd_jax\[convert\]'"):
-        read_tensors(path)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

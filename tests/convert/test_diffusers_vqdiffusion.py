@@ -1,5 +1,6 @@
 """diffusers' VQ-Diffusion folder: what its classes compute, a picture, refusals."""
 
+import gzip
 import json
 import pathlib
 import subprocess
@@ -12,11 +13,13 @@ from safetensors.numpy import load_file, save_file
 
 from cdcd_jax.config import merge
 from cdcd_jax.convert.__main__ import main
+from cdcd_jax.data import bpe
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.runtime.checkpoint import load_parts
 from cdcd_jax.tasks import make_task
 from cdcd_jax.training import loop
 
+VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "vq_folder.npz"
 
 
@@ -131,10 +134,98 @@ def test_other_settings_are_refused(
 
 
 @pytest.mark.parametrize(
-    "part", ["vqvae", "transformer", "scheduler", "text_encoder", "tokenizer"]
+    "part",
+    [
+        *("vqvae", "transformer", "scheduler", "text_encoder", "tokenizer"),
+        "learned_classifier_free_sampling_embeddings",
+    ],
 )
 def test_a_missing_part_is_named(tmp_path: pathlib.Path, capsys, part: str) -> None:
     make_folder(tmp_path / "folder")
     (tmp_path / "folder" / part).rename(tmp_path / "away")
     assert convert(tmp_path) == 1
     assert f"folder/{part}" in capsys.readouterr().err
+
+
+LEARNED = pathlib.Path("folder", "learned_classifier_free_sampling_embeddings")
+
+
+def test_a_learned_null_without_its_weights(tmp_path: pathlib.Path, capsys) -> None:
+    make_folder(tmp_path / "folder")
+    (tmp_path / LEARNED / "diffusion_pytorch_model.safetensors").unlink()
+    assert convert(tmp_path) == 1
+    error = capsys.readouterr().err
+    assert str(LEARNED) in error and "diffusion_pytorch_model.safetensors" in error
+
+
+def tokenizer_files() -> tuple[dict[str, int], list[str]]:
+    """Tokens and merges as openai/clip-vit-* have them, by transformers' own steps."""
+    with gzip.open(pathlib.Path(bpe.__file__).with_name(VOCABULARY)) as file:
+        lines = file.read().decode().split("\n")[1 : 49152 - 256 - 2 + 1]
+    codes = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [chr(n) for n in codes]
+    letters += [chr(256 + i) for i in range(256 - len(codes))]
+    pieces = letters + [letter + "</w>" for letter in letters]
+    pieces += ["".join(line.split()) for line in lines]
+    pieces += ["<|startoftext|>", "<|endoftext|>"]
+    return {piece: i for i, piece in enumerate(pieces)}, lines
+
+
+@pytest.mark.parametrize(
+    "change, error",
+    [
+        (None, ""),
+        ("swap", "vocab.json; expected CLIP's tokens"),
+        ("more", "the token 49408 for 'dancemusic', not None"),
+        ("merges", "the pair 7"),
+        ("fewer", "the pair 48893, None, not"),
+        ("fast", "tokenizer.json; expected CLIP's tokens"),
+        ("odd", "something else"),
+    ],
+)
+def test_the_tokenizer_of_the_folder_is_ours(
+    tmp_path: pathlib.Path, capsys, change: str | None, error: str
+) -> None:
+    """Else prompts would have other tokens than those that the model learned."""
+    make_folder(tmp_path / "folder")
+    (tmp_path / "folder" / "transformer").rename(tmp_path / "away")
+    tokens, pairs = tokenizer_files()
+    folder = tmp_path / "folder" / "tokenizer"
+    model = dict(vocab=dict(tokens), merges=[pair.split() for pair in pairs])
+    if change == "swap":
+        tokens["a</w>"], tokens["b</w>"] = tokens["b</w>"], tokens["a</w>"]
+    if change == "more":
+        tokens["dancemusic"] = 49408
+    if change == "merges":
+        pairs[7:9] = pairs[8:6:-1]
+    if change == "fewer":
+        del pairs[-1]
+    if change == "fast":
+        model["merges"].reverse()
+    if change == "odd":
+        model["vocab"] = 3
+    (folder / "vocab.json").write_text(json.dumps(tokens))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *pairs, ""]))
+    (folder / "tokenizer.json").write_text(json.dumps(dict(model=model)))
+    assert convert(tmp_path) == 1
+    # with CLIP's own the next thing is refused: the part that was taken away
+    assert (error or "folder/transformer") in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_null_that_is_not_learned_is_the_empty_text(tmp_path: pathlib.Path) -> None:
+    """As diffusers has it where `learnable` is false; it was never trained."""
+    make_folder(tmp_path / "folder")
+    (tmp_path / LEARNED / "config.json").write_text('{"learnable": false}')
+    path = tmp_path / "folder" / "text_encoder" / "model.safetensors"
+    state = load_file(path)
+    name = next(n for n in state if n.endswith("token_embedding.weight"))
+    rows = np.random.default_rng(0).normal(size=(49408, 64)).astype(np.float32)
+    save_file({**state, name: rows}, path)
+    assert convert(tmp_path) == 0
+    _, params, _ = restored(tmp_path / "out")
+    assert not json.loads((tmp_path / "out/config.json").read_text())["model"][
+        "null_trained"
+    ]
+    null = params["text"]["null"]
+    assert np.isfinite(null).all() and np.asarray(null).std() > 0.01

@@ -76,7 +76,7 @@ def test_foreign_names(tmp_path: pathlib.Path, names: list[str], what: str) -> N
         (b"", "an empty file"),
         (b"\x1f\x8b123456789", "gzip"),
         (b'{"weight_map": {}}', "JSON"),
-        (b"\x10\0\0\0\0\0\0\0{cut", "cut or damaged"),
+        (b"\x10\0\0\0\0\0\0\0{cut", "cut short: it has 12 bytes"),
         (b"weights", "neither a PyTorch nor a safetensors"),
     ],
 )
