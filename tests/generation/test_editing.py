@@ -124,7 +124,7 @@ def test_variation_goes_from_the_input(pictures, picture):
     words = (*RED, f"--edit.input={picture[0]}")
     near = (*words, "--edit.strength=0.1", "--config.sampling.steps=1")
     code, text, drawn = generate(pictures, *near)
-    assert code == 0 and "1 network evaluations of 1 row a sample" in text, text
+    assert code == 0 and "1 network evaluation of 1 row a sample" in text, text
     assert not drawn["edit/known"].any()
     kept = [(drawn["tokens"] == drawn["edit/input"]).mean()]
     far = (*words, "--edit.strength=1", "--config.sampling.steps=2")
