@@ -114,8 +114,8 @@ def ticks(values: Iterable[float]) -> list[float]:
     largest = max(abs(low), abs(high))
     # values that 4 digits do not tell apart are drawn as the same
     if high - low <= 1e-4 * largest or largest < 1e-200:
-        pad = 0.1 * largest if largest >= 1e-200 else 1.0
-        low, high = low - pad, high + pad
+        pad = 0.1 * largest
+        low, high = (low - pad, high + pad) if pad >= 1e-200 else (0.0, 1.0)
     rough = (high - low) / 5
     power = math.floor(math.log10(rough))
     base = next(b for b in (1, 2, 5, 10) if b * 10.0**power >= rough * (1 - 1e-9))

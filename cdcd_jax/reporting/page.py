@@ -32,7 +32,7 @@ pre { background: var(--shade); padding: 1em; overflow-x: auto }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .2em .8em; border-bottom: 1px solid var(--line); text-align: right }
-th:first-child { text-align: left; overflow-wrap: anywhere }
+th:first-child { text-align: left; overflow-wrap: break-word }
 td, thead th { white-space: nowrap }
 tbody th { font-weight: normal }
 small { opacity: .7 }
