@@ -1,9 +1,12 @@
 """Canvases, windows, regions and strengths of edits, piece by piece."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from untrained import untrained
 
 from cdcd_jax.config import experiment
@@ -58,6 +61,27 @@ def test_windows_cover_a_canvas_outward(origin, overlap):
         assert number == 0 or touched
         part[:] = True
     assert cut.corners[0] == origin and covered.all()
+
+
+def test_each_window_has_noise_of_its_own():
+    """The first has that of a canvas of one window."""
+    keys, key = [], jax.random.key(0)
+
+    def sample(params, extra, condition, own, options, number, edit):
+        keys.append(tuple(jax.random.key_data(own).tolist()))
+        return {"tokens": np.zeros((number, 16), np.int32)}
+
+    task = SimpleNamespace(describe=lambda: dict(conditions={}), sample=sample)
+    tokenizer = SimpleNamespace(decode=lambda tokens, size: {}, sample_rate=None)
+    cut = windows.plan((4, 10), (4, 4), 0.5, (0, 0))
+    shape = (2, 4, 10)
+    canvas = canvases.Canvas(cut, np.zeros(shape, np.int32), np.zeros(shape[1:], bool))
+    _, number = canvases.draw_samples(
+        *(tiny.settings(), task, SimpleNamespace(tokenizer=tokenizer), ({}, {}), {}),
+        *(key, 2, canvas),
+    )
+    assert len(keys) == len(set(keys)) == number == 4
+    assert keys[0] == tuple(jax.random.key_data(key).tolist())
 
 
 def test_drawn_sound_begins_where_kept_sound_ends():

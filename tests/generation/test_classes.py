@@ -10,6 +10,7 @@ import pytest
 from cdcd_jax.errors import UsageError
 from cdcd_jax.generation import classes
 from cdcd_jax.generation.prompts import rows_of
+from cdcd_jax.generation.rows import every_label
 
 MONTHS = tuple(map(str, range(1, 13)))  # number 0 has the name 1
 DIGITS = tuple(map(str, range(10)))  # each number has its own name
@@ -25,6 +26,16 @@ def call(value: Any, names: tuple[str, ...]) -> list[int]:
     spec: Mapping = dict(kind="label", num_classes=len(names), names=names)
     given = classes.as_asked({"label": value}, {"label": spec})
     return rows_of(given, {"label": spec}, 1).condition["label"].tolist()
+
+
+def test_rows_that_are_made_up_go_through_all_classes() -> None:
+    conditions = {
+        name: dict(kind="label", num_classes=number)
+        for name, number in (("label", 3), ("style", 2))
+    }
+    rows = every_label(conditions, 7)
+    assert rows["label"].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert rows["style"].tolist() == [0, 1, 0, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
