@@ -29,7 +29,7 @@ import numpy as np
 from cdcd_jax.diffusion.gaussian_schedule import Levels
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float, Int
+    from jaxtyping import Array, Float, Int, Shaped
 
 # nats a dimension that the code at T may be from the prior
 PRIOR_LIMIT = 0.01
@@ -163,8 +163,8 @@ def aggregate(
 
 
 def rowwise(
-    a: float | Float[Array, "*B"], like: Float[Array, "..."]
-) -> float | Float[Array, "..."]:
+    a: float | Shaped[Array, "*B"], like: Float[Array, "..."]
+) -> float | Shaped[Array, "..."]:
     """[B] as [B, 1, ...] of the rank of another array; scalars as they are."""
     return jnp.reshape(a, (-1,) + (1,) * (like.ndim - 1)) if jnp.ndim(a) else a
 
@@ -196,7 +196,7 @@ def check_prior(nats: float, levels: Levels) -> None:
     if not nats <= PRIOR_LIMIT:
         energy = 2 * nats / levels.alpha_bar[-1]
         raise ValueError(
-            f"the aggregated code at T = {levels.timesteps} is {nats:.3g} nats a "
+            f"the clean code at T = {levels.timesteps} is {nats:.3g} nats a "
             f"dimension from the prior, at most {PRIOR_LIMIT} are allowed: samples "
             "start from noise, which it must look like. Schedule "
             f"{levels.name!r} leaves sqrt(alpha_bar_T) = "

@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cdcd_jax.diffusion import aggregation, gaussian_terms
+from cdcd_jax.diffusion import aggregation, gaussian_terms, predictions
 from cdcd_jax.diffusion.aggregation import Aggregation, aggregate, rowwise
 from cdcd_jax.diffusion.gaussian_schedule import VARIANCES, Levels
 from cdcd_jax.diffusion.gaussian_walk import GaussianWalk, steps_of, visited
-from cdcd_jax.diffusion.predictions import PREDICTIONS, Reading, join, moved, read
+from cdcd_jax.diffusion.predictions import PREDICTIONS, Reading
 from cdcd_jax.diffusion.process import Terms
 from cdcd_jax.diffusion.samplers import GAUSSIAN_SAMPLERS
 from cdcd_jax.diffusion.samplers.options import SamplingOptions
@@ -167,20 +167,33 @@ class Gaussian:
             x_t: [B, ...].
             t: int32 [B], 1..T.
         """
-        clean, level = self.clean(x_0, t), self.levels.at(t)
         said = self.read(prediction, x_t, t)
-        noise = (x_t - rowwise(level.signal, x_t) * clean) / rowwise(level.noise, x_t)
-        each = self.decoded(said, x_0, t) + gaussian_terms.step_kl(
-            self._steps, t, said.noise - noise, self._moved(said, x_0, t)
-        )
-        nats = self.timesteps * each
+        nats = self.decoded(said, x_0, t) + self.denoised(said, x_0, x_t, t)
+        nats = self.timesteps * nats
         if self.loss == "bound":
             return Terms(nats, nats)
+        level = self.levels.at(t)
         told, true = (
-            join(self.prediction, *both, level)
-            for both in ((said.clean, said.noise), (clean, noise))
+            predictions.join(self.prediction, clean, noise, level)
+            for clean, noise in (said[:2], self._true(x_0, x_t, t))
         )
         return Terms(nats, jnp.sum(_flat(jnp.square(told - true)), axis=1))
+
+    def denoised(
+        self,
+        said: Reading,
+        x_0: Float[Array, "B ..."] | Mapping[str, Any],
+        x_t: Float[Array, "B ..."],
+        t: Int[Array, " B"],
+    ) -> Float[Array, " B"]:
+        """The step's KL in nats an example, [B]; 0 at t = 1."""
+        noise_error = said.noise - self._true(x_0, x_t, t)[1]
+        added_error = 0.0
+        if self.aggregation is not None and not self.aggregation.constant:
+            w = self.aggregation.per_step(self.levels)
+            w = {name: jnp.asarray(w[name])[t - 1] for name in w}
+            added_error = predictions.moved(said.codes, w) - aggregate(x_0, w)
+        return gaussian_terms.step_kl(self._steps, t, noise_error, added_error)
 
     def decoded(
         self,
@@ -273,13 +286,10 @@ class Gaussian:
     def _steps(self) -> gaussian_terms.StepTable:
         return gaussian_terms.step_table(self.levels, self.variance)
 
-    def _moved(self, said: Reading, x_0: Any, t: jax.Array) -> jax.Array | float:
-        """sum_i w_t^i (E_i(x_theta) - E_i(x)), [B, ...]; 0 where no code moves."""
-        if self.aggregation is None or self.aggregation.constant:
-            return 0.0
-        w = self.aggregation.per_step(self.levels)
-        w = {name: jnp.asarray(w[name])[t - 1] for name in w}
-        return moved(said.codes, w) - aggregate(x_0, w)
+    def _true(self, x_0: Any, x_t: jax.Array, t: jax.Array) -> tuple:
+        """The clean code and the noise in x_t."""
+        clean = self.clean(x_0, t)
+        return predictions.split("x_0", clean, x_t, self.levels.at(t))
 
 
 def _flat(a: jax.Array) -> jax.Array:

@@ -111,8 +111,11 @@ class Levels:
         return self.noise[s] * self.beta(t, s) / self.noise[t]
 
     def model_variance(
-        self, t: Int[np.ndarray, " S"], s: Int[np.ndarray, " S"], kind: str
-    ) -> Float[np.ndarray, " S"]:
+        self,
+        t: int | Int[np.ndarray, "*S"],
+        s: int | Int[np.ndarray, "*S"],
+        kind: str,
+    ) -> float | Float[np.ndarray, "*S"]:
         """That of p_theta(x_s | x_t), one of `VARIANCES`.
 
         Raises:

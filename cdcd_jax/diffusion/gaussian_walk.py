@@ -136,7 +136,8 @@ class GaussianWalk:
 
         At every step the known part of x_0 takes the place of what was predicted
         there, so that this part of the chain is the posterior of the truth, and comes
-        out as it is.
+        out as it is. One modality of several is no part of x: who knows it puts its
+        code among those that are predicted.
         """
         key, _ = keys
         if self.start is not None:
