@@ -148,9 +148,8 @@ class Gaussian:
         self, prediction: Any, x_t: Float[Array, "B ..."], t: Int[Array, " B"]
     ) -> Reading:
         """What a prediction says of the clean code and of the noise at t, int32 [B]."""
-        return read(
-            self.prediction, prediction, x_t, self.levels.at(t), self.weights(t)
-        )
+        level, weights = self.levels.at(t), self.weights(t)
+        return predictions.read(self.prediction, prediction, x_t, level, weights)
 
     def terms(
         self,

@@ -90,7 +90,7 @@ def read(
         weights: W_t by modality, scalars or [B]; None for one modality.
 
     Raises:
-        ValueError: codes where there are no weights, or nothing.
+        ValueError: codes where there are no weights, or of other names; or nothing.
     """
     if isinstance(prediction, Mapping):
         prediction = Predicted(None, prediction)
@@ -102,11 +102,12 @@ def read(
             f"codes of {', '.join(codes)} were predicted, but the process aggregates "
             "none: predict one array, or give the process an aggregation"
         )
+    code = None if codes is None else aggregate(codes, weights)
     if values is not None:
         return Reading(*split(kind, values, x_t, level), codes)
-    if codes is None:
+    if code is None:
         raise ValueError("nothing was predicted: give values, codes, or both")
-    return Reading(*split("x_0", aggregate(codes, weights), x_t, level), codes)
+    return Reading(*split("x_0", code, x_t, level), codes)
 
 
 def moved(
