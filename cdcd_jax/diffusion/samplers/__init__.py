@@ -1,4 +1,4 @@
-"""How tokens are drawn: a sampler is a file, a line of the table below, and a test.
+"""How x_0 is drawn: a sampler is a file, a line of the table below, and a test.
 
 In reading order: `options` (what a config says of drawing), `base` (what a sampler
 decides, and what it is given), `posterior` (ancestral, strided, skip: each position by
@@ -10,10 +10,15 @@ options ask for, checked).
 Another sampler is a frozen dataclass derived from `base.Sampler` or from
 `unmasking.Unmasking`, under its name in `SAMPLERS`, also from outside of the package:
 the table is read when a sampler is asked for.
+
+Those of arrays of numbers have a table of their own, `GAUSSIAN_SAMPLERS`: `ddpm`,
+`ddim`. What may be chosen is what the process says, `methods`.
 """
 
 from cdcd_jax.diffusion.samplers.base import Sampler
 from cdcd_jax.diffusion.samplers.confidence import Confidence
+from cdcd_jax.diffusion.samplers.ddim import DDIM
+from cdcd_jax.diffusion.samplers.ddpm import DDPM
 from cdcd_jax.diffusion.samplers.first_hitting import FirstHitting
 from cdcd_jax.diffusion.samplers.posterior import Ancestral, Skip, Strided
 from cdcd_jax.diffusion.samplers.purity import Purity
@@ -33,3 +38,6 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "first_hitting": FirstHitting,
     "remasking": Remasking,
 }
+
+# the same of arrays of numbers
+GAUSSIAN_SAMPLERS: dict[str, type] = {"ddpm": DDPM, "ddim": DDIM}

@@ -8,7 +8,7 @@ fields are the options that it alone reads.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -160,7 +160,7 @@ def draw_positions(law: Float[Array, "B L K"], noise: Noise) -> Int[Array, "B L"
     return jnp.argmax(law + noise.tokens, axis=-1).astype(jnp.int32)
 
 
-def built(cls: type[Sampler], options: SamplingOptions) -> Sampler:
+def built(cls: type, options: SamplingOptions) -> Any:
     """The sampler with those of the options that it has fields for."""
     names = [f.name for f in dataclasses.fields(cls) if hasattr(options, f.name)]
     return cls(**{name: getattr(options, name) for name in names})

@@ -52,6 +52,22 @@ class SamplingOptions:
         return cls(**{**values, **changes})
 
 
+@dataclasses.dataclass(frozen=True)
+class GaussianOptions(SamplingOptions):
+    """The same of arrays of numbers, of which `method`, `steps` and `grid` are read.
+
+    Attributes:
+        method: a key of `samplers.GAUSSIAN_SAMPLERS`. 'ddpm' draws from the posterior
+            of each jump, 'ddim' with less noise or none.
+        eta: of 'ddim', 0 for no fresh noise to 1 for that of the posterior.
+        variance: of 'ddpm', 'posterior' or 'beta', see `gaussian_schedule.VARIANCES`.
+    """
+
+    method: str = "ddpm"
+    eta: float = 0.0
+    variance: str = "posterior"
+
+
 def choose(name: str, value: str, known: Iterable[str]) -> None:
     """Raises ValueError unless `sampling.<name>` is one of the known."""
     if value not in known:
