@@ -3,6 +3,7 @@
 `--help` says what there is, in one screen.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -21,16 +22,23 @@ def run(argv: Sequence[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from cdcd_jax.modes import flags
     from cdcd_jax.modes.table import MODES
+    from cdcd_jax.reporting.terminal import Lasting
 
     options = flags.parse(argv)
-    MODES[options.mode](options)
+    asked_for = options.mode in ("inspect", "plan")  # what they print is the result
+    out = sys.stdout if asked_for else Lasting(sys.stdout)
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(Lasting(sys.stderr)),
+    ):
+        MODES[options.mode](options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code.
 
-    0 done, or stopped by SIGTERM and saved; 1 failed; 2 bad usage; 130 interrupted by
-    SIGINT (Ctrl-C), where training saves first.
+    0 done, or stopped by SIGTERM or SIGHUP and saved; 1 failed; 2 bad usage; 130
+    interrupted by SIGINT (Ctrl-C), where training saves first.
     """
     try:
         run(sys.argv if argv is None else argv)
