@@ -52,6 +52,7 @@ from cdcd_jax.data.audio import suffixes
 from cdcd_jax.data.folders import (
     check_options,
     class_spec,
+    in_both,
     open_folder,
     read_lines,
     refuse_repeated,
@@ -161,7 +162,12 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Aist:
     if _has_val(root, options):  # which D2M-GAN's and EDGE's lists have not
         found["val"] = read(root, options, "val")
     names = {split: found[split] for split in SPLITS if split in found}
-    return Aist(root, options, names, _remarks(root) if layout == "release" else ())
+    key = (
+        (lambda name: name) if layout == "release" else (lambda found: found.audio.stem)
+    )
+    remarks = in_both({k: map(key, v) for k, v in names.items()}, "dances")
+    remarks += _remarks(root) if layout == "release" else []
+    return Aist(root, options, names, remarks)
 
 
 def _has_val(root: Path, options: Mapping[str, Any]) -> bool:
@@ -169,12 +175,16 @@ def _has_val(root: Path, options: Mapping[str, Any]) -> bool:
     if options["layout"] == "release":
         return (root / "splits" / "crossmodal_val.txt").exists()
     folder = Path(options["lists"] or root)
-    return any(folder.glob("aist_*_val_segment*.txt"))
+    return any(folder.glob(f"aist_*_val_segment{_ends(options)}.txt"))
+
+
+def _ends(options: Mapping[str, Any]) -> str:
+    """Of the names of lists, by the length of their segments."""
+    return {2: "", 6: "_s6"}[options["seconds"]]
 
 
 def _read_segments(root: Path, options: Mapping[str, Any], split: str) -> list[Segment]:
-    tree, end = TREES["segments"], {2: "", 6: "_s6"}[options["seconds"]]
-    name = f"aist_%s_{split}_segment{end}.txt"
+    tree, name = TREES["segments"], f"aist_%s_{split}_segment{_ends(options)}.txt"
     return [
         _to_segment(wave.stem, f"{split}/{wave.stem}", wave, motion, video)
         for wave, motion, video in segments.read_lists(root, options, name, tree)
@@ -272,7 +282,8 @@ def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:
 
 
 def _music(root: Path, track: str) -> Path:
-    """The file of a piece: .wav, or what else it is kept as."""
-    kinds = sorted(suffixes() - {".wav"})
-    files = [root / "music" / f"{track}{kind}" for kind in (".wav", *kinds)]
+    """The file of a piece: .wav, or what else it is kept as, in any case."""
+    kinds = (".wav", *sorted(suffixes() - {".wav"}))
+    names = [f"{track}{form}" for kind in kinds for form in (kind, kind.upper())]
+    files = [root / "music" / name for name in names]
     return next((file for file in files if file.exists()), files[0])
