@@ -32,7 +32,7 @@ def claim_workdir(
     path = workdir / "config.json"
     if path.exists():
         try:
-            old = dict(json.loads(path.read_text()))
+            old = dict(json.loads(path.read_text("utf-8")))
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"Found a bad {path} ({error}); expected the settings of that run; "
