@@ -8,11 +8,20 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cdcd_jax.errors import InputError, Stopped
+from cdcd_jax.errors import InputError, Stopped, UsageError
 
 
 def run(argv: Sequence[str]) -> None:
     """Does what a command line says."""
+    if sys.getfilesystemencoding() != "utf-8":
+        raise UsageError(
+            f"Found names of files read as {sys.getfilesystemencoding()}, by the "
+            "locale; expected UTF-8, as records keep names; set PYTHONUTF8=1, or a "
+            "locale such as LC_ALL=C.UTF-8"
+        )
+    for stream in (sys.stdout, sys.stderr):  # a terminal may not show every letter
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     from cdcd_jax.modes.help import answer
 
     if (text := answer(argv[1:])) is not None:  # which needs none of what follows

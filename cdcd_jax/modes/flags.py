@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 from cdcd_jax.config import defaults, merge, unknown_key
 from cdcd_jax.config.files import default_workdir
 from cdcd_jax.data.card import CARD_NAME
+from cdcd_jax.data.names import shown
 from cdcd_jax.errors import UsageError
 from cdcd_jax.models.saved import SAVED, config_dict
 from cdcd_jax.modes.help import FLAGS, did_you_mean, unknown_flag, unknown_word
@@ -195,6 +196,11 @@ def parse(argv: Sequence[str]) -> Options:
     Raises:
         UsageError: anything that cannot be understood.
     """
+    if odd := [shown(word) for word in argv if shown(word) != word]:
+        raise UsageError(
+            f"{odd[0]} is not UTF-8, as configs and records keep names: rename it, or "
+            "name it by a link"
+        )
     words, conditions = _take_named(_at_home(argv), "condition")
     words, edit = _take_edits(words)
     words, given = _take_file(words)

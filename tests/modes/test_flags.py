@@ -1,10 +1,13 @@
 """Command lines as people write them: what is meant is done, or named."""
 
+import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from cdcd_jax import main
 from cdcd_jax.errors import UsageError
 from cdcd_jax.modes import flags, help
 
@@ -60,3 +63,28 @@ def test_what_is_asked_for_may_be_the_next_word() -> None:
     assert help.answer(["--help", "optim.num_steps"]) == help.help_of("optim.num_steps")
     assert help.answer(["--list", "digits"]) == help.shown_config("digits")
     assert help.answer(["--help", "--mode=train"]) == help.SCREEN
+
+
+def test_words_that_are_not_utf8_are_named() -> None:
+    word = os.fsdecode(b"--workdir=/x/caf\xe9")
+    with pytest.raises(UsageError, match=r"caf\\xe9 is not UTF-8"):
+        flags.parse(["cdcd_jax", DIGITS, word])
+
+
+def test_a_locale_of_another_encoding_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    assert main.main(["cdcd_jax", "--help"]) == 2
+    assert "PYTHONUTF8=1" in capsys.readouterr().err
+
+
+def test_a_terminal_that_cannot_show_every_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    monkeypatch.setattr(help, "SCREEN", "caf\u00e9")
+    assert main.main(["cdcd_jax", "--help"]) == 0
+    sys.stdout.flush()
+    assert shown.getvalue() == b"caf\\xe9\n"
