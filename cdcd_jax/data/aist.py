@@ -60,7 +60,7 @@ from cdcd_jax.data.folders import (
 )
 from cdcd_jax.data.segments import Segment, SegmentSplit
 from cdcd_jax.data.smpl import load_motion, read_motion
-from cdcd_jax.data.sources import Unreadable, known_split
+from cdcd_jax.data.sources import Unreadable, known_split, tell
 from cdcd_jax.errors import InputError, UsageError
 
 OPTIONS: dict[str, Any] = {
@@ -119,7 +119,18 @@ class Aist:
         options, found, load = self.options, self.names[name], None
         frames = FRAME_RATE * options["seconds"]
         if options["layout"] == "release":
-            found = [s for n in found for s in _cut(self.root, n, options)]
+            parts = {n: _cut(self.root, n, options) for n in found}
+            if short := [n for n in found if not parts[n]]:
+                tell(
+                    f"aist: {len(short)} motions of {name} are shorter than "
+                    f"{options['seconds']} s and left out, such as {short[0]}"
+                )
+            found = [s for n in found for s in parts[n]]
+            if not found:
+                raise InputError(
+                    f"Found no motion of {options['seconds']} s in the split {name} of "
+                    f"{self.root}; expected one or more; set data.options.seconds lower"
+                )
             load = partial(load_motion, frames=frames)
         return SegmentSplit(
             found,
@@ -220,7 +231,7 @@ def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[st
         if not (root / folder).is_dir():
             raise wrong_tree(f"no folder {root / folder}", tree)
     path = root / f"splits/crossmodal_{split}.txt"
-    names = read_lines(path, tree)
+    names = [_motion_of(line) for line in read_lines(path, tree)]
     refuse_repeated(names, path)
     left_out = _ignored(root)
     for name in names:
@@ -234,13 +245,18 @@ def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[st
     return kept
 
 
+def _motion_of(line: str) -> str:
+    """A motion's name, of its name or its file's."""
+    return line.rpartition("/")[2].removesuffix(".pkl")
+
+
 def _ignored(root: Path) -> list[str]:
     """Names that are left out, in order."""
     path = root / _IGNORED
     if not path.exists():
         return []
     lines = read_lines(path, TREES["release"], may_be_empty=True)
-    names = [line.removesuffix(".pkl") for line in lines]
+    names = list(map(_motion_of, lines))
     for name in names:
         _track(name)
     return names
@@ -252,7 +268,7 @@ def _remarks(root: Path) -> list[str]:
     listed = {
         name
         for path in (root / "splits").glob("crossmodal_*.txt")
-        for name in read_lines(path, TREES["release"])
+        for name in map(_motion_of, read_lines(path, TREES["release"]))
     }
     there = lambda name: name in listed or (root / "motions" / f"{name}.pkl").exists()
     strange = [name for name in names if not there(name)]

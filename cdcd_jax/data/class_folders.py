@@ -234,6 +234,19 @@ def remarks(listing: Listing, places: Places) -> list[str]:
     return []
 
 
+def without_files(listing: Listing, places: Places) -> list[str]:
+    """Folders that would be classes, and have no file in them that is read."""
+    full = {"/".join(n.split("/")[: places.class_at + 1]) for n in listing.files}
+    # as if a file were there
+    inside = "{}/train/x" if places.split_at == 1 else "{}/x"
+    return [
+        folder
+        for folder in listing.folders
+        if folder.count("/") == places.class_at and folder not in full
+        if places.split(inside.format(folder))
+    ]
+
+
 def by_split(listing: Listing, places: Places, tree: str) -> dict[str, list[str]]:
     """Split -> its files, in order; val without test is test.
 

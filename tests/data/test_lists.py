@@ -1,10 +1,12 @@
 """Lists of examples as people have them: their encoding, and what splits share."""
 
 import json
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
-from made_dances import NAMES, write_segments
+from made_dances import NAMES, write_list, write_segments, write_wave
 from PIL import Image
 
 from cdcd_jax.data.sources import Unreadable, open_source
@@ -89,3 +91,43 @@ def test_dances_of_two_splits_are_told(tmp_path: Path) -> None:
     assert card["remarks"] == [
         f"1 dances are in train as well as in test, such as {NAMES['train'][1]}"
     ]
+
+
+def test_motions_by_file_and_those_that_are_too_short(tmp_path: Path, capsys) -> None:
+    names = {"train": ["gBR_sBM_cAll_d04_mBR0_ch01", "gBR_sBM_cAll_d05_mBR0_ch02"]}
+    names["test"] = ["gLO_sBM_cAll_d13_mLO1_ch02"]
+    for folder in ("motions", "music", "splits"):
+        (tmp_path / folder).mkdir()
+    for split, found in names.items():
+        for frames, name in zip((250, 100), found, strict=False):
+            motion = {
+                "smpl_poses": np.zeros((frames, 72)),
+                "smpl_trans": np.zeros((frames, 3)),
+            }
+            path = tmp_path / "motions" / f"{name}.pkl"
+            path.write_bytes(pickle.dumps(motion))
+        # as a shell lists them
+        lines = [f"motions/{name}.pkl" for name in found]
+        write_list(tmp_path / "splits" / f"crossmodal_{split}.txt", lines)
+    for track in ("mBR0", "mLO1"):
+        write_wave(tmp_path / "music" / f"{track}.wav", np.full(5 * 22050, 0.1))
+    options = {"layout": "release"}
+    train = open_source("aist", str(tmp_path), options).split("train")
+    assert train.names() == [f"{names['train'][0]}_seg{n}" for n in (1, 2)]
+    assert train.example(0)["condition"]["genre"] == 0
+    said = "1 motions of train are shorter than 2 s and left out, such as"
+    assert f"{said} {names['train'][1]}" in capsys.readouterr().err
+    long = open_source("aist", str(tmp_path), {**options, "seconds": 9})
+    with pytest.raises(InputError, match="no motion of 9 s in the split train"):
+        long.split("train")
+
+
+def test_a_folder_without_sounds_is_told(tmp_path: Path) -> None:
+    for name in ("a/0", "a/1", "b/2", "b/3"):
+        write_wave(tmp_path / f"{name}.wav", np.full(800, 0.1), 8000)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "x.m4a").write_bytes(b"x")
+    card = open_source("audio_folder", str(tmp_path)).card()
+    assert card["conditions"]["label"]["names"] == ["a", "b"]
+    (said,) = card["remarks"]
+    assert said == "no sound file in c (left out: .m4a (1)), which is no class then"
