@@ -95,7 +95,7 @@ class Model:
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl; [] of a model that was not trained here."""
         file = self.workdir / "metrics.jsonl"
-        lines = file.read_text().split("\n") if file.exists() else []
+        lines = file.read_text("utf-8").split("\n") if file.exists() else []
         return [json.loads(line) for line in lines if line]
 
     def __repr__(self) -> str:

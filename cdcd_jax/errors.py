@@ -24,7 +24,8 @@ class Stopped(Exception):
     """A signal asked the run to stop, and its state was saved.
 
     Attributes:
-        exit_code: 0 after SIGTERM, with which schedulers ask; 130 after SIGINT, Ctrl-C.
+        exit_code: 0 after SIGTERM, with which schedulers ask, or SIGHUP, which a closed
+            terminal sends; 130 after SIGINT, Ctrl-C.
     """
 
     def __init__(self, message: str, exit_code: int = 0) -> None:

@@ -69,7 +69,7 @@ def list_configs() -> str:
     """A line of 80 columns a config file: its name and the head of its docstring."""
     lines = []
     for name, path in config_files().items():
-        document = ast.get_docstring(ast.parse(path.read_text())) or ""
+        document = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
         room = max(80 - len(name) - 2, 20)
         said = textwrap.shorten(document.partition("\n")[0], room, placeholder=" ...")
         lines.append(f"{name}  {said}")

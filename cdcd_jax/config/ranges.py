@@ -6,6 +6,7 @@ and for the sections of those that are a whole config of their own.
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from cdcd_jax.config.patterns import leaves, matches
@@ -31,6 +32,9 @@ _RANGES = (
             *("model.conditions.*.num_classes", "model.conditions.*.vocabulary"),
         ),
     ),
+    # more than these would only fill the memory, or trace for hours
+    ("at most 1,000 layers", lambda x: x <= 1000, ("model.depth",)),
+    ("at most 100,000 times", lambda x: x <= 100_000, ("diffusion.timesteps",)),
     (
         "below 2^31 - 1, the numbers that a token may have",
         lambda x: x < 2**31 - 1,
@@ -78,7 +82,7 @@ def check_ranges(config: Mapping[str, Any]) -> None:
     for said, fits, keys in _RANGES:
         for key in keys:
             for name, value in found:
-                if _is(name, key) and not fits(value):
+                if _is(name, key) and not (isinstance(value, Real) and fits(value)):
                     raise UsageError(
                         f"config key {name!r} is {value!r}: expected {said}; correct it"
                     )

@@ -255,7 +255,7 @@ def check_settings(
         InputError: another activation or number of heads.
     """
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text("utf-8"))
         settings = settings.get(part) or settings
         found = dict(settings)
     except (OSError, ValueError, TypeError, AttributeError):

@@ -10,6 +10,7 @@ model is known here: tokenizers and text towers are opened where records are mad
     walk              the files below a folder, each once; what is passed over
     folders, class_folders          what sources that read folders share: checks, splits
                       drawn by seed; which folders are splits and which are classes
+    marks             what a file is that is none of the known formats
     images, levels    pictures of one size; levels of more than 8 bits
     audio, sound_heads        sounds of one rate and length; what is read of a file
     sound_chunks, sound_frames      of wav and its kin; of mp3 and ogg

@@ -52,6 +52,7 @@ from cdcd_jax.data.audio import suffixes
 from cdcd_jax.data.folders import (
     check_options,
     class_spec,
+    in_both,
     open_folder,
     read_lines,
     refuse_repeated,
@@ -59,7 +60,7 @@ from cdcd_jax.data.folders import (
 )
 from cdcd_jax.data.segments import Segment, SegmentSplit
 from cdcd_jax.data.smpl import load_motion, read_motion
-from cdcd_jax.data.sources import Unreadable, known_split
+from cdcd_jax.data.sources import Unreadable, known_split, tell
 from cdcd_jax.errors import InputError, UsageError
 
 OPTIONS: dict[str, Any] = {
@@ -118,7 +119,18 @@ class Aist:
         options, found, load = self.options, self.names[name], None
         frames = FRAME_RATE * options["seconds"]
         if options["layout"] == "release":
-            found = [s for n in found for s in _cut(self.root, n, options)]
+            parts = {n: _cut(self.root, n, options) for n in found}
+            if short := [n for n in found if not parts[n]]:
+                tell(
+                    f"aist: {len(short)} motions of {name} are shorter than "
+                    f"{options['seconds']} s and left out, such as {short[0]}"
+                )
+            found = [s for n in found for s in parts[n]]
+            if not found:
+                raise InputError(
+                    f"Found no motion of {options['seconds']} s in the split {name} of "
+                    f"{self.root}; expected one or more; set data.options.seconds lower"
+                )
             load = partial(load_motion, frames=frames)
         return SegmentSplit(
             found,
@@ -161,7 +173,12 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Aist:
     if _has_val(root, options):  # which D2M-GAN's and EDGE's lists have not
         found["val"] = read(root, options, "val")
     names = {split: found[split] for split in SPLITS if split in found}
-    return Aist(root, options, names, _remarks(root) if layout == "release" else ())
+    key = (
+        (lambda name: name) if layout == "release" else (lambda found: found.audio.stem)
+    )
+    remarks = in_both({k: map(key, v) for k, v in names.items()}, "dances")
+    remarks += _remarks(root) if layout == "release" else []
+    return Aist(root, options, names, remarks)
 
 
 def _has_val(root: Path, options: Mapping[str, Any]) -> bool:
@@ -169,12 +186,16 @@ def _has_val(root: Path, options: Mapping[str, Any]) -> bool:
     if options["layout"] == "release":
         return (root / "splits" / "crossmodal_val.txt").exists()
     folder = Path(options["lists"] or root)
-    return any(folder.glob("aist_*_val_segment*.txt"))
+    return any(folder.glob(f"aist_*_val_segment{_ends(options)}.txt"))
+
+
+def _ends(options: Mapping[str, Any]) -> str:
+    """Of the names of lists, by the length of their segments."""
+    return {2: "", 6: "_s6"}[options["seconds"]]
 
 
 def _read_segments(root: Path, options: Mapping[str, Any], split: str) -> list[Segment]:
-    tree, end = TREES["segments"], {2: "", 6: "_s6"}[options["seconds"]]
-    name = f"aist_%s_{split}_segment{end}.txt"
+    tree, name = TREES["segments"], f"aist_%s_{split}_segment{_ends(options)}.txt"
     return [
         _to_segment(wave.stem, f"{split}/{wave.stem}", wave, motion, video)
         for wave, motion, video in segments.read_lists(root, options, name, tree)
@@ -210,7 +231,7 @@ def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[st
         if not (root / folder).is_dir():
             raise wrong_tree(f"no folder {root / folder}", tree)
     path = root / f"splits/crossmodal_{split}.txt"
-    names = read_lines(path, tree)
+    names = [_motion_of(line) for line in read_lines(path, tree)]
     refuse_repeated(names, path)
     left_out = _ignored(root)
     for name in names:
@@ -224,13 +245,18 @@ def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[st
     return kept
 
 
+def _motion_of(line: str) -> str:
+    """A motion's name, of its name or its file's."""
+    return line.rpartition("/")[2].removesuffix(".pkl")
+
+
 def _ignored(root: Path) -> list[str]:
     """Names that are left out, in order."""
     path = root / _IGNORED
     if not path.exists():
         return []
     lines = read_lines(path, TREES["release"], may_be_empty=True)
-    names = [line.removesuffix(".pkl") for line in lines]
+    names = list(map(_motion_of, lines))
     for name in names:
         _track(name)
     return names
@@ -242,7 +268,7 @@ def _remarks(root: Path) -> list[str]:
     listed = {
         name
         for path in (root / "splits").glob("crossmodal_*.txt")
-        for name in read_lines(path, TREES["release"])
+        for name in map(_motion_of, read_lines(path, TREES["release"]))
     }
     there = lambda name: name in listed or (root / "motions" / f"{name}.pkl").exists()
     strange = [name for name in names if not there(name)]
@@ -272,7 +298,8 @@ def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:
 
 
 def _music(root: Path, track: str) -> Path:
-    """The file of a piece: .wav, or what else it is kept as."""
-    kinds = sorted(suffixes() - {".wav"})
-    files = [root / "music" / f"{track}{kind}" for kind in (".wav", *kinds)]
+    """The file of a piece: .wav, or what else it is kept as, in any case."""
+    kinds = (".wav", *sorted(suffixes() - {".wav"}))
+    names = [f"{track}{form}" for kind in kinds for form in (kind, kind.upper())]
+    files = [root / "music" / name for name in names]
     return next((file for file in files if file.exists()), files[0])

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from cdcd_jax.data import sound_heads
+from cdcd_jax.data import marks, sound_heads
 from cdcd_jax.data.sources import Unreadable
 
 # Of formats of libsndfile that are not called like the file's suffix, or not only.
@@ -21,6 +21,7 @@ _SUFFIXES = {
     "SVX": (".8svx", ".svx", ".iff"),
     "WAV": (".wav", ".wave", ".bwf"),
 }
+_HEAD = 1 << 16  # bytes that tell what a file is
 _DELAY = 4 * 1152  # samples at both ends of an mp3 that decoders leave out
 AMPLITUDE = (0.3, 1.0)  # the reference's range of random loudness (aist_dataset.py)
 
@@ -87,6 +88,8 @@ def read(
         raise Unreadable(name, "a length that cannot be") from error
     except soundfile.SoundFileError as error:
         said = getattr(error, "error_string", str(error))
+        with open(path, "rb") as content:
+            said = marks.called(content.read(_HEAD)) or said
         raise Unreadable(name, f"not a whole sound file ({said})") from error
     except OSError as error:
         raise Unreadable(name, error.strerror or "cannot be read") from error

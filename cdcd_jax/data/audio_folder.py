@@ -238,7 +238,11 @@ def _remarks(
 ) -> list[str]:
     """What the user should know of how folders were read."""
     if options["label"] == "folder":
-        return class_folders.remarks(listing, places)
+        empty = [
+            f"no sound file in {folder}{listing.told(folder)}, which is no class then"
+            for folder in class_folders.without_files(listing, places)
+        ]
+        return empty + class_folders.remarks(listing, places)
     tops = {name.split("/")[0] for name in listing.files}
     parts = sorted(name for name in tops if class_folders.split_of([name]))
     if options["split"] == "folder" or not parts:

@@ -4,6 +4,7 @@ Pictures are not opened here.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from cdcd_jax.data.folders import (
     divide,
     draw,
     lines_of,
+    not_utf8,
     numbered_lines,
     read_lines,
     refuse_repeated,
@@ -79,8 +81,11 @@ def read_coco(
                 for note in content["annotations"]
             ]
         except (KeyError, TypeError, AttributeError) as error:
+            lacks = f"without {error} where COCO has it"
+            if not isinstance(error, KeyError):
+                lacks = f"of another form ({error})"
             raise InputError(
-                f"Found {path} without {error} where COCO has it; expected images with "
+                f"Found {path} {lacks}; expected images with "
                 "id and file_name, and annotations with id, image_id (of one of these "
                 "images) and caption; fetch the file again."
             ) from error
@@ -102,8 +107,8 @@ def _load_json(path: Path) -> Any:
 
 
 def _pair(key: str, image: str, caption: Any) -> Pair:
-    """A pair; a bad one where the caption is no text."""
-    if isinstance(caption, str):
+    """A pair; a bad one where the caption is no text, or has half a character."""
+    if isinstance(caption, str) and not re.search("[\ud800-\udfff]", caption):
         return Pair(key, image, _clean(caption))
     return Pair(key, image, "", f"{json.dumps(caption)[:60]} where a caption should be")
 
@@ -139,8 +144,11 @@ def _cub_pairs(text: Path, name: str) -> Iterator[Pair]:
     image, path = f"images/{name}.jpg", existing(text, f"{name}.txt")
     try:
         lines = lines_of(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        yield Pair(f"{name}#0", image, "", f"no readable {path} ({error})")
+    except OSError as error:
+        yield Pair(f"{name}#0", image, "", f"no readable {path} ({error.strerror})")
+        return
+    except UnicodeDecodeError as error:
+        yield Pair(f"{name}#0", image, "", f"{path} is {not_utf8(error)}")
         return
     # blank last lines are no captions; blank ones between are reported
     while lines and not lines[-1].strip():
@@ -153,7 +161,9 @@ def _cub_pairs(text: Path, name: str) -> Iterator[Pair]:
 def _official_names(root: Path) -> dict[str, list[str]]:
     tables = {}
     for file in ("images.txt", "train_test_split.txt"):
-        rows = [line.split() for line in read_lines(root / file, TREES["cub"])]
+        lines = read_lines(root / file, TREES["cub"])
+        most = 1 if file == "images.txt" else -1  # names may hold blanks
+        rows = [line.split(maxsplit=most) for line in lines]
         odd = [row for row in rows if len(row) != 2]
         if odd:
             raise wrong_tree(
@@ -162,6 +172,7 @@ def _official_names(root: Path) -> dict[str, list[str]]:
         refuse_repeated((row[0] for row in rows), root / file)
         tables[file] = dict(rows)
     files, flags = tables["images.txt"], tables["train_test_split.txt"]
+    refuse_repeated(files.values(), root / "images.txt")
     if set(files) != set(flags) or not set(flags.values()) <= {"0", "1"}:
         raise wrong_tree(
             f"lists in {root} that do not number the same pictures, or flags other "

@@ -36,7 +36,13 @@ import numpy as np
 
 from cdcd_jax.data import images
 from cdcd_jax.data.caption_lists import READERS, TREES, Pair
-from cdcd_jax.data.folders import check_options, open_folder, refuse_repeated
+from cdcd_jax.data.folders import (
+    check_options,
+    in_both,
+    open_folder,
+    refuse_repeated,
+    wrong_tree,
+)
 from cdcd_jax.data.names import existing
 from cdcd_jax.data.sources import Example, Unreadable, known_split
 
@@ -62,7 +68,10 @@ class Captions:
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`."""
         size = self.options["size"]
+        names = {k: (pair.image for pair in v) for k, v in self.pairs.items()}
+        said = in_both(names, "pictures")
         return {
+            **({"remarks": said} if said else {}),
             "name": f"captions/{self.options['format']}",
             "splits": tuple(self.pairs),
             "conditions": {"text": {"kind": "text"}},
@@ -139,6 +148,11 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Captions:
     root = open_folder(path, "captions", TREES[options["format"]])
     pairs = READERS[options["format"]](root, options, seed)
     for split, found in pairs.items():
+        if not found:
+            raise wrong_tree(
+                f"no caption for the split {split} in the lists of {root}",
+                TREES[options["format"]],
+            )
         refuse_repeated((pair.key for pair in found), f"the split {split} of {root}")
         if options["captions"] == "first":
             first = {pair.image: pair for pair in reversed(found)}

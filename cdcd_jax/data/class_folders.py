@@ -2,13 +2,15 @@
 
     <split>/<class>/...     <class>/<split>/...     <class>/...     <split>/...
 
-A split's folder is called train or training; val, valid, validation, eval or
-evaluation; test or testing; in any case. A folder train that has files in it, and no
-folders, may be a class of that name. What can be read in two ways is refused, since a
-split that is taken for a class (or a class for a split) shows nowhere else.
+A split's folder is called train, training or trn; val, valid, validation, eval,
+evaluation or dev; test, testing or tst; in any case. A folder train that has files in
+it, and no folders, may be a class of that name. What can be read in two ways is
+refused, since a split that is taken for a class (or a class for a split) shows nowhere
+else.
 """
 
 import decimal
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,12 +21,15 @@ from cdcd_jax.data.names import same_name
 from cdcd_jax.data.walk import Listing, counted
 
 _NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "eval", "evaluation"),
-    "test": ("test", "testing"),
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "eval", "evaluation", "dev"),
+    "test": ("test", "testing", "tst"),
 }
 _SPLITS = {name: split for split, names in _NAMES.items() for name in names}
 _SHOWN = 6  # names in a message
+_PART = re.compile(r"k?[-_ ]?(fold|split)[-_ ]?\d+", re.IGNORECASE)
+# between words of a folder's name, such as train_images, imagesTrain and trainA
+_BETWEEN = re.compile(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
@@ -157,10 +162,16 @@ def _splits_inside(
 def _refuse_likely(
     listing: Listing, tops: Mapping[str, list[str]], labelled: bool, tree: str
 ) -> None:
-    """Raises InputError for folders of folders such as train_images, test_images."""
+    """Raises InputError for folders like train_images, test_images or fold1, fold2."""
+    if labelled and len(tops) > 1 and all(map(_PART.fullmatch, tops)):
+        raise wrong_tree(
+            f"the folders {_some(tops)} in {listing.root}, which look like parts of a "
+            "set and not like classes (put them together, or name classes otherwise)",
+            tree,
+        )
     likely = {}
     for top in tops:
-        words = (w.removesuffix("set") for w in re.split(r"[^a-z]+", top.lower()))
+        words = (word.lower().removesuffix("set") for word in _BETWEEN.split(top))
         if found := {split_of([word]) for word in words} - {""}:
             likely[top] = found
     if len(likely) < len(tops):  # some may be classes with files in them
@@ -181,7 +192,10 @@ def _check_level(listing: Listing, places: Places, tree: str) -> None:
     train = [name for name in listing.files if places.split(name) == "train"]
     labels = {places.label(name) for name in train}
     last = max(places.split_at or 0, places.class_at)
-    deeper = {"/".join(_folders(name)[last + 1 :][:1]) for name in train}
+    deeper = {"/".join(_folders(name)[last + 1 :]) for name in train}
+    if "" not in deeper:  # the first folders below that differ
+        common = len(os.path.commonpath(deeper).split("/")) if len(labels) == 1 else 0
+        deeper = {"/".join(name.split("/")[: common + 1]) for name in deeper}
     nested = "" not in deeper and len(deeper) > 1
     # <class>/train/ may itself be a set of classes
     if "" not in labels and nested and (len(labels) == 1 or places.split_at == 1):
@@ -218,6 +232,19 @@ def remarks(listing: Listing, places: Places) -> list[str]:
             f"{_some(sorted(common))}, which are not told apart"
         ]
     return []
+
+
+def without_files(listing: Listing, places: Places) -> list[str]:
+    """Folders that would be classes, and have no file in them that is read."""
+    full = {"/".join(n.split("/")[: places.class_at + 1]) for n in listing.files}
+    # as if a file were there
+    inside = "{}/train/x" if places.split_at == 1 else "{}/x"
+    return [
+        folder
+        for folder in listing.folders
+        if folder.count("/") == places.class_at and folder not in full
+        if places.split(inside.format(folder))
+    ]
 
 
 def by_split(listing: Listing, places: Places, tree: str) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """What sources that read folders share: checks, lists of files, splits, classes."""
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,14 +132,44 @@ def numbered_lines(
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise wrong_tree(
             f"the list {path}, which cannot be read ({error})", tree
-        ) from (error)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"Found {path}, which is {not_utf8(error)}; expected text in UTF-8; save "
+            "it so, with `iconv -f FROM -t utf-8` for one."
+        ) from error
     lines = enumerate(map(str.strip, lines_of(text)), 1)
     if not (found := [pair for pair in lines if pair[1]]) and not may_be_empty:
         raise wrong_tree(f"an empty list {path}", tree)
     return found
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """What is wrong with a text, in words."""
+    if error.object[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "UTF-16 text"
+    line = error.object.count(b"\n", 0, error.start) + 1
+    return f"no UTF-8 text (the byte {error.object[error.start]:#x} in line {line})"
+
+
+def in_both(splits: Mapping[str, Iterable[str]], what: str) -> list[str]:
+    """A sentence for the user where splits share some of their names.
+
+    Args:
+        what: the names are of, in the plural.
+    """
+    names = {split: set(found) for split, found in splits.items()}
+    said = []
+    for one, other in itertools.combinations(names, 2):
+        if same := names[one] & names[other]:
+            said.append(
+                f"{len(same)} {what} are in {one} as well as in {other}, such as "
+                f"{min(same)}"
+            )
+    return said
 
 
 def refuse_repeated(keys: Iterable[str], where: Any) -> None:

@@ -155,7 +155,6 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> ImageFolder
 
 def _check_classes(listing: Listing, places: class_folders.Places) -> None:
     """Raises InputError for pictures outside class folders, and empty ones of these."""
-    full = set()
     for name in listing.files:
         if places.split(name) and not places.label(name):
             raise wrong_tree(
@@ -163,11 +162,6 @@ def _check_classes(listing: Listing, places: class_folders.Places) -> None:
                 "too low? without classes set labels=False)",
                 TREE,
             )
-        full.add("/".join(name.split("/")[: places.class_at + 1]))
-    for folder in listing.folders:
-        # as if a file were there
-        inside = f"{folder}/train/x" if places.split_at == 1 else f"{folder}/x"
-        if folder.count("/") == places.class_at and places.split(inside):
-            if folder not in full:
-                found = f"no picture in {listing.root / folder}{listing.told(folder)}"
-                raise wrong_tree(found, TREE)
+    for folder in class_folders.without_files(listing, places):
+        found = f"no picture in {listing.root / folder}{listing.told(folder)}"
+        raise wrong_tree(found, TREE)

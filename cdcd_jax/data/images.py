@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cdcd_jax.data import marks
 from cdcd_jax.data.levels import Deep, NoWhite, deep_levels, tiff_levels
 from cdcd_jax.data.sources import Unreadable
 
@@ -20,6 +21,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 FORMATS += ("AVIF", "JPEG2000", "QOI")
 # Pillow starts another program for the first, and only looks at the head of the others.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 MAX_PIXELS = 2**27  # a larger one would fill the memory of small machines
 
 
@@ -65,6 +67,9 @@ def decode(data: bytes, name: str) -> Any:
         if image.width * image.height > MAX_PIXELS:
             raise Unreadable(name, f"more than {MAX_PIXELS} pixels")
         image.load()
+        # Pillow takes zeros, as in a download that broke off, for the rest of a picture
+        if image.format == "JPEG" and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
+            raise Unreadable(name, "not a whole picture (no end of its JPEG)")
         if image.format == "PNG" and isinstance(
             image.info.get("transparency"), int | tuple
         ):
@@ -88,7 +93,7 @@ def _why_unknown(data: bytes) -> str:
         # a damaged directory may raise nearly anything
         with contextlib.suppress(Exception):
             return f"a TIFF of {tiff_levels(data)}: save 8 or 16 bits, unsigned"
-    return "no picture of a known format"
+    return marks.called(data) or "no picture of a known format"
 
 
 def read(path: Any) -> Any:

@@ -162,7 +162,7 @@ def _settle(temporary: Path, path: Path) -> None:
 def read_note(shard: Path, num_codes: int) -> Note | None:
     """The note of a shard that is whole; None where there is none, or damage."""
     try:
-        content = json.loads(note_path(shard).read_text())
+        content = json.loads(note_path(shard).read_text("utf-8"))
         note = Note(**{**content, "shard": Shard(**content["shard"])})
         sound = (
             len(note.counts) == num_codes

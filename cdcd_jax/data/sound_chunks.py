@@ -92,6 +92,16 @@ def of_wav(file: BinaryIO, start: int, total: int) -> Known:
         rest = length % align if align and coding in _WAV_PLAIN else 0
         if rest and not (rest == 1 and align % 2):  # 1 may fill up
             return cut(f"{rest} of {align} bytes of a last sample")
+    # some writers count a head, too, in a file that is as long as it says
+    whole = struct.unpack(order + "I", bytes_at(file, start + 4, 4))[0]
+    counted = begin + length - total in (8, begin - start - 8, begin - start)
+    if counted and whole + 8 <= total - start:
+        length = total - begin
+        align = struct.unpack(order + "12xH", form[:14])[0]
+        length -= length % align if align else 0
+    after = begin + length + length % 2
+    if bytes_at(file, after, 4) in (b"data", b"RIFF"):
+        return Known("several sounds one behind the other: write them as one file each")
     head = _wav_head(order, form, _content(file, chunks, b"fact"), length)
     known = until(begin, length, total, "WAV", begin, head)
     return known if known.fault else known._replace(formats=("WAV", "WAVEX", "RF64"))

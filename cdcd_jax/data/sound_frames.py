@@ -23,7 +23,10 @@ _NOTES = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")  # behind the fra
 
 
 def of_ogg(file: BinaryIO, start: int, total: int) -> Known:
-    """Its pages: each whole, and the last one of each stream marked as its end."""
+    """Its pages: each whole, and the last one of each stream marked as its end.
+
+    Of streams one behind the other, as of a radio, libsndfile reads the first alone.
+    """
     place, open_streams = start, set()
     while place < total:
         head = bytes_at(file, place, 27)
@@ -33,6 +36,11 @@ def of_ogg(file: BinaryIO, start: int, total: int) -> Known:
         length = 27 + len(sizes) + sum(sizes)
         if len(head) < 27 or len(sizes) < head[26] or place + length > total:
             return cut(f"{total - place} bytes of a last page that is longer")
+        if place > start and not open_streams:
+            return Known(
+                "several sounds one behind the other: write them anew as one, as "
+                "`ffmpeg -i` does, or as one file each"
+            )
         stream, place = head[14:18], place + length
         open_streams.add(stream)
         if head[5] & 4:

@@ -126,17 +126,21 @@ def open_source(
 
 
 def _tell(what: str, card: Mapping[str, Any]) -> None:
-    """What a source passed over, on standard error; the same once in a process."""
-    from cdcd_jax.runtime import hosts  # imports JAX
-
+    """What a source passed over."""
     lines = list(card.get("remarks", []))
     if card.get("left_out"):
         lines.insert(0, f"left out: {told(card['left_out'])}")
     for line in lines:
-        line = f"{what}: {line}"
-        if line not in _TOLD and hosts.is_main():
-            print(line, file=sys.stderr)
-        _TOLD.add(line)
+        tell(f"{what}: {line}")
+
+
+def tell(line: str) -> None:
+    """A line on standard error; the same once in a process."""
+    from cdcd_jax.runtime import hosts  # imports JAX
+
+    if line not in _TOLD and hosts.is_main():
+        print(line, file=sys.stderr)
+    _TOLD.add(line)
 
 
 def known_split(name: str, splits: tuple[str, ...], source: str) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cdcd_jax.data import segments
-from cdcd_jax.data.folders import check_options, open_folder, wrong_tree
+from cdcd_jax.data.folders import check_options, in_both, open_folder, wrong_tree
 from cdcd_jax.data.segments import Segment, SegmentSplit
 from cdcd_jax.data.sources import known_split
 
@@ -60,7 +60,10 @@ class TikTok:
             conditions["video"] = segments.array_spec(
                 self.options["video_frames"], segments.VIDEO_WIDTH
             )
-        return segments.card("tiktok", SPLITS, SECONDS, conditions)
+        names = {k: (s.audio.stem for s in v) for k, v in self.segments.items()}
+        card = segments.card("tiktok", SPLITS, SECONDS, conditions)
+        said = in_both(names, "segments")
+        return {**card, "remarks": said} if said else card
 
     def split(self, name: str) -> SegmentSplit:
         """One of 'train' and 'test'."""

@@ -21,10 +21,12 @@ from typing import Any
 from cdcd_jax.data.names import RealPaths, same_name, shown
 from cdcd_jax.errors import InputError
 
-# in lower case; left by macOS, Windows, Synology and Linux
+# in lower case; left by macOS, Windows, Linux, and disks of Synology, QNAP and NetApp
 _LITTER = {
-    *("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"),
-    *("system volume information", "lost+found"),
+    *("__macosx", "network trash folder", "temporary items", "icon\r"),
+    *("thumbs.db", "desktop.ini", "$recycle.bin", "recycler", "lost+found"),
+    *("system volume information", "@eadir", "#recycle", "#snapshot", "~snapshot"),
+    *("@recycle", "@recently-snapshot"),
 }
 
 

@@ -138,6 +138,7 @@ class _Asked:
     def _by_number(self, part: str) -> int | None:
         part = part.strip()
         digits = part.isascii() and part.isdigit() and len(part) < 10
+        digits = digits and part == str(int(part))  # 03 may well be the folder 3
         return int(part) if digits and int(part) < self._count else None
 
     def _called(self, number: int) -> str:

@@ -36,7 +36,7 @@ def read_profile(workdir: pathlib.Path, schedule: Schedule) -> np.ndarray:
     """
     path = workdir / NAME
     try:
-        loss = np.array(json.loads(path.read_text())["nats_by_time"], np.float64)
+        loss = np.array(json.loads(path.read_text("utf-8"))["nats_by_time"], np.float64)
         fits = loss.shape == (schedule.timesteps,) and bool(np.all(np.isfinite(loss)))
         found = f"{len(loss)} numbers" if loss.ndim == 1 else "something else"
     except (OSError, ValueError, KeyError, TypeError) as error:

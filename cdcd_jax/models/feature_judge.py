@@ -156,7 +156,7 @@ def _load(
         InputError: nothing, or of another family.
     """
     try:
-        config = json.loads((files.as_path(workdir) / "config.json").read_text())
+        config = json.loads((files.as_path(workdir) / "config.json").read_text("utf-8"))
         if config["task"] != family:
             raise ValueError(f"its task is {config['task']!r}")
         shapes = shapes_of(config)

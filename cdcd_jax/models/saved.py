@@ -56,7 +56,7 @@ def saved_config(workdir: Any) -> dict[str, Any]:
         return tuple(map(tuples, value)) if isinstance(value, list) else value
 
     try:
-        saved = tuples(dict(json.loads(path.read_text())))
+        saved = tuples(dict(json.loads(path.read_text("utf-8"))))
         for key in ("mode", "on_request"):  # a stage's own, none of its config
             saved.pop(key, None)
         return merge(defaults(saved.get("task", "conditional")), saved)

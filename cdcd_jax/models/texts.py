@@ -154,7 +154,7 @@ class TextTower:
         """
         file = files.as_path(path) / "config.json"
         try:
-            config = json.loads(file.read_text())
+            config = json.loads(file.read_text("utf-8"))
             sizes = config["model"] if config["task"] == "clip_text" else None
             self._network = ClipText(**sizes, normalize=normalize)
         except (OSError, ValueError, KeyError, TypeError) as error:

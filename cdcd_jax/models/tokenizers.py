@@ -333,7 +333,7 @@ def _read_task(path: str) -> TokenizerTask:
     """The task that the `config.json` of a work directory describes."""
     file = files.as_path(path) / "config.json"
     try:
-        config = json.loads(file.read_text())
+        config = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"Found no {file}; expected the work directory of a tokenizer that was "

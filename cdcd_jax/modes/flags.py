@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.util
 import itertools
+import os
 import pathlib
 import re
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from ml_collections import ConfigDict, config_flags
 from cdcd_jax.config import defaults, merge, unknown_key
 from cdcd_jax.config.files import default_workdir
 from cdcd_jax.data.card import CARD_NAME
+from cdcd_jax.data.names import shown
 from cdcd_jax.errors import UsageError
 from cdcd_jax.models.saved import SAVED, config_dict
 from cdcd_jax.modes.help import FLAGS, did_you_mean, unknown_flag, unknown_word
@@ -22,6 +24,12 @@ from cdcd_jax.modes.table import MODES
 from cdcd_jax.reporting.files import as_path
 
 EDITS = ("input", "mask", "strength", "expand", "seconds", "toward.<modality>")
+# what Python says of a value -> what should stand there
+_EXPECTED = {
+    "invalid literal for int()": "a whole number in digits, such as 1500",
+    "could not convert string to float": "a number, such as 0.001 or 1e-3",
+    "Non-boolean argument": "true or false",
+}
 _TAKEN = "guided|unguided|reconstructions|step_.*"  # names of samples
 
 
@@ -83,6 +91,18 @@ def _from_workdir(words: Sequence[str]) -> str | None:
     return str(path) if path.exists() else None
 
 
+def _at_home(words: Sequence[str]) -> list[str]:
+    """The words with ~ of --<flag>=~/... resolved, which shells leave as it is."""
+    out = []
+    for word in words:
+        flag, equals, text = word.partition("=")
+        mark = "@" * (text[:1] == "@")
+        if flag.startswith("-") and re.match(r"@?~(/|$)", text):
+            text = mark + os.path.expanduser(text.removeprefix(mark))
+        out.append(flag + equals + text)
+    return out
+
+
 def _explain(error: Exception, config: ConfigDict, argv: Sequence[str]) -> str:
     """One sentence for what ml_collections or absl found wrong."""
     for word in argv:
@@ -95,6 +115,9 @@ def _explain(error: Exception, config: ConfigDict, argv: Sequence[str]) -> str:
             section, path = section[part], f"{path}{part}."
     if isinstance(error, flags.UnrecognizedFlagError):
         return unknown_flag(error.flagname)
+    for found, expected in _EXPECTED.items():
+        if found in str(error):
+            return f"{str(error).partition(':')[0]}: expected {expected}; correct it"
     return f"{error} (try --help)"
 
 
@@ -173,7 +196,12 @@ def parse(argv: Sequence[str]) -> Options:
     Raises:
         UsageError: anything that cannot be understood.
     """
-    words, conditions = _take_named(argv, "condition")
+    if odd := [shown(word) for word in argv if shown(word) != word]:
+        raise UsageError(
+            f"{odd[0]} is not UTF-8, as configs and records keep names: rename it, or "
+            "name it by a link"
+        )
+    words, conditions = _take_named(_at_home(argv), "condition")
     words, edit = _take_edits(words)
     words, given = _take_file(words)
     given = _from_workdir(words) if given is None else given
@@ -185,6 +213,11 @@ def parse(argv: Sequence[str]) -> Options:
         raise UsageError(_explain(error, config, words)) from None
     if left:
         raise UsageError(unknown_word(left[0], MODES))
+    if values.workdir == "":
+        raise UsageError(
+            "--workdir= names no directory (an unset variable of the shell?): name "
+            "one, or leave it out for runs/<config>"
+        )
     if values.mode not in MODES:
         near = did_you_mean(values.mode, MODES) or ":"
         raise UsageError(

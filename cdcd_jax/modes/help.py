@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that an answer comes at once.
 """
 
 import difflib
+import itertools
 from collections.abc import Iterable, Sequence
 
 from cdcd_jax.config.files import config_files, list_configs
@@ -58,8 +59,9 @@ def answer(words: Sequence[str]) -> str | None:
     Raises:
         UsageError: help of what is not there.
     """
-    for word in words:
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         name, _, text = word.partition("=")
+        text = text or following * (not following.startswith("-"))
         if name in ("--help", "-help", "-h", "--h"):
             return help_of(text) if text else SCREEN
         if name in ("--list", "-list"):
@@ -94,20 +96,22 @@ def shown_config(name: str) -> str:
             f"no config {name!r}{did_you_mean(f'configs/{path}.py', known)} "
             "(--list names all)"
         )
-    return known[chosen].read_text().rstrip()
+    return known[chosen].read_text("utf-8").rstrip()
 
 
 def did_you_mean(wrong: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """', did you mean ...?' of the nearest, '' where none is near."""
-    near = difflib.get_close_matches(wrong, list(known), 1, cutoff)
+    near = difflib.get_close_matches(wrong.lower(), list(known), 1, cutoff)
     return f", did you mean {near[0]}?" if near else ""
 
 
 def unknown_flag(name: str) -> str:
     """What to say of a flag that does not exist: the nearest flag or key."""
     flag = name.lstrip("-")
+    if named := [known for known in FLAGS if known.startswith(f"{flag}.<")]:
+        return f"--{flag} needs a name: --{named[0]}=..."
     known = [known.partition("<")[0].rstrip(".") for known in FLAGS]
-    near = difflib.get_close_matches(flag, known, 1, 0.6)
+    near = difflib.get_close_matches(flag.lower(), known, 1, 0.6)
     if not near:
         from cdcd_jax.config.meanings import nearest
 
@@ -118,9 +122,15 @@ def unknown_flag(name: str) -> str:
 
 def unknown_word(word: str, modes: Iterable[str]) -> str:
     """What to say of a word that is no flag, such as a mode or a config alone."""
-    near = difflib.get_close_matches(word, list(modes), 1, 0.6)
+    # dashes and quotes as texts have them, where a command was copied from one
+    bare = word.strip(
+        "-\u2010\u2011\u2012\u2013\u2014\u2212\u201c\u201d\u2018\u2019\"'"
+    )
+    near = difflib.get_close_matches(bare.lower(), list(modes), 1, 0.6)
     flag = f"--mode={near[0]}" if near else ""
-    if word.partition(":")[0].endswith(".py"):
-        flag = f"--config={word}"
+    if bare.partition(":")[0].endswith(".py") and "=" not in bare:
+        flag = f"--config={bare}"
+    if "=" in bare or bare in FLAGS:
+        flag = f"--{bare}"
     said = f", did you mean {flag}?" if flag else ""
     return f"unknown argument {word!r}{said} (flags begin with --)"

@@ -37,6 +37,11 @@ def full_spec(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: it describes no conditioner.
     """
+    if not isinstance(spec, Mapping):
+        raise UsageError(
+            f"Found model.conditions.{name} = {spec!r}; expected its settings, such as "
+            'dict(kind="label", num_classes=10); correct it.'
+        )
     kind = spec.get("kind")
     if kind not in KINDS:
         raise UsageError(

@@ -13,6 +13,8 @@ import numpy as np
 
 from cdcd_jax.errors import UsageError
 
+MOST_TOKENS = 2**20  # of an example; a network attends to all pairs of them
+
 # One grid, or several end to end.
 Grid = tuple[int, ...] | tuple[tuple[int, ...], ...]
 
@@ -31,7 +33,14 @@ def grid_of(setting: Sequence[Any]) -> Grid:
             f"Found the grid {setting!r}; expected sizes of its axes, such as (H, W), "
             "or several such grids; correct model.grid."
         )
-    return grids[0] if len(grids) == 1 else grids
+    found = grids[0] if len(grids) == 1 else grids
+    if length_of(found) > MOST_TOKENS:
+        raise UsageError(
+            f"Found the grid {setting!r} of {length_of(found)} tokens; expected at "
+            f"most {MOST_TOKENS} (codes of pieces, not pixels or samples); correct "
+            "model.grid."
+        )
+    return found
 
 
 def grids_of(grid: Grid) -> tuple[tuple[int, ...], ...]:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cdcd_jax.errors import InputError
+from cdcd_jax.errors import InputError, UsageError
 
 
 def is_url(path: str | os.PathLike) -> bool:
@@ -23,12 +23,22 @@ def is_url(path: str | os.PathLike) -> bool:
 
 
 def as_path(path: str | os.PathLike) -> Any:
-    """A local path, or etils' path of a URL, which has the same methods."""
+    """A local path, or etils' path of a URL, which has the same methods.
+
+    Raises:
+        UsageError: a URL of another kind of store.
+    """
     if not is_url(path):
         return Path(path)
     from etils import epath
 
-    return epath.Path(path)
+    try:
+        return epath.Path(path)
+    except KeyError as error:
+        raise UsageError(
+            f"Found {os.fspath(path)}, of a kind of place that is not known here; "
+            "expected a directory, or a URL that begins with gs:// or s3://; name one."
+        ) from error
 
 
 def write_json(path: str | os.PathLike, obj: Any) -> None:
@@ -50,7 +60,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def read_json(path: Any) -> Any:
     """What a JSON file says; None if it is not there or damaged."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import os
 import shutil
 import sys
 import time
@@ -43,6 +44,39 @@ class Stopwatch:
             yield
         finally:
             self._paused += self._now() - began
+
+
+class Lasting:
+    """A stream that falls silent once nobody can read it, and stops nothing.
+
+    The terminal was closed, who read the pipe has ended, the disk of a log is full.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Like that of a file."""
+        with self._kept_up():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Like that of a file."""
+        with self._kept_up():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _kept_up(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Progress:

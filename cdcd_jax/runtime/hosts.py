@@ -11,7 +11,6 @@ A single host needs none of them.
 """
 
 import contextlib
-import itertools
 import os
 import signal
 import sys
@@ -110,8 +109,9 @@ def all_agree(fine: bool) -> bool:
 class Stop:
     """Whether to stop, agreed among all processes.
 
-    A single process collects SIGTERM and SIGINT instead of dying of them. Of several,
-    JAX's coordination service tells all when one got SIGTERM, and picks the step.
+    A single process collects SIGTERM, SIGINT and SIGHUP instead of dying of them. Of
+    several, JAX's coordination service tells all when one got SIGTERM, and picks the
+    step.
     """
 
     def __init__(self) -> None:
@@ -140,6 +140,8 @@ class Stop:
         Raises:
             KeyboardInterrupt: it is the second one.
         """
+        if self.received and number == signal.SIGHUP:
+            return  # a terminal that is closed sends it, and its shell does so again
         self.received.append(number)
         if len(self.received) > 1:
             raise KeyboardInterrupt(f"second signal, {signal.Signals(number).name}")
@@ -161,10 +163,14 @@ class Stop:
         Args:
             pipe: gives the number of each signal as a byte, until it is closed.
         """
-        for heard in itertools.count(1):
+        heard = 0
+        while True:
             number = os.read(pipe, 1)
             if not number or self.over.wait(DEAF_SECONDS):
                 return
+            if heard and number[0] == signal.SIGHUP:
+                continue
+            heard += 1
             if len(self.received) >= heard:  # the main thread has the first word
                 continue
             self._say(number[0])
@@ -180,6 +186,8 @@ def stop_signals() -> Iterator[Stop]:
     Not in a thread of its own: there signals come to the main one alone.
     """
     stop, numbers = Stop(), (signal.SIGTERM, signal.SIGINT)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        numbers += (signal.SIGHUP,)
     alone = jax.process_count() == 1
     if not alone:  # SIGTERM belongs to the coordination service
         numbers = (signal.SIGINT,)

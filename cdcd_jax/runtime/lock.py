@@ -30,6 +30,7 @@ from cdcd_jax.runtime import hosts, lock_files
 NAME = ".in_use"
 BEAT_SECONDS = 30.0
 STALE_SECONDS = 600.0
+AHEAD_SECONDS = 86400.0
 _HELD: dict[str, "Lock"] = {}  # of this process, by the place of its file
 
 
@@ -209,7 +210,9 @@ def _why_in_use(text: bytes, age: float) -> str | None:
     """Who holds a file of that content, touched so many seconds ago; None: nobody."""
     holder = _parsed(text)
     alive = None if holder is None else holder.is_alive()
-    if alive is False or (alive is None and age > STALE_SECONDS):
+    # more than a day ahead is no other clock: one was wrong, and nobody came since
+    silent = age > STALE_SECONDS or age < -AHEAD_SECONDS
+    if alive is False or (alive is None and silent):
         return None
     if holder is None:
         return f"somebody whose file cannot be read, {age:.0f} s ago"
@@ -223,16 +226,19 @@ def _in_use(file: Any, directory: Any, who: str) -> str:
     return (
         f"Found that another run writes to {directory}: {who}. Expected one run at a "
         "time in a work directory. Wait for it or stop it, or choose another "
-        f"--workdir. If that process is surely gone, delete {file}; one of another "
+        "--workdir. If that process is surely gone, or this directory is a copy of the "
+        f"one where it writes, delete {file}; one of another "
         f"machine counts as gone after {STALE_SECONDS / 60:.0f} minutes of silence"
     )
 
 
 def _parsed(text: bytes) -> Holder | None:
     try:
-        return Holder(**json.loads(text))
+        found = Holder(**json.loads(text))
     except (ValueError, TypeError):
         return None
+    sound = isinstance(found.process, int) and 0 < found.process < 2**31
+    return found if sound and isinstance(found.started, int | None) else None
 
 
 def _machine() -> str:

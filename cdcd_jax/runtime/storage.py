@@ -27,7 +27,7 @@ _UNREACHABLE = re.compile(
 )
 _OF_THE_DISK = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
-    *(errno.EIO, errno.EFBIG, errno.ENOTDIR, errno.ENAMETOOLONG),
+    *(errno.EIO, errno.EFBIG, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
 )
 _SPARE_BYTES = 4 << 20  # for metadata files and the file system's own blocks
 _MOST_LETTERS = 300  # of what is passed on of an error

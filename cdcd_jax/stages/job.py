@@ -32,7 +32,7 @@ def claim(workdir: Path, job: Mapping[str, Any]) -> None:
     """Makes the directory, or checks that what was begun there is this job."""
     path = workdir / JOB_NAME
     try:
-        begun = json.loads(path.read_text())
+        begun = json.loads(path.read_text("utf-8"))
         if not any(workdir.glob("*.arrayrecord.json")):
             begun = None  # nothing was made yet, so that nothing is lost
         else:

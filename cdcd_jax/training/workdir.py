@@ -30,9 +30,11 @@ def claim_workdir(
         UsageError: the directory holds the run of another config.
     """
     path = workdir / "config.json"
-    if path.exists():
+    text = path.read_bytes() if path.exists() else b""
+    # a machine that went down may leave it empty
+    if text.strip(b"\0 \n") or (path.exists() and has_begun(workdir)):
         try:
-            old = dict(json.loads(path.read_text()))
+            old = dict(json.loads(text))
         except (ValueError, TypeError) as error:
             raise InputError(
                 f"Found a bad {path} ({error}); expected the settings of that run; "

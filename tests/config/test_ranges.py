@@ -82,3 +82,24 @@ def test_heads_that_are_too_wide() -> None:
     none = dict(num_negatives=0)
     with pytest.raises(UsageError, match=r"heads = 5000000: .* raise model\.heads"):
         make_task(experiment(model=dict(width=10**7, heads=2), contrastive=none))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (dict(model=dict(depth=10**6)), "at most 1,000 layers"),
+        (dict(diffusion=dict(timesteps=10**9)), "at most 100,000 times"),
+        (dict(model=dict(grid=(4096, 4096))), "16777216 tokens; expected at most"),
+        (dict(model=dict(conditions=dict(label="label"))), "expected its settings"),
+        (dict(model=dict(conditions=dict(label=None))), "expected its settings"),
+        (
+            dict(
+                model=dict(conditions=dict(label=dict(kind="label", num_classes="3")))
+            ),
+            "num_classes' is '3': expected at least 1",
+        ),
+    ],
+)
+def test_what_would_only_fill_the_memory_or_is_no_setting(settings, says) -> None:
+    with pytest.raises(UsageError, match=says):
+        make_task(experiment(**settings, contrastive=dict(num_negatives=0)))

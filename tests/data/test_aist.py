@@ -344,7 +344,7 @@ def test_music_of_the_release_in_another_format(release: Path) -> None:
     expected = open_release(release).split("train").example(0)["audio"]
     for file in (release / "music").glob("*.wav"):
         wave, rate = soundfile.read(file)
-        soundfile.write(file.with_suffix(".flac"), wave, rate)
+        soundfile.write(file.with_suffix(".FLAC"), wave, rate)
         file.unlink()
     found = open_release(release).split("train").example(0)["audio"]
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -229,3 +229,28 @@ def test_earlier_draws_stay(tmp_path: Path) -> None:
     names = [f"{c}/{i}.jpg" for c in ("cat", "dog") for i in range(10)]
     source = pictures(tmp_path, [*names, "cat/more.txt"], test_fraction=0.2)
     assert source.files["test"] == ["cat/2.jpg", "cat/4.jpg", "cat/6.jpg", "dog/9.jpg"]
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["Pets/Pets/cat", "Pets/Pets/dog"],  # unpacked into a folder of its name
+        ["fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"],
+        ["fold1", "fold2", "fold10"],
+        ["trainA", "trainB", "testA", "testB"],
+        ["imagesTrain", "imagesTest"],
+    ],
+)
+def test_folders_that_are_no_classes(tmp_path: Path, folders: list[str]) -> None:
+    names = [f"{folder}/{i}.png" for folder in folders for i in range(2)]
+    for opened in (pictures, sounds):
+        with pytest.raises(InputError, match="folders"):
+            opened(tmp_path / opened.__name__, names)
+
+
+@pytest.mark.parametrize(("train", "test"), [("trn", "tst"), ("train", "dev")])
+def test_short_names_of_splits(tmp_path: Path, train: str, test: str) -> None:
+    names = renamed(train, test)
+    source = pictures(tmp_path, names)
+    assert source.classes == ["cat", "dog"]
+    assert set(source.files["train"]) == {n for n in names if n.startswith(train)}

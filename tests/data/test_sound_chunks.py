@@ -67,6 +67,9 @@ WHOLE = {
     ),
     "junk after": wav(after=b"junk" * 9),
     "a tag before": b"ID3\4\0\0\0\0\1\0" + bytes(128) + wav(),
+    "a length that counts the file's head": wav(data=len(RAW) + 44),
+    "a length that counts a head without its first 8": wav(data=len(RAW) + 36),
+    "a length that counts 8 more": wav(data=len(RAW) + 8),
     "RF64": rf64(),
     "RF64 with a whole that is too large": rf64(riff=10**9),
     "RF64 with a whole of 0": rf64(riff=0),
@@ -97,7 +100,7 @@ def test_wavs_in_the_wild(name: str, tmp_path: Path) -> None:
         "BW64 with a whole that is too large",
     ],
 )
-@pytest.mark.parametrize("lost", [1, 2, 100, len(RAW) - 2])
+@pytest.mark.parametrize("lost", [1, 2, 8, 36, 44, 100, len(RAW) - 2])
 def test_a_truncated_wav(name: str, lost: int, tmp_path: Path) -> None:
     file = tmp_path / "x.wav"
     file.write_bytes(WHOLE[name][:-lost])
@@ -212,4 +215,12 @@ def test_loose_aiffs(tmp_path: Path) -> None:
         audio.read(file)
     changed((count, 0), (size, 0))
     with pytest.raises(Unreadable, match="does not say how long it is"):
+        audio.read(file)
+
+
+@pytest.mark.parametrize("after", [wav(), chunk(b"data", RAW)])
+def test_sounds_one_behind_the_other(after: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "x.wav"
+    file.write_bytes(wav() + after)
+    with pytest.raises(Unreadable, match="several sounds"):
         audio.read(file)

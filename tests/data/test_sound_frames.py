@@ -71,6 +71,9 @@ def test_an_ogg_that_ends_with_a_page_but_not_the_last(tmp_path: Path) -> None:
         audio.read(file)
     file.write_bytes(data + b"TAG" + bytes(125))  # behind it may be others' notes
     assert len(audio.read(file)[0]) == len(wave)
+    file.write_bytes(data + data)  # as `cat` and radios make them
+    with pytest.raises(Unreadable, match="several sounds"):
+        audio.read(file)
 
 
 NOISE = np.random.default_rng(0).bytes(5000)

@@ -92,6 +92,8 @@ def test_names_and_kinds_that_are_no_data(tmp_path: Path) -> None:
     listing = listed(
         tmp_path,
         *("cat/._0.png", "cat/.DS_Store", "cat/Thumbs.db", "desktop.ini"),
+        *("#recycle/9.png", "@Recycle/9.png", "RECYCLER/9.png", "~snapshot/9.png"),
+        *("@Recently-Snapshot/9.png", "#snapshot/9.png", "cat/Icon\r"),
         *("__MACOSX/cat/._0.png", "__MACOSX/cat/9.png", ".git/9.png"),
         *("cat/.secret.png", "cat/a.HEIC", "dog/b.heic", "cat/noext", "cat/x.png.part"),
         *("cat/A.PNG", "cat/two.dots.png", "cat/d.png/9.png"),

@@ -132,3 +132,9 @@ def test_in_python_ints_are_numbers_and_strings_are_names(
 def test_bad_values_in_python(value: Any, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         call(value, MONTHS)
+
+
+def test_digits_with_a_zero_before_them_are_no_number() -> None:
+    with pytest.raises(UsageError, match="expected numbers from 0 to 11"):
+        flag("03", MONTHS)
+    assert flag("03", ("01", "02", "03")) == [2]

@@ -1,6 +1,7 @@
 """Tables, and the line that says how far a run is."""
 
 import io
+import os
 
 import pytest
 
@@ -113,3 +114,14 @@ def test_format_table() -> None:
     ]
     assert terminal.format_table([("a", 1)]) == "a  1"
     assert terminal.format_table({}) == ""
+
+
+def test_nobody_listens_any_more():
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        lasting = terminal.Lasting(stream)
+        print("heard", file=lasting, flush=True)
+        assert os.read(reader, 100) == b"heard\n"
+        os.close(reader)
+        for _ in range(3):
+            print("not heard", file=lasting, flush=True)

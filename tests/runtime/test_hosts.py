@@ -140,6 +140,26 @@ def test_a_main_thread_that_hears_nothing_is_spoken_for():
     assert process.returncode == 130
 
 
+def test_a_closed_terminal_lets_a_run_save():
+    before = signal.getsignal(signal.SIGHUP)
+    with hosts.stop_signals() as stop:
+        for _ in range(2):  # by the system, and by the shell that goes with it
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.after(2) and stop.reason == "SIGHUP" and stop.exit_code == 0
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_under_nohup_a_closed_terminal_is_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with hosts.stop_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.after(2)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_in_a_thread_no_signal_is_handled():
     done = []
 

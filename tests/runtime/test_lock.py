@@ -242,3 +242,22 @@ def test_a_place_without_room_is_named(tmp_path, monkeypatch):
         pass
     assert str(tmp_path) in str(refused.value) and "No space" in str(refused.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [dict(process=None), dict(process="7"), dict(process=10**12), dict(started="x")],
+)
+def test_a_file_of_other_values_is_one_that_cannot_be_read(tmp_path, changes):
+    leave(tmp_path, **changes)
+    with pytest.raises(InputError, match="cannot be read"), lock.held(tmp_path):
+        pass
+    leave(tmp_path, age=lock.STALE_SECONDS + 1, **changes)
+    with lock.held(tmp_path):
+        pass
+
+
+def test_another_machine_that_a_clock_left_in_the_future_is_gone(tmp_path):
+    leave(tmp_path, age=-1e7, machine="another")
+    with lock.held(tmp_path):
+        pass

@@ -27,6 +27,17 @@ def test_settings_of_a_run_that_never_began_are_replaced(tmp_path, capsys):
     assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["", "\0\0\0", "\n"])
+def test_settings_that_a_crash_left_empty_are_replaced(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    (tmp_path / "checkpoints" / "5").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"a bad .*config\.json"):
+        claim_workdir(NEW, tmp_path)
+    (tmp_path / "checkpoints" / "5").rmdir()
+    claim_workdir(NEW, tmp_path)
+    assert kept(tmp_path) == json.loads(json.dumps(NEW))
+
+
 @pytest.mark.parametrize(
     ("name", "begun"),
     [
