@@ -249,6 +249,8 @@ def _parse_line(line: str, where: str) -> tuple[str, list[str]]:
         image = content["image"]
         captions = content.get("captions") or [content.get("caption", "")]
         good = isinstance(captions, list) and all(isinstance(c, str) for c in captions)
+        both = content.get("caption") and content.get("captions")  # one would be lost
+        good = good and not both
         "".join([image, *captions]).encode()  # halves of characters cannot be kept
         inside = PurePosixPath(image)
         good = good and not inside.is_absolute() and ".." not in inside.parts

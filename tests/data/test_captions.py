@@ -295,6 +295,7 @@ def test_jsonl_splits_by_picture(tmp_path: Path) -> None:
         {"image": "a.png", "caption": 3},
         {"image": "a.png", "captions": "x"},
         {"image": "../a.png", "caption": "x"},
+        {"image": "a.png", "caption": "x", "captions": ["y"]},
         {"image": "/a.png", "caption": "x"},
     ],
 )
