@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from cdcd_jax.config.records import default_config
 from cdcd_jax.data.card import Card, read_card, write_card
 from cdcd_jax.data.shards import Layout, write_split
+from cdcd_jax.stages import shard_set
 from cdcd_jax.stages.pretokenize import pretokenize
 
 LABEL = {"label": {"kind": "label", "shape": [], "dtype": "int32", "num_classes": 10}}
@@ -63,3 +65,17 @@ def make_dataset(tmp_path: Path) -> Callable[..., Card]:
         return read_card(tmp_path)
 
     return make
+
+
+def kill_at_second_shard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As Ctrl-C does while records are made; the names of shards, as they are begun."""
+    write, written = shard_set.write_shard, []
+
+    def killed(path: Path, *args: Any) -> Any:
+        written.append(path.name)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        return write(path, *args)
+
+    monkeypatch.setattr(shard_set, "write_shard", killed)
+    return written

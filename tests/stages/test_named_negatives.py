@@ -8,6 +8,7 @@ import pytest
 import tiny
 from made_captions import ANNOTATIONS, BIRDS, IMAGES, write_coco, write_cub
 from made_dances import write_segments
+from made_records import kill_at_second_shard
 from untrained import untrained
 
 from cdcd_jax.config import experiment
@@ -18,7 +19,6 @@ from cdcd_jax.data.records import RecordSource
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.modes.inspect_data import describe
 from cdcd_jax.stages import pretokenize as module
-from cdcd_jax.stages import shard_set
 from cdcd_jax.stages.pretokenize import pretokenize
 
 DANCES = [
@@ -162,15 +162,7 @@ def test_a_table_that_is_lost_is_made_again(settings, tmp_path):
 def test_a_job_goes_on_with_a_corrected_file(settings, tmp_path, monkeypatch):
     config, records = settings(), tmp_path / "records"
     whole = pretokenize(config, tmp_path / "whole")
-    write, written = shard_set.write_shard, []
-
-    def killed(path, *args):
-        written.append(path.name)
-        if len(written) == 2:
-            raise KeyboardInterrupt
-        return write(path, *args)
-
-    monkeypatch.setattr(shard_set, "write_shard", killed)
+    kill_at_second_shard(monkeypatch)
     file = tmp_path / "other.json"
     rows = json.loads((tmp_path / "negatives.json").read_text())
     file.write_text(json.dumps([row[::-1] for row in rows]))

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import tiny
+from made_records import kill_at_second_shard
 
 from cdcd_jax.config.records import default_config
 from cdcd_jax.data.card import read_card, write_card
@@ -98,15 +99,7 @@ def test_training_names_the_command_that_repairs(digits_records, tmp_path, stage
 def test_a_killed_repair_goes_on(whole, records, monkeypatch):
     for name in TRAIN:
         (records / name).unlink()
-    write, written = shard_set.write_shard, []
-
-    def killed(path, *args):
-        written.append(path.name)
-        if len(written) == 2:
-            raise KeyboardInterrupt
-        return write(path, *args)
-
-    monkeypatch.setattr(shard_set, "write_shard", killed)
+    written = kill_at_second_shard(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         pretokenize(config(), records)
     pretokenize(config(), records)
