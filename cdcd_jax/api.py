@@ -281,7 +281,7 @@ class Model:
         key = draw_key(self.config, "evaluate")
         with sharding.use(model.mesh):
             found = model.task.bound(params, list(batches), key)
-        return held_out_bound.figures(found, model.task.schedule)
+        return held_out_bound.figures(found)
 
 
 def open(

@@ -238,9 +238,14 @@ class Gaussian:
         aggregation.check_prior(nats, self.levels)
         return nats
 
-    def check(self, options: SamplingOptions) -> None:
-        """Raises ValueError if nothing can be drawn with these options."""
-        visited(options, self.levels)
+    def check(self, options: SamplingOptions, start: int | None = None) -> None:
+        """Raises ValueError if nothing can be drawn with these options, from a time on.
+
+        Args:
+            options: see `GaussianOptions`.
+            start: the first time; None for T.
+        """
+        visited(options, self.levels, start)
 
     def walk(
         self,

@@ -101,14 +101,14 @@ class MaskReplace:
         each = schedule.prior_term(self.schedule)
         return jnp.full(x_0.shape[0], each * x_0[0].size, jnp.float32)
 
-    def check(self, options: SamplingOptions) -> None:
-        """Raises ValueError if nothing can be drawn with these options.
+    def check(self, options: SamplingOptions, start: int | None = None) -> None:
+        """Raises ValueError if nothing can be drawn with these options, from a time on.
 
         An optimised grid may lack, since an evaluation is yet to find it.
         """
         if options.grid == grids.OPTIMISED and not options.times:
             options = dataclasses.replace(options, grid="cosine")
-        time_grid(options, self.schedule)
+        time_grid(options, self.schedule, start)
 
     def walk(
         self,

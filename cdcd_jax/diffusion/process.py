@@ -95,8 +95,13 @@ class Process(Protocol):
     def prior_term(self, x_0: Shaped[Array, "B ..."]) -> Float[Array, " B"]:
         """L_T in nats an example, [B]."""
 
-    def check(self, options: Any) -> None:
-        """Raises ValueError if nothing can be drawn with these options."""
+    def check(self, options: Any, start: int | None = None) -> None:
+        """Raises ValueError if nothing can be drawn with these options, from a time on.
+
+        Args:
+            options: of its samplers.
+            start: the first time; None for T.
+        """
 
     def walk(
         self, options: Any, start: tuple[Shaped[Array, "B ..."], int] | None = None

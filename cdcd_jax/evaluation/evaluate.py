@@ -10,7 +10,6 @@ from cdcd_jax.data.card import Card
 from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.data.raw_examples import open_raw, raw_pass
 from cdcd_jax.data.sources import known_split
-from cdcd_jax.diffusion.sampler import mask_note
 from cdcd_jax.errors import UsageError
 from cdcd_jax.evaluation import sets as drawn
 from cdcd_jax.evaluation.advice import judges_for
@@ -216,7 +215,7 @@ def _draw_sets(
     asked["batch_size"] = config["sampling"]["batch_size"]
     folder, fresh = workdir / drawn.FOLDER, 0
     samples = drawn.Sets(folder, sets, decoders, known)
-    for note in {mask_note(part.options, task.schedule) for part in sets}:
+    for note in {task.note(part.options) for part in sets}:
         if note and hosts.is_main():
             print(note, file=sys.stderr)
     for part in sets:

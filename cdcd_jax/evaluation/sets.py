@@ -157,7 +157,7 @@ def _options(
     try:
         changed = sampling_of(config, task, changes)
         changed = resolved(changed, task.schedule, workdir)
-        return SamplingOptions.of(changed["sampling"])
+        return task.options(changed["sampling"])
     except UsageError as error:
         raise UsageError(f"{where}{error}") from None
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.generation import edit_files, windows
 from cdcd_jax.generation.edit_files import Source
@@ -209,7 +208,7 @@ def draw_samples(
         UsageError: conditions that differ in length.
     """
     conditions = task.describe()["conditions"]
-    options = SamplingOptions.of(config["sampling"])
+    options = task.options(config["sampling"])
     if canvas is None and not windows.timed(conditions, condition):
         outputs = task.sample(*parts, condition, key, options, number)
         return decoders.decode(outputs), 1

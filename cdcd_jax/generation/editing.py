@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.diffusion import sampler
-from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.generation import edit_files, prompts, windows
 from cdcd_jax.generation.canvases import Canvas, Wish
@@ -119,12 +117,10 @@ def start_time(wish: Wish, timesteps: int) -> int:
     return max(1, int(np.floor(wish.strength * timesteps + 0.5)))
 
 
-def check_steps(
-    wish: Wish, start: int, options: sampler.SamplingOptions, schedule: Schedule
-) -> None:
+def check_steps(wish: Wish, start: int, options: Any, task: Any) -> None:
     """Raises UsageError for options that do not fit, from `start` (0 for T) on."""
     try:
-        sampler.time_grid(options, schedule, start or None)
+        task.check_sampling(options, start or None)
     except ValueError as error:
         before = f"--edit.strength={wish.strength:g} starts at {start}: "
         raise UsageError(f"{before if start else ''}{error}") from None

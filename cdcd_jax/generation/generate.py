@@ -13,7 +13,6 @@ import numpy as np
 
 from cdcd_jax.config import merge
 from cdcd_jax.config.ranges import check_ranges
-from cdcd_jax.diffusion.sampler import SamplingOptions, mask_note
 from cdcd_jax.errors import UsageError
 from cdcd_jax.generation import editing, prompts, time_profile
 from cdcd_jax.generation.canvases import NO_WISH, Canvas, Wish, draw_samples, lay_out
@@ -37,7 +36,7 @@ def sampling_of(
     changed = merge(config, {"sampling": changes})
     check_ranges(changed)
     try:
-        task.check_sampling(SamplingOptions.of(changed["sampling"]))
+        task.check_sampling(task.options(changed["sampling"]))
     except UsageError:
         raise
     except ValueError as error:
@@ -89,7 +88,7 @@ def generate(
             *(config, model.task, model.decoders, parts, rows.condition),
             *(draw_key(config, name), number, canvas),
         )
-    options = SamplingOptions.of(config["sampling"])
+    options = model.task.options(config["sampling"])
     toward = None if canvas is None else canvas.toward
     rows_each = rows_of_an_example(options, Edit(toward=toward))
     time_profile.warn_if_old(config["sampling"], model.workdir, step)
@@ -116,11 +115,11 @@ def _prepared(
 
     What costs most comes last, and nothing is written but the place that is tried.
     """
-    conditions, schedule = model.conditions, model.task.schedule
+    conditions, task = model.conditions, model.task
     repeat, rows = config["sampling"]["num_samples"], None
-    options = SamplingOptions.of(config["sampling"])
-    editing.check_steps(wish, start, options, schedule)
-    note = mask_note(options, schedule)
+    options = task.options(config["sampling"])
+    editing.check_steps(wish, start, options, task)
+    note = task.note(options)
     if note and hosts.is_main():
         print(note, file=sys.stderr)
     if given or not (conditions and wish.input):

@@ -17,7 +17,6 @@ import jax
 from jax.sharding import Mesh
 
 from cdcd_jax.config.switches import with_attention, with_switches
-from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.networks.attention import resolve
 from cdcd_jax.planning import chips, flops, hlo, plan_report
 from cdcd_jax.planning.topology import open_topology, use_cpu
@@ -118,7 +117,7 @@ def _train_job(config: Mapping[str, Any], task: Any, optimizer: Any, mesh: Mesh)
 def _sample_job(config: Mapping[str, Any], task: Any, mesh: Mesh) -> Job:
     """One batch of samples, all its steps."""
     rows = config["sampling"]["batch_size"]
-    options = SamplingOptions.of(config["sampling"], grid="uniform")
+    options = task.options({**config["sampling"], "grid": "uniform"})
     draw, abstract = task.sampling(rows, options)
     params, condition, _ = abstract
     places = (

@@ -71,7 +71,10 @@ class Task(Protocol):
     records also asks its task for
 
         schedule, settings          noise levels, and the config that it was made from
-        check_sampling(options)     ValueError if nothing can be drawn with these
+        options(section)            the config's `sampling` as its samplers take it
+        check_sampling(options, start)  ValueError if nothing can be drawn with these,
+                                        from a time on (None for T)
+        note(options)               what somebody who chose these should know, or ""
         sample(.., number, edit)    N where there is no condition; what is known of x_0
         bound(params, batches, key) the bound's terms, see `bound`
         profile(bound)              loss by time for grids of times, or None

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cdcd_jax.diffusion import schedule
 from cdcd_jax.diffusion.grids import progress
 from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.tasks.target import target_of
@@ -26,6 +25,7 @@ class Bound(NamedTuple):
     terms: np.ndarray  # [N, R] T x the bound's term, nats
     times: np.ndarray  # [N, R] the t of each, rising in a row
     length: int  # tokens of an example
+    prior: Any  # the bound's term at T, nats a token: a number, or [N]
 
 
 def stratified_times(
@@ -53,6 +53,7 @@ def bound(
     key: jax.Array,
     repeats: int,
     timesteps: int,
+    prior: Any = 0.0,
 ) -> Bound:
     """Evaluates the terms.
 
@@ -61,6 +62,7 @@ def bound(
         batches: tokens int32 [B, L] and condition, that cover a split once.
         repeats: R.
         timesteps: T.
+        prior: see `Bound`.
     """
     rows, chosen = [], []
     for batch, times, own in _times_of(batches, key, repeats, timesteps):
@@ -71,10 +73,10 @@ def bound(
         rows.append(np.stack(jax.device_get(found), axis=1))
         chosen.append(times.T)
     length = target_of(batches[0]).shape[1]
-    return Bound(np.concatenate(rows), np.concatenate(chosen), length)
+    return Bound(np.concatenate(rows), np.concatenate(chosen), length, prior)
 
 
-def figures(found: Bound, levels: Schedule) -> dict[str, float]:
+def figures(found: Bound) -> dict[str, float]:
     """bits_per_token, with its errors.
 
     `standard_error` is over examples and holds all there is; `monte_carlo_error` is the
@@ -83,8 +85,7 @@ def figures(found: Bound, levels: Schedule) -> dict[str, float]:
     """
     to_bits = 1.0 / (found.length * np.log(2))
     number, repeats = found.terms.shape
-    prior = schedule.prior_term(levels) / np.log(2)
-    bits = found.terms.mean(1) * to_bits + prior
+    bits = found.terms.mean(1) * to_bits + found.prior / np.log(2)
     values = {
         "bits_per_token": float(np.mean(bits)),
         "bits_per_token/n": number,

@@ -13,7 +13,7 @@ import numpy as np
 
 from cdcd_jax.diffusion import contrastive, objective, schedule
 from cdcd_jax.diffusion.mask_replace import MaskReplace
-from cdcd_jax.diffusion.sampler import SamplingOptions
+from cdcd_jax.diffusion.sampler import SamplingOptions, mask_note
 from cdcd_jax.diffusion.transition import sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
@@ -58,7 +58,7 @@ class ConditionalTask:
                 diffusion["schedule"], self.num_codes, diffusion["timesteps"]
             )
             self.contrast = Contrast(config, self.schedule)
-            self.check_sampling(SamplingOptions.of(config["sampling"]))
+            self.check_sampling(self.options(config["sampling"]))
         except UsageError:
             raise
         except ValueError as error:
@@ -200,7 +200,7 @@ class ConditionalTask:
             name -> number, and `<name>/n` beside each estimate.
         """
         found = batches.get("bound") or self.bound(params, batches["test"], key)
-        figures = held_out.figures(found, self.schedule)
+        figures = held_out.figures(found)
         figures |= self._information(params, batches["test"], key)
         name = self.settings["eval"]["figures"]
         if not name or "judged" not in batches:
@@ -246,9 +246,19 @@ class ConditionalTask:
 
     # -- parts of them -------------------------------------------------------------
 
-    def check_sampling(self, options: SamplingOptions) -> None:
+    def options(self, section: Mapping[str, Any]) -> SamplingOptions:
+        """The section `sampling` of a config, as samplers of codes take it."""
+        return SamplingOptions.of(section)
+
+    def note(self, options: SamplingOptions) -> str:
+        """What somebody who chose these should know, or ''; see `mask_note`."""
+        return mask_note(options, self.schedule)
+
+    def check_sampling(
+        self, options: SamplingOptions, start: int | None = None
+    ) -> None:
         """Raises ValueError if these options cannot be; an optimised grid may lack."""
-        MaskReplace(self.schedule).check(options)
+        MaskReplace(self.schedule).check(options, start)
         if options.guidance_scale != 1.0:
             self._check_null(f"sampling.guidance_scale = {options.guidance_scale}")
 
@@ -329,7 +339,8 @@ class ConditionalTask:
     ) -> held_out.Bound:
         """The bound's terms of a split at `eval.bound_samples` times an example."""
         times = self.settings["eval"]["bound_samples"], self.schedule.timesteps
-        return held_out.bound(self._term(params), batches, key, *times)
+        prior = schedule.prior_term(self.schedule)
+        return held_out.bound(self._term(params), batches, key, *times, prior)
 
     def profile(self, found: held_out.Bound) -> np.ndarray:
         """h(t) of a bound, nats of a token drawn at time t, [T]: for grids of times."""

@@ -21,6 +21,9 @@ class Task:
         self.settings = dict(sampling=SAMPLING)
         self.schedule = make_schedule("absorbing_linear", K, 4)
 
+    def note(self, options):
+        return ""
+
     def sample(self, params, extra, condition, key, options, number):
         tokens = jax.random.randint(key, (number, 3), 0, K)
         return {"tokens": np.asarray(tokens, np.int32)}

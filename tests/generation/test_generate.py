@@ -35,6 +35,9 @@ class EchoTask:
     def describe(self):
         return {"conditions": self.conditions}
 
+    def options(self, section):
+        return None
+
     def sample(self, params, extra, condition, key, options, number, edit=NO_EDIT):
         known = edit.known
         self.calls.append(SimpleNamespace(condition=condition, known=known, key=key))

@@ -42,7 +42,7 @@ def test_bits_are_the_mean_of_the_terms(schedule: str) -> None:
     found = bound.bound(term, batches(3), jax.random.key(0), T, T)
     assert found.terms.shape == found.times.shape == (150, T)
     np.testing.assert_array_equal(found.times[0], np.arange(1, T + 1))
-    figures = bound.figures(found, levels)
+    figures = bound.figures(found)
     assert figures["bits_per_token"] == pytest.approx(np.log2(K), rel=1e-5)
     assert figures["bits_per_token/n"] == 150
     np.testing.assert_allclose(bound.loss_by_time(found, levels), np.log(K), rtol=1e-5)
@@ -54,14 +54,14 @@ def test_monte_carlo_error_is_that_of_the_mean() -> None:
     term = noisy_term(levels, np.full(T, 1.0), deviation=0.5)
     few = batches(1, size=10)
     found = [
-        bound.figures(bound.bound(term, few, jax.random.key(i), 6, T), levels)
+        bound.figures(bound.bound(term, few, jax.random.key(i), 6, T))
         for i in range(40)
     ]
     real = np.std([f["bits_per_token"] for f in found])
     said = np.mean([f["bits_per_token/monte_carlo_error"] for f in found])
     assert 0.7 < said / real < 1.4
     once = bound.bound(term, few, jax.random.key(0), 1, T)
-    assert "bits_per_token/monte_carlo_error" not in bound.figures(once, levels)
+    assert "bits_per_token/monte_carlo_error" not in bound.figures(once)
 
 
 def test_loss_by_time_rises_and_is_found_again() -> None:
