@@ -71,7 +71,9 @@ def test_each_window_has_noise_of_its_own():
         keys.append(tuple(jax.random.key_data(own).tolist()))
         return {"tokens": np.zeros((number, 16), np.int32)}
 
-    task = SimpleNamespace(describe=lambda: dict(conditions={}), sample=sample)
+    task = SimpleNamespace(
+        describe=lambda: dict(conditions={}), sample=sample, options=dict
+    )
     tokenizer = SimpleNamespace(decode=lambda tokens, size: {}, sample_rate=None)
     cut = windows.plan((4, 10), (4, 4), 0.5, (0, 0))
     shape = (2, 4, 10)
