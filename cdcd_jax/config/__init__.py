@@ -5,6 +5,7 @@ and imports neither jax nor ml_collections. Config files take what they need fro
 In reading order:
 
     keys         what all tasks share, the tasks' tables, `defaults`, `experiment`
+    sections     sections that several tasks of diffusion share
     conditional  settings of a model that draws tokens under a condition
     tokenizer    settings of a tokenizer
     merging      one config over another; unknown keys and other types

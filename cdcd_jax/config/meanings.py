@@ -6,6 +6,7 @@ is read in the same way.
 """
 
 import difflib
+import functools
 import inspect
 import io
 import itertools
@@ -105,10 +106,26 @@ def _line(name: str, key: Key) -> str:
 
 
 def _known(where: str, settings: Mapping[str, Any], source: Callable) -> dict[str, Key]:
-    said = dict(meanings(inspect.getsource(source)))
+    said = _said(source)
     return {
         name: Key(where, value, said.get(name, "")) for name, value in _flat(settings)
     }
+
+
+def _said(source: Callable, within: tuple[Callable, ...] = ()) -> dict[str, str]:
+    """Dotted key -> meaning, of a settings function and of those that it calls."""
+    seen = inspect.getclosurevars(source)
+    names = {**seen.globals, **seen.nonlocals}
+
+    def called(name: str) -> dict[str, str]:
+        first, *rest = name.split(".")
+        part = functools.reduce(
+            lambda of, n: getattr(of, n, None), rest, names.get(first)
+        )
+        ours = inspect.isfunction(part) and part not in (*within, source)
+        return _said(part, (*within, source)) if ours else {}
+
+    return dict(meanings(inspect.getsource(source), called))
 
 
 def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -119,7 +136,9 @@ def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{path}{name}.")
 
 
-def meanings(source: str) -> Iterator[tuple[str, str]]:
+def meanings(
+    source: str, called: Callable[[str], Mapping[str, str]] = lambda name: {}
+) -> Iterator[tuple[str, str]]:
     """Dotted key -> the comment behind it, or above it, of `key=...` in nested calls.
 
     A comment line above a key is that key's; behind the last key of a section it goes
@@ -127,18 +146,28 @@ def meanings(source: str) -> Iterator[tuple[str, str]]:
 
     Args:
         source: of a function that returns dict(...).
+        called: gives the keys with their meanings of a function that is called for a
+            section or for keys of one, by the name that it is called by.
     """
     path: list[str | None] = []  # of open brackets: the key before each
     said: dict[str, list[str]] = {}
     above: list[str] = []
-    last = waiting = ""
+    last = waiting = name = ""  # the name is dotted, of what may be called
     lines = io.StringIO(textwrap.dedent(source)).readline
     for word, following in itertools.pairwise(tokenize.generate_tokens(lines)):
+        before, name = name, ""
+        if word.type == tokenize.NAME or word.string == ".":
+            joined = word.string == "." or before.endswith(".")
+            name = (before if joined else "") + word.string
         if word.type == tokenize.NAME and following.string == "=" and path:
             waiting = word.string
-            last = ".".join([*(name for name in path if name), waiting])
-            said[last], above = above, []
+            last = ".".join([*filter(None, path), waiting])
+            said.setdefault(last, []).extend(above)
+            above = []
         elif word.type == tokenize.OP and word.string in "([{":
+            if path and word.string == "(":
+                for key, meaning in called(before).items():
+                    said[".".join([*filter(None, (*path, waiting)), key])] = [meaning]
             path.append(waiting or None)
             waiting = ""
         elif word.type == tokenize.OP and word.string in ")]}":
@@ -146,6 +175,7 @@ def meanings(source: str) -> Iterator[tuple[str, str]]:
                 said[last] += above
                 above = []
             path.pop()
+            waiting = ""
         elif word.type == tokenize.OP and word.string == ",":
             waiting = ""
         elif word.type == tokenize.COMMENT:
@@ -155,4 +185,4 @@ def meanings(source: str) -> Iterator[tuple[str, str]]:
                 above.append(text)
             elif last:
                 said[last].append(text)
-    yield from ((name, " ".join(parts)) for name, parts in said.items())
+    yield from ((name, " ".join(filter(None, parts))) for name, parts in said.items())

@@ -108,3 +108,43 @@ def test_a_task_from_outside_is_read_too(monkeypatch):
     monkeypatch.setitem(TASK_SETTINGS, "mine", settings)
     assert "task mine:" in module.explain("own.size")
     assert "how large it is" in module.explain("own.size")
+
+
+def test_functions_that_settings_call_are_read_at_their_place(monkeypatch):
+    def part(size=1):
+        return dict(
+            size=size,  # how large it is
+            deep=dict(part()) if size > 9 else {},  # it may call itself
+        )
+
+    def settings():
+        return dict(
+            whole=part(),
+            opened=dict(
+                own=2,  # said here
+                **part(
+                    size=3,  # or wide
+                ),
+                last=4,  # said here too
+            ),
+        )
+
+    monkeypatch.setitem(TASK_SETTINGS, "mine", settings)
+    table = module.tables()["task mine"]
+    assert {name: (key.default, key.meaning) for name, key in table.items()} == {
+        "whole": ({"size": 1, "deep": {}}, ""),
+        "whole.size": (1, "how large it is"),
+        "whole.deep": ({}, "it may call itself"),
+        "opened": ({"own": 2, "size": 3, "deep": {}, "last": 4}, ""),
+        "opened.own": (2, "said here"),
+        "opened.size": (3, "how large it is or wide"),
+        "opened.deep": ({}, "it may call itself"),
+        "opened.last": (4, "said here too"),
+    }
+
+
+def test_sections_of_several_tasks_are_explained():
+    text = module.explain("model.width")
+    assert "task conditional:" in text and "features of a token" in text
+    text = module.explain("sampling.steps")
+    assert "sampling.steps = 25" in text and "network evaluations" in text
