@@ -1,8 +1,9 @@
-"""An autoencoder of patches, each by itself: equal patches have equal codes.
+"""Pictures cut into patches and joined again, and an autoencoder of patches.
 
-Convolutions let a code say something of its neighbours, so that even an empty patch
-takes one of many codes and a model has more to predict. Where pictures are small and
-plain, patches by themselves are the better tokens.
+It takes each patch by itself: equal patches have equal codes. Convolutions let a code
+say something of its neighbours, so that even an empty patch takes one of many codes and
+a model has more to predict. Where pictures are small and plain, patches by themselves
+are the better tokens.
 """
 
 from typing import Any
@@ -12,6 +13,28 @@ import jax
 import jax.numpy as jnp
 
 from cdcd_jax.networks.layers import per_token
+
+
+def to_patches(x: jax.Array, patch: int) -> jax.Array:
+    """Pictures [B, H, W, C] -> their patches [B, L, patch * patch * C], row by row.
+
+    L = (H / patch) * (W / patch); `patch` divides both sides. A patch is flat as
+    [patch, patch, C] is.
+    """
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // patch, patch, w // patch, patch, c).swapaxes(2, 3)
+    return x.reshape(b, -1, patch * patch * c)
+
+
+def from_patches(x: jax.Array, patch: int, size: tuple[int, int]) -> jax.Array:
+    """Patches [B, L, patch * patch * C] -> pictures [B, H, W, C]; undoes `to_patches`.
+
+    Args:
+        size: (H, W), pixels.
+    """
+    h, w = size
+    x = x.reshape(len(x), h // patch, w // patch, patch, patch, -1).swapaxes(2, 3)
+    return x.reshape(len(x), h, w, -1)
 
 
 class PatchAutoencoder(nn.Module):
@@ -46,19 +69,16 @@ class PatchAutoencoder(nn.Module):
 
     def encode(self, x: jax.Array) -> tuple[jax.Array, ...]:
         """Pictures [B, H, W, C] -> one level of float32 [B, h, w, code_dim]."""
-        b, h, w, c = x.shape
-        p = self.patch
-        x = x.reshape(b, h // p, p, w // p, p, c).swapaxes(2, 3)
-        x = _both(self.encoder, x.reshape(b, h // p, w // p, p * p * c))
-        return (x.astype(jnp.float32),)
+        b, h, w, _ = x.shape
+        x = _both(self.encoder, to_patches(x, self.patch)).astype(jnp.float32)
+        return (x.reshape(b, h // self.patch, w // self.patch, self.code_dim),)
 
     def decode(self, z_q: jax.Array, level: int = 0) -> jax.Array:
         """Quantized features [B, h, w, code_dim] -> float32 [B, H, W, C]."""
         del level
-        b, h, w, _ = z_q.shape
-        p, c = self.patch, self.image_channels
-        x = _both(self.decoder, z_q).reshape(b, h, w, p, p, c).swapaxes(2, 3)
-        return x.reshape(b, h * p, w * p, c).astype(jnp.float32)
+        b, h, w, c = z_q.shape
+        x = _both(self.decoder, z_q.reshape(b, h * w, c)).astype(jnp.float32)
+        return from_patches(x, self.patch, (h * self.patch, w * self.patch))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Encodes and decodes without quantizing; makes all parameters."""

@@ -1,20 +1,33 @@
-"""The autoencoder of patches: shapes, each patch by itself, training."""
+"""Patches: cutting and joining; their autoencoder: shapes, each by itself, training."""
 
 import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cdcd_jax.config import experiment
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import UsageError
-from cdcd_jax.networks.patches import PatchAutoencoder
+from cdcd_jax.networks.patches import PatchAutoencoder, from_patches, to_patches
 from cdcd_jax.networks.quantizer import nearest_codes
 from cdcd_jax.tasks import make_task
 from cdcd_jax.training import program
 from cdcd_jax.training.step import init_state, make_train_step
+
+
+def test_cutting_and_joining() -> None:
+    """A patch lies in its row of patches, and holds its rows of pixels in order."""
+    x = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
+    cut = np.asarray(to_patches(jnp.asarray(x), 2))
+    assert cut.shape == (2, 6, 12)
+    for row, column in np.ndindex(2, 3):
+        part = x[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        np.testing.assert_array_equal(cut[:, 3 * row + column], part.reshape(2, 12))
+    np.testing.assert_array_equal(from_patches(cut, 2, (4, 6)), x)
+    np.testing.assert_array_equal(to_patches(x, 1), x.reshape(2, 24, 3))
 
 
 def test_equal_patches_have_equal_codes_wherever_they_lie() -> None:
