@@ -182,8 +182,8 @@ class ConditionalTask:
             self._check_null(f"scales of {sorted(edit.scales)}")
         draw = functools.partial(self.draw_batch, params, options=options)
         most = self.settings["sampling"]["batch_size"]
-        tokens = in_batches(draw, self.conditions, condition, key, number, edit, most)
-        return {"tokens": tokens}
+        drawn = in_batches(draw, self.conditions, condition, key, number, edit, most)
+        return {"tokens": drawn.tokens}
 
     def evaluate(
         self, params: Params, extra: dict, batches: Mapping[str, Any], key: jax.Array

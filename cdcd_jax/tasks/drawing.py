@@ -73,10 +73,40 @@ def weighed(
         others: logits [B, L, K] and weights [B].
     """
     log_p = lambda logits: jax.nn.log_softmax(logits.astype(jnp.float32))
-    log_base = total = log_p(base)
-    for logits, weight in others:
-        total = total + weight[:, None, None] * (log_p(logits) - log_base)
+    return summed(log_p(base), [(log_p(logits), w) for logits, w in others])
+
+
+def summed(base: Any, others: Iterable[tuple[Any, jax.Array]]) -> Any:
+    """base + sum_i w_i (other_i - base), of trees of arrays [B, ...]; w_i [B]."""
+    total = base
+    for other, weight in others:
+        add = lambda t, o, b: t + weight.reshape(-1, *[1] * (b.ndim - 1)) * (o - b)  # noqa: B023
+        total = jax.tree.map(add, total, other, base)
     return total
+
+
+def mixed(
+    said: Sequence[Any],
+    toward: jax.Array | None,
+    scales: Sequence[jax.Array] | None,
+    weigh: Callable[..., Any],
+) -> Any:
+    """One law from what was said of the rows of `guided_rows`, in their order.
+
+    Args:
+        said: of each row.
+        toward: [B], how far each goes to the second condition; None of one condition.
+        scales: [B] each, of each modality or of all; None without guidance.
+        weigh: `weighed`, or `summed`.
+    """
+    ends, guided = 1 if toward is None else 2, scales is not None
+    laws = [said[i : i + ends] for i in range(0, len(said) - guided, ends)]
+    if toward is not None:  # between the two laws as guidance goes beyond one
+        laws = [[weigh(law[0], [(law[1], toward)])] for law in laws]
+    if not guided:
+        return laws[0][0]
+    pairs = zip(laws, scales, strict=True)
+    return weigh(said[-1], [(law[0], scale) for law, scale in pairs])
 
 
 def guided_rows(
@@ -122,23 +152,16 @@ def draw_batch(
     conditions = [condition] if toward is None else [condition, toward[0]]
     rows = guided_rows(conditions, network.conditions, scales, guided)
     logits_of = logits_under(network, params, rows, length, batch)
-    ends = len(conditions)
 
     def tokens_to_logits(x_t: jax.Array, t: jax.Array) -> jax.Array:
-        logits = logits_of(x_t, t)
-        laws = [logits[i : i + ends] for i in range(0, len(rows) - guided, ends)]
-        if toward is not None:  # between the two laws as guidance goes beyond one
-            laws = [[weighed(law[0], [(law[1], toward[1])])] for law in laws]
-        if not guided:
-            return laws[0][0]
-
         def scale(own: Any) -> jax.Array:
             changed = dataclasses.replace(options, guidance_scale=own)
             return sampler.guidance_at(changed, schedule, t)
 
         wanted = [options.guidance_scale] if scales is None else scales.values()
-        pairs = zip(laws, wanted, strict=True)
-        return weighed(logits[-1], [(law[0], scale(own)) for law, own in pairs])
+        found = [scale(own) for own in wanted] if guided else None
+        weight = None if toward is None else toward[1]
+        return mixed(logits_of(x_t, t), weight, found, weighed)
 
     drawn = sampler.sample(
         tokens_to_logits,
@@ -156,18 +179,18 @@ def draw_batch(
 
 
 def in_batches(
-    draw: Callable[..., sampler.Sample],
+    draw: Callable[..., Any],
     specs: presence.Specs,
     condition: Mapping[str, np.ndarray],
     key: jax.Array,
     number: int | None,
     edit: Edit,
     most: int,
-) -> np.ndarray:
-    """Tokens int32 [N, L] of `number` rows, at most `most` at once.
+) -> Any:
+    """What `draw` returns of `number` rows, at most `most` at once, on the host.
 
     Args:
-        draw: `draw_batch` from the condition on.
+        draw: `draw_batch` from the condition on; a tree of arrays [B, ...].
         specs: the conditions of the model.
         condition, number, edit: see `ConditionalTask.sample`, as are the errors.
     """
@@ -196,9 +219,8 @@ def in_batches(
         )
         own = jax.random.fold_in(key, 0 if edit.shared else i)
         settings = dict(batch=size, time=edit.time, shared=edit.shared)
-        sample = draw(part, own, *edited, **settings)
-        drawn.append(np.asarray(sample.tokens))
-    return np.concatenate(drawn)[:number]
+        drawn.append(jax.device_get(draw(part, own, *edited, **settings)))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:number], *drawn)
 
 
 def logits_under(
@@ -208,13 +230,31 @@ def logits_under(
     length: int,
     batch: int,
 ) -> Callable[..., list[jax.Array]]:
-    """(x_t, t, environment [B, S, E] or None) -> logits [B, L, K] of each row.
+    """(x_t, t, environment [B, S, E] or None) -> logits [B, L, K] of each row."""
+    like = jax.ShapeDtypeStruct((batch, length), jnp.int32)
+    return said_under(network, params, rows, like, "denoise")
+
+
+def said_under(
+    network: ConditionalDenoiser,
+    params: Any,
+    rows: Sequence[Row],
+    like: jax.ShapeDtypeStruct,
+    method: str,
+) -> Callable[..., list[Any]]:
+    """(x_t, t, environment [B, S, E] or None) -> what `method` says of each row.
 
     Conditions are read once, and keys and values of what is attended to are made once,
     but for the environment, which changes from step to step. The rows of an example
     stand side by side, so that they are on one device.
+
+    Args:
+        network, params: of the model.
+        rows: of each example.
+        like: shape [B, ...] and type of x_t.
+        method: of the network, from (x_t, t, encoded) to a tree of arrays [B, ...].
     """
-    variables, number = {"params": params}, len(rows)
+    variables, number, batch = {"params": params}, len(rows), like.shape[0]
 
     def beside(parts: Sequence[jax.Array]) -> jax.Array:
         """`number` arrays [B, ...] -> [B * number, ...]."""
@@ -226,20 +266,20 @@ def logits_under(
 
     encoded = jax.tree.map(lambda *parts: beside(parts), *map(encode, rows))
     # of this call only keys and values are used, and computed
-    x, t = jnp.zeros((number * batch, length), jnp.int32), jnp.ones(number * batch, int)
-    _, cache = network.apply(
-        variables, x, t, encoded, method="denoise", mutable=["cache"]
-    )
+    x = jnp.zeros((number * batch, *like.shape[1:]), like.dtype)
+    t = jnp.ones(number * batch, int)
+    _, cache = network.apply(variables, x, t, encoded, method=method, mutable=["cache"])
     sees = beside([jnp.full(batch, row.environment) for row in rows])
 
-    def logits_of(
+    def said_of(
         x_t: jax.Array, t: jax.Array, environment: jax.Array | None = None
-    ) -> list[jax.Array]:
+    ) -> list[Any]:
         given = beside([x_t] * number), beside([t] * number), encoded
         if environment is not None:
             given += (Environment(beside([environment] * number), sees),)
-        logits = network.apply({**variables, **cache}, *given, method="denoise")
-        logits = logits.reshape(batch, number, *logits.shape[1:])
-        return [logits[:, i] for i in range(number)]
+        said = network.apply({**variables, **cache}, *given, method=method)
+        apart = lambda a: a.reshape(batch, number, *a.shape[1:])
+        said = jax.tree.map(apart, said)
+        return [jax.tree.map(lambda a, i=i: a[:, i], said) for i in range(number)]
 
-    return logits_of
+    return said_of

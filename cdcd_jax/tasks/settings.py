@@ -53,31 +53,53 @@ def make_network(config: Mapping[str, Any]) -> ConditionalDenoiser:
         UsageError: settings that contradict each other or that do not exist.
     """
     model = config["model"]
+    conditions = full_conditions(model["conditions"])
+    settings = denoiser_settings(config, conditions, grid_of(model["grid"]))
+    settings["position_grid"] = tuple(model["position_grid"]) or None
+    return ConditionalDenoiser(settings, conditions, model["join"])
+
+
+def full_conditions(conditions: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Descriptions of conditions by name, whole and checked.
+
+    Raises:
+        UsageError: one that is none, or a name that cannot be.
+    """
+    _check_names(conditions)
+    return {k: conditioners.full_spec(k, spec) for k, spec in conditions.items()}
+
+
+def denoiser_settings(
+    config: Mapping[str, Any], conditions: Mapping[str, Mapping[str, Any]], grid: Grid
+) -> dict[str, Any]:
+    """What a config says of its denoiser, checked; see `Denoiser`.
+
+    Args:
+        config: a whole experiment.
+        conditions: full descriptions of what it takes.
+        grid: of what the denoiser sees.
+
+    Raises:
+        UsageError: settings that contradict each other or that do not exist.
+    """
+    model = config["model"]
     choose("model", "form", model["form"], FORMS)
     choose("model", "join", model["join"], JOINS)
     choose("model", "attention", model["attention"], IMPLEMENTATIONS)
     choose("model", "remat", model["remat"], REMAT)
     choose("model", "mlp", model["mlp"], MLPS)
     choose("model", "activation", model["activation"], ACTIVATIONS)
-    conditions = {
-        name: conditioners.full_spec(name, spec)
-        for name, spec in model["conditions"].items()
-    }
-    grid = grid_of(model["grid"])
-    _check_names(conditions)
     _check_sizes(model)
     _check_grid(model, grid)
     _check_conditions(model["form"], conditions)
     classes = _classes(conditions)
-    denoiser = dict(
+    return dict(
         {name: model[name] for name in _NAMES},
         grid=grid,
         timesteps=config["diffusion"]["timesteps"],
         num_classes=classes[0] if classes else 0,
-        position_grid=tuple(model["position_grid"]) or None,
         dtype=dtype_of(model),
     )
-    return ConditionalDenoiser(denoiser, conditions, model["join"])
 
 
 def missing_null(model: Mapping[str, Any]) -> str:

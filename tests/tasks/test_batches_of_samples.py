@@ -31,7 +31,7 @@ class Draw:
 def drawn(number: int, most: int, edit: Any = NO_EDIT, key: Any = KEY) -> Any:
     draw = Draw()
     condition = dict(label=10 + np.arange(number))
-    tokens = in_batches(draw, SPECS, condition, key, None, edit, most)
+    tokens = in_batches(draw, SPECS, condition, key, None, edit, most).tokens
     return tokens, draw.calls
 
 
@@ -91,7 +91,7 @@ def test_edits_go_with_their_rows_and_may_share_their_noise() -> None:
 
 def test_without_conditions_the_number_counts() -> None:
     draw = Draw()
-    tokens = in_batches(draw, {}, {}, KEY, 7, NO_EDIT, 3)
+    tokens = in_batches(draw, {}, {}, KEY, 7, NO_EDIT, 3).tokens
     assert len(set(tokens[:, 1].tolist())) == 7 and len(draw.calls) == 3
 
 
