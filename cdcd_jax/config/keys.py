@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdcd_jax.config import conditional, tokenizer
+from cdcd_jax.config import conditional, mt_diffusion, tokenizer
 from cdcd_jax.config.merging import merge
 from cdcd_jax.errors import UsageError
 
@@ -19,6 +19,7 @@ Config = Mapping[str, Any]
 # come from outside this package
 TASK_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
     "conditional": conditional.settings,
+    "mt_diffusion": mt_diffusion.settings,
     "tokenizer": tokenizer.settings,
 }
 

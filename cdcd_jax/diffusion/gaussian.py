@@ -138,8 +138,13 @@ class Gaussian:
         t: Int[Array, " B"],
     ) -> Float[Array, "B ..."]:
         """x_t ~ q(x_t | x_0), t int32 [B] in 1..T."""
+        return self._under(key, x_0, t, False)
+
+    def _under(self, key: PRNGKeyArray, x_0: Any, t: jax.Array, shared: bool) -> Any:
+        """The same, with one noise for all rows where it is shared."""
         clean, level = self.clean(x_0, t), self.levels.at(t)
-        noise = jax.random.normal(key, clean.shape, clean.dtype)
+        shape = (1, *clean.shape[1:]) if shared else clean.shape
+        noise = jax.random.normal(key, shape, clean.dtype)
         return (
             rowwise(level.signal, clean) * clean + rowwise(level.noise, clean) * noise
         )
@@ -251,6 +256,7 @@ class Gaussian:
         self,
         options: SamplingOptions,
         start: tuple[Float[Array, "B ..."] | Mapping[str, Any], int] | None = None,
+        shared: bool = False,
     ) -> GaussianWalk:
         """The road of these options.
 
@@ -258,6 +264,7 @@ class Gaussian:
             options: see `GaussianOptions`.
             start: x_0, or codes, and a time; noised to that time and denoised from
                 there instead of a start from the prior.
+            shared: every row is drawn from the same noise.
 
         Raises:
             ValueError: see `gaussian_walk.visited`.
@@ -266,13 +273,12 @@ class Gaussian:
         begun = None
         if start is not None:
             x_0, first = start
-            begun = lambda key: self.noised(
-                key, x_0, jnp.full(jax.tree.leaves(x_0)[0].shape[0], first)
-            )
+            rows = jax.tree.leaves(x_0)[0].shape[0]
+            begun = lambda key: self._under(key, x_0, jnp.full(rows, first), shared)
         steps = steps_of(options, self.levels, self.aggregation, times)
         moves = self.aggregation is not None and not self.aggregation.constant
         return GaussianWalk(
-            steps, times[:-1], self.timesteps, self.prediction, moves, begun
+            steps, times[:-1], self.timesteps, self.prediction, moves, begun, shared
         )
 
     @property

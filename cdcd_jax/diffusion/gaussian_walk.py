@@ -125,6 +125,25 @@ class GaussianWalk:
     prediction: str  # what an array says, see `predictions`
     moves: bool  # weights change with t
     start: Callable[[jax.Array], jax.Array] | None  # key -> x at the first time
+    shared: bool = False  # every row is drawn from the same noise
+
+    def without_last(self) -> tuple[GaussianWalk, ValueStep]:
+        """The walk but for its last step, and that step.
+
+        At t = 0 a walk is at the clean code as it was predicted last. Who also wants
+        what else the network said there evaluates it outside of the scan.
+        """
+        before, last = (
+            jax.tree.map(lambda a, part=part: a[part], self.inputs)
+            for part in (np.s_[:-1], np.s_[-1])
+        )
+        walk = dataclasses.replace(self, inputs=before, times=self.times[:-1])
+        return walk, last
+
+    def _noise(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Standard normal noise of this shape; the same in every row where shared."""
+        own = (1, *shape[1:]) if self.shared else shape
+        return jnp.broadcast_to(jax.random.normal(key, own), shape)
 
     def begin(
         self,
@@ -143,10 +162,10 @@ class GaussianWalk:
         if self.start is not None:
             x = self.start(key)
         else:
-            x = jax.random.normal(key, shape)
+            x = self._noise(key, shape)
         if known is not None:
             level = jax.tree.map(lambda a: a[0], self.inputs.level)
-            noise = jax.random.normal(jax.random.fold_in(key, 1), shape)
+            noise = self._noise(jax.random.fold_in(key, 1), shape)
             x = jnp.where(known[1], level.signal * known[0] + level.noise * noise, x)
         return Place(x, known)
 
@@ -166,7 +185,7 @@ class GaussianWalk:
         Raises:
             ValueError: weights that change, and no codes.
         """
-        noise = jax.random.normal(key, place.x.shape, place.x.dtype)
+        noise = self._noise(key, place.x.shape)
         return place._replace(x=self.jump(place, prediction, step, noise))
 
     def jump(

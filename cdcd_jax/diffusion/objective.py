@@ -254,6 +254,16 @@ def update_time_history(
     return TimeHistory(moment, history.count + seen)
 
 
+def stratified_times(key: PRNGKeyArray, batch: int, timesteps: int) -> Int[Array, " B"]:
+    """Draws t int32 [B] in 1..T, one in each of B equal parts, each t as likely."""
+    key_offset, key_order = jax.random.split(key)
+    offset = (jax.random.uniform(key_offset) + jnp.arange(batch)) / batch
+    # a float32 below 1 times T can round up to T
+    t = 1 + jnp.minimum(jnp.floor(offset * timesteps), timesteps - 1)
+    # apart from the row, so that neighbours (a group of negatives) differ in t
+    return jax.random.permutation(key_order, t).astype(jnp.int32)
+
+
 def sample_times(
     key: PRNGKeyArray, batch: int, history: TimeHistory, method: str
 ) -> tuple[Int[Array, " B"], Float[Array, " B"]]:
@@ -277,12 +287,7 @@ def sample_times(
     if method == "uniform":
         t = jax.random.randint(key, (batch,), 1, timesteps + 1)
     elif method == "stratified":
-        key_offset, key_order = jax.random.split(key)
-        offset = (jax.random.uniform(key_offset) + jnp.arange(batch)) / batch
-        # a float32 below 1 times T can round up to T
-        t = 1 + jnp.minimum(jnp.floor(offset * timesteps), timesteps - 1)
-        # apart from the row, so that neighbours (a group of negatives) differ in t
-        t = jax.random.permutation(key_order, t)
+        t = stratified_times(key, batch, timesteps)
     else:
         raise ValueError(
             f"unknown diffusion.time_sampling {method!r}: choose one of "

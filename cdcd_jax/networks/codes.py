@@ -68,6 +68,10 @@ class Code(nn.Module):
 class _Table(Code):
     """Codes of symbols: a table of signs, which are far from each other."""
 
+    def log_p(self, said: jax.Array) -> jax.Array:
+        """Logarithms of probabilities in place of logits, in their shape."""
+        raise NotImplementedError
+
     def table(self, symbols: int, features: int) -> jax.Array:
         """float32 [symbols, features], at first random +1 or -1, no two rows equal."""
         return self.param("table", _signs, (symbols, features))
@@ -105,6 +109,9 @@ class LabelCode(_Table):
     def nats(self, said: jax.Array, x: jax.Array) -> jax.Array:
         return _cross_entropy(said, x)
 
+    def log_p(self, said: jax.Array) -> jax.Array:
+        return jax.nn.log_softmax(said)
+
     def recode(self, said: jax.Array) -> jax.Array:
         return (jax.nn.softmax(said) @ self.rows).reshape(-1, *self.space)
 
@@ -139,7 +146,7 @@ class TokensCode(_Table):
         if whole % self.length or 2**features < self.num_codes:
             raise UsageError(
                 f"Found modality {name!r} of {self.length} tokens of {self.num_codes} "
-                f"codes in a space of {whole} numbers; expected a divisor of that, with "
+                f"codes in {whole} numbers of z; expected a divisor of that, with "
                 f"{max(math.ceil(math.log2(self.num_codes)), 1)} numbers a token or "
                 "more; raise model.channels, or shorten it."
             )
@@ -155,6 +162,9 @@ class TokensCode(_Table):
 
     def loss(self, said: jax.Array, x: jax.Array) -> jax.Array:
         return self.nats(said, x) / self.length
+
+    def log_p(self, said: jax.Array) -> jax.Array:
+        return jax.nn.log_softmax(self._logits(said)).reshape(said.shape)
 
     def recode(self, said: jax.Array) -> jax.Array:
         return (jax.nn.softmax(self._logits(said)) @ self.rows).reshape(-1, *self.space)

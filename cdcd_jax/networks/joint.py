@@ -109,6 +109,15 @@ class JointDenoiser(ConditionalDenoiser, kw_only=True):
         """-log p(x_i | z_t) of what its head said, [B]."""
         return self.codes[name].nats(said, x)
 
+    def normalised(self, said: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """The same with logarithms of probabilities in place of logits."""
+        kept = lambda n: n == VALUES or not self.codes[n].discrete
+        return {n: a if kept(n) else self.codes[n].log_p(a) for n, a in said.items()}
+
+    def cut(self, name: str, of_pixels: jax.Array) -> jax.Array:
+        """What is said of each pixel of a picture, [B, N], as z lies: [B, L, C]."""
+        return self.codes[name].cut(of_pixels)
+
     def drawn(self, name: str, said: jax.Array) -> jax.Array:
         """The modality itself, of what its head said."""
         return self.codes[name].drawn(said)

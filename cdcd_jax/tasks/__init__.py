@@ -6,7 +6,8 @@ of speed then serve it. Nothing else asks for its name: what they must know of a
 stands in its `describe()`.
 
 Files: `conditional` (tokens under a condition) with `settings`, `target`, `contrast`,
-`drawing` and `bound`; `tokenizer` (pictures or sound as codes) with `autoencoders`,
+`drawing` and `bound`; `mt_diffusion` (several modalities in one z) with `modalities`
+and `joint_drawing`; `tokenizer` (pictures or sound as codes) with `autoencoders`,
 `codebooks` and `reconstruction`; `labels` for both.
 """
 
@@ -18,6 +19,7 @@ import jax
 from cdcd_jax.config.ranges import check_ranges
 from cdcd_jax.errors import UsageError
 from cdcd_jax.tasks.conditional import ConditionalTask
+from cdcd_jax.tasks.mt_diffusion import MTDiffusionTask
 from cdcd_jax.tasks.tokenizer import TokenizerTask
 
 
@@ -114,7 +116,11 @@ class Task(Protocol):
         """What it takes and gives."""
 
 
-TASKS: dict[str, Any] = {"conditional": ConditionalTask, "tokenizer": TokenizerTask}
+TASKS: dict[str, Any] = {
+    "conditional": ConditionalTask,
+    "mt_diffusion": MTDiffusionTask,
+    "tokenizer": TokenizerTask,
+}
 
 
 def make_task(config: Mapping[str, Any]) -> Task:

@@ -25,7 +25,8 @@ class Bound(NamedTuple):
     terms: np.ndarray  # [N, R] T x the bound's term, nats
     times: np.ndarray  # [N, R] the t of each, rising in a row
     length: int  # tokens of an example
-    prior: Any  # the bound's term at T, nats a token: a number, or [N]
+    # terms at which no time is drawn, such as the prior's, nats a token: numbers, or [N]
+    fixed: Mapping[str, Any]
 
 
 def stratified_times(
@@ -53,7 +54,7 @@ def bound(
     key: jax.Array,
     repeats: int,
     timesteps: int,
-    prior: Any = 0.0,
+    fixed: Mapping[str, Any],
 ) -> Bound:
     """Evaluates the terms.
 
@@ -62,7 +63,7 @@ def bound(
         batches: tokens int32 [B, L] and condition, that cover a split once.
         repeats: R.
         timesteps: T.
-        prior: see `Bound`.
+        fixed: see `Bound`.
     """
     rows, chosen = [], []
     for batch, times, own in _times_of(batches, key, repeats, timesteps):
@@ -73,11 +74,11 @@ def bound(
         rows.append(np.stack(jax.device_get(found), axis=1))
         chosen.append(times.T)
     length = target_of(batches[0]).shape[1]
-    return Bound(np.concatenate(rows), np.concatenate(chosen), length, prior)
+    return Bound(np.concatenate(rows), np.concatenate(chosen), length, fixed)
 
 
 def figures(found: Bound) -> dict[str, float]:
-    """bits_per_token, with its errors.
+    """bits_per_token, with its errors, and its parts where there are several.
 
     `standard_error` is over examples and holds all there is; `monte_carlo_error` is the
     part that more times an example would take away, from differences of neighbouring
@@ -85,7 +86,9 @@ def figures(found: Bound) -> dict[str, float]:
     """
     to_bits = 1.0 / (found.length * np.log(2))
     number, repeats = found.terms.shape
-    bits = found.terms.mean(1) * to_bits + found.prior / np.log(2)
+    parts = {"denoising": found.terms.mean(1) * to_bits}
+    parts |= {name: nats / np.log(2) for name, nats in found.fixed.items()}
+    bits = sum(parts.values())
     values = {
         "bits_per_token": float(np.mean(bits)),
         "bits_per_token/n": number,
@@ -97,6 +100,10 @@ def figures(found: Bound) -> dict[str, float]:
         odd = repeats / (2 * steps.shape[1])
         variance = odd * np.sum(steps**2) / repeats**2 / number**2
         values["bits_per_token/monte_carlo_error"] = float(np.sqrt(variance))
+    if set(parts) - {"denoising", "prior"}:  # of more than diffusion itself
+        for name, own in parts.items():
+            values[f"bits_per_token_{name}"] = float(np.mean(own))
+            values[f"bits_per_token_{name}/n"] = number
     return values
 
 

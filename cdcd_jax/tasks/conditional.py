@@ -23,7 +23,7 @@ from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.contrast import Contrast, Network
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch, in_batches
 from cdcd_jax.tasks.labels import labels_by_prefix
-from cdcd_jax.tasks.settings import choose, make_network, missing_null
+from cdcd_jax.tasks.settings import check_null, choose, field_of, make_network
 from cdcd_jax.tasks.target import target_of
 
 Batch = Mapping[str, Any]
@@ -179,7 +179,7 @@ class ConditionalTask:
         """
         del extra
         if edit.scales is not None:
-            self._check_null(f"scales of {sorted(edit.scales)}")
+            check_null(self.settings["model"], f"scales of {sorted(edit.scales)}")
         draw = functools.partial(self.draw_batch, params, options=options)
         most = self.settings["sampling"]["batch_size"]
         drawn = in_batches(draw, self.conditions, condition, key, number, edit, most)
@@ -220,7 +220,7 @@ class ConditionalTask:
         """What it takes and gives; see `tasks.Description`."""
         tokens = dict(shape=(self.length,), dtype="int32", low=0, high=self.num_codes)
         own = {**tokens, "grid": self.grid}
-        condition = {k: self._field(spec) for k, spec in self.conditions.items()}
+        condition = {k: field_of(spec) for k, spec in self.conditions.items()}
         batch: dict[str, Any] = dict(tokens=own, condition=condition)
         number = self.contrast.from_records
         if number:
@@ -260,30 +260,10 @@ class ConditionalTask:
         """Raises ValueError if these options cannot be; an optimised grid may lack."""
         MaskReplace(self.schedule).check(options, start)
         if options.guidance_scale != 1.0:
-            self._check_null(f"sampling.guidance_scale = {options.guidance_scale}")
-
-    def _check_null(self, asked: str) -> None:
-        if fault := missing_null(self.settings["model"]):
-            raise UsageError(
-                f"Found {asked}, but {fault}; expected sampling.guidance_scale = 1 for "
-                "this model. Draw without guidance, or train with "
-                "model.condition_dropout = 0.1. If the weights that it started from "
-                "knew the null (init_from, a converted model), say "
-                "model.null_trained = True."
+            check_null(
+                self.settings["model"],
+                f"sampling.guidance_scale = {options.guidance_scale}",
             )
-
-    @staticmethod
-    def _field(spec: Mapping[str, Any]) -> dict[str, Any]:
-        """A condition as a field of the batch: classes, tokens of a text, numbers."""
-        shape, dtype = tuple(spec.get("shape", ())), conditioners.dtype_of(spec)
-        field: dict[str, Any] = dict(shape=shape, dtype=jnp.dtype(dtype).name)
-        if spec.get("optional"):
-            field["optional"] = True
-        if "num_classes" in spec:
-            return {**field, "low": 0, "high": spec["num_classes"]}
-        if "vocabulary" in spec:  # 0 fills up: random texts are full ones
-            return {**field, "low": 1, "high": spec["vocabulary"]}
-        return field
 
     def empty_condition(self, batch: int) -> dict[str, jax.Array]:
         """A condition of zeros, for shapes and for the null."""
@@ -339,8 +319,8 @@ class ConditionalTask:
     ) -> held_out.Bound:
         """The bound's terms of a split at `eval.bound_samples` times an example."""
         times = self.settings["eval"]["bound_samples"], self.schedule.timesteps
-        prior = schedule.prior_term(self.schedule)
-        return held_out.bound(self._term(params), batches, key, *times, prior)
+        fixed = {"prior": schedule.prior_term(self.schedule)}
+        return held_out.bound(self._term(params), batches, key, *times, fixed)
 
     def profile(self, found: held_out.Bound) -> np.ndarray:
         """h(t) of a bound, nats of a token drawn at time t, [T]: for grids of times."""

@@ -108,11 +108,43 @@ def missing_null(model: Mapping[str, Any]) -> str:
     Args:
         model: the section of a config.
     """
+    if model.get("known", 0) > 0 and len(model.get("modalities", ())) > 1:
+        return ""  # of what is not known the null is learned
     if not model.get("conditions"):
         return "the model takes no condition"
     if model.get("condition_dropout", 0) > 0 or model.get("null_trained"):
         return ""
     return "model.condition_dropout = 0 never trained the null that guidance needs"
+
+
+def check_null(model: Mapping[str, Any], asked: str) -> None:
+    """Raises UsageError if what is `asked` leads away from a null that is missing.
+
+    Args:
+        model: the section of a config.
+        asked: in words.
+    """
+    if fault := missing_null(model):
+        raise UsageError(
+            f"Found {asked}, but {fault}; expected sampling.guidance_scale = 1 for "
+            "this model. Draw without guidance, or train with "
+            "model.condition_dropout = 0.1. If the weights that it started from "
+            "knew the null (init_from, a converted model), say "
+            "model.null_trained = True."
+        )
+
+
+def field_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A condition as a field of the batch: classes, tokens of a text, numbers."""
+    shape, dtype = tuple(spec.get("shape", ())), conditioners.dtype_of(spec)
+    field: dict[str, Any] = dict(shape=shape, dtype=jnp.dtype(dtype).name)
+    if spec.get("optional"):
+        field["optional"] = True
+    if "num_classes" in spec:
+        return {**field, "low": 0, "high": spec["num_classes"]}
+    if "vocabulary" in spec:  # 0 fills up: random texts are full ones
+        return {**field, "low": 1, "high": spec["vocabulary"]}
+    return field
 
 
 def _check_names(conditions: Iterable[str]) -> None:

@@ -61,11 +61,14 @@ class GaussianOptions(SamplingOptions):
             of each jump, 'ddim' with less noise or none.
         eta: of 'ddim', 0 for no fresh noise to 1 for that of the posterior.
         variance: of 'ddpm', 'posterior' or 'beta', see `gaussian_schedule.VARIANCES`.
+        known: how modalities that are given come into the draw of the others, where
+            there are several.
     """
 
     method: str = "ddpm"
     eta: float = 0.0
     variance: str = "posterior"
+    known: str = "context"
 
 
 def choose(name: str, value: str, known: Iterable[str]) -> None:

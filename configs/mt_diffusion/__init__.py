@@ -1,0 +1,1 @@
+"""Configs of MT-Diffusion: several modalities in one diffusion space."""
