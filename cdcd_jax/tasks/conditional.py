@@ -23,7 +23,12 @@ from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.contrast import Contrast, Network
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch, in_batches
 from cdcd_jax.tasks.labels import labels_by_prefix
-from cdcd_jax.tasks.settings import choose, make_network, missing_null
+from cdcd_jax.tasks.settings import (
+    check_no_fields,
+    choose,
+    make_network,
+    missing_null,
+)
 from cdcd_jax.tasks.target import target_of
 
 Batch = Mapping[str, Any]
@@ -46,6 +51,7 @@ class ConditionalTask:
         self.length = positions.length_of(self.grid)
         self.network = make_network(config)
         self.conditions = self.network.conditions
+        check_no_fields(self.conditions)
         if config["eval"]["figures"]:  # else the bound alone
             figures = config["eval"]["figures"]
             choose("eval", "figures", figures, metric_figures.FIGURES)
@@ -281,6 +287,8 @@ class ConditionalTask:
             field["optional"] = True
         if "num_classes" in spec:
             return {**field, "low": 0, "high": spec["num_classes"]}
+        if "levels" in spec:  # of whole pictures
+            return {**field, "low": 0, "high": spec["levels"]}
         if "vocabulary" in spec:  # 0 fills up: random texts are full ones
             return {**field, "low": 1, "high": spec["vocabulary"]}
         return field

@@ -80,6 +80,20 @@ def make_network(config: Mapping[str, Any]) -> ConditionalDenoiser:
     return ConditionalDenoiser(denoiser, conditions, model["join"])
 
 
+def check_no_fields(conditions: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises UsageError for a condition that is made of another field of the records.
+
+    A task whose batches hold each condition by its own name would pass it over.
+    """
+    for name, spec in conditions.items():
+        if "field" in spec:
+            raise UsageError(
+                f"Found model.conditions.{name}.field = {spec['field']!r}; expected "
+                "none in this task, whose conditions are called as the records call "
+                "them; leave it out, and name the condition so."
+            )
+
+
 def missing_null(model: Mapping[str, Any]) -> str:
     """Why guidance has no null to lead away from, in words; "" where it has one.
 
