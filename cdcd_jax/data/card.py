@@ -84,8 +84,8 @@ class Card:
       name: of the raw source.
       num_codes: K; tokens lie in [0, K).
       grid: shape of the tokens before they are flattened; L is its product.
-      conditions: name -> {"shape", "dtype"} and, for labels, "num_classes"; perhaps
-        "kind" and "names".
+      conditions: name -> {"shape", "dtype"} and, for labels, "num_classes", for
+        pictures "levels" and "grid"; perhaps "kind" and "names".
       tokenizer: settings of the tokenizer, with `kind` and `fingerprint`.
       splits: name -> Split.
       config: the settings that the records were made with; {} where unknown.

@@ -1,4 +1,4 @@
-"""The fields of a batch as a task describes them: walked, and compared with a batch.
+"""The fields of a batch as a task describes them: walked, compared with a batch, named.
 
 A field is a dict with a `shape` (of one example) and a `dtype`, and fields may lie in
 dicts by name: see `Description` in `cdcd_jax.tasks`. Needs numpy only.
@@ -49,6 +49,22 @@ def check_batch(batch: Any, fields: Mapping[str, Any], path: str = "") -> None:
             _check_array(where, batch[name], spec)
         else:
             check_batch(batch[name], spec, f"{where}/")
+
+
+def condition_of(
+    batch: Mapping[str, Any], specs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The conditions of records {name: [B, ...]}, with those that are made of a field.
+
+    Args:
+        batch: tokens [B, L] and condition {name: [B, ...]}, as records have them.
+        specs: what a model takes; where one says `field`, it is made of the condition
+            of that name, or of the tokens.
+    """
+    fields = {**batch["condition"], "tokens": batch["tokens"]}
+    of = {name: spec["field"] for name, spec in specs.items() if "field" in spec}
+    made = {name: fields[field] for name, field in of.items() if field in fields}
+    return {**batch["condition"], **made}
 
 
 def _check_array(where: str, array: Any, spec: Mapping[str, Any]) -> None:

@@ -12,7 +12,10 @@ from typing import Any
 from cdcd_jax.data.card import Card
 
 # What a condition's numbers mean; what else is said of one follows from the shards.
-_MEANING = ("kind", "num_classes", "names", "vocabulary", "num_tokens", "sha256")
+_MEANING = (
+    *("kind", "num_classes", "names", "vocabulary", "num_tokens", "sha256"),
+    *("levels", "grid"),
+)
 _SHOWN = 3  # classes that a message names
 
 

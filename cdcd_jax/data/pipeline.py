@@ -95,8 +95,9 @@ def check_matches(
       num_codes: the config's model.num_codes (K).
       grid: the config's model.grid.
       conditions: the config's model.conditions: name -> a dict, of which `num_classes`,
-        `shape` and `sha256` (of a trained vocabulary) are compared where it has them.
-        Records may hold more conditions.
+        `levels`, `grid`, `shape` and `sha256` (of a trained vocabulary) are compared
+        where it has them, with the condition of the records that `field` names, or
+        with their tokens. Records may hold more conditions.
 
     Raises:
       InputError: a difference; says both values and the key of the config.
@@ -106,28 +107,32 @@ def check_matches(
         raise _mismatch(card, "num_codes", card.num_codes, num_codes)
     if card.grid != grid:
         raise _mismatch(card, "grid", list(card.grid), list(grid))
+    tokens = {"kind": "tokens", "levels": num_codes, "shape": [card.num_tokens]}
+    fields = {**card.conditions, "tokens": {**tokens, "grid": list(grid)}}
     for name, wanted in conditions.items():
-        if name not in card.conditions and wanted.get("optional"):
+        field = wanted.get("field", name)
+        if field not in fields and wanted.get("optional"):
             continue
-        if name not in card.conditions:
+        if field not in fields:
             raise _mismatch(
                 card, "conditions", sorted(card.conditions), sorted(conditions)
             )
-        for field in ("num_classes", "shape"):
-            if field not in wanted:
+        for key in ("num_classes", "levels", "grid", "shape"):
+            if key not in wanted:
                 continue
-            found, want = card.conditions[name].get(field), wanted[field]
-            if field == "shape":
-                found, want = list(found), list(want)
+            found, want = fields[field].get(key), wanted[key]
+            if isinstance(want, tuple):  # JSON has lists
+                want = list(want)
             if found != want:
-                raise _mismatch(card, f"conditions.{name}.{field}", found, want)
+                raise _mismatch(card, f"conditions.{name}.{key}", found, want)
         if wanted.get("kind") in ("text", "clip_text"):
-            _check_vocabulary(card, name, wanted)
+            _check_vocabulary(card, name, fields[field], wanted)
 
 
-def _check_vocabulary(card: Card, name: str, wanted: Mapping[str, Any]) -> None:
+def _check_vocabulary(
+    card: Card, name: str, found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
     """Texts in another vocabulary than the model's, or not as tokens."""
-    found = card.conditions[name]
     vocabulary = found.get("vocabulary", f"{found['kind']} without tokens")
     number = bpe.NUM_TOKENS if vocabulary == "clip" else found.get("num_tokens")
     if (wanted["kind"] == "clip_text" and vocabulary != "clip") or number is None:

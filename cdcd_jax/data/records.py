@@ -56,9 +56,14 @@ def find_problem(
                 f"condition {name} is {value.dtype} of shape {list(value.shape)}; "
                 f"expected {spec['dtype']} of shape {list(spec['shape'])}"
             )
-        classes = spec.get("num_classes")
+        classes, levels = spec.get("num_classes"), spec.get("levels")
         if classes is not None and not ((value >= 0) & (value < classes)).all():
             return f"condition {name} is {value}; expected labels in [0, {classes})"
+        if levels is not None and not 0 <= value.min() <= value.max() < levels:
+            return (
+                f"condition {name} lies in [{value.min()}, {value.max()}]; expected "
+                f"levels in [0, {levels})"
+            )
     return None
 
 
@@ -128,8 +133,9 @@ def _faulty(path: Path, fault: str) -> InputError:
 class RecordSource:
     """Random access to the records of one split, in the form that grain wants.
 
-    Item i is {"tokens": int32 [L], "condition": {name: array}}. Shards are opened at
-    their first use. An instance may be pickled and shared by threads.
+    Item i is {"tokens": int32 [L], "condition": {name: array}}; pictures among the
+    conditions are int32 too. Shards are opened at their first use. An instance may be
+    pickled and shared by threads.
     """
 
     def __init__(self, card: Card, split: str) -> None:
@@ -190,6 +196,9 @@ class RecordSource:
         if problem:
             raise self._corrupt(index, f"whose {problem}")
         example["tokens"] = example["tokens"].astype(np.int32)
+        for name, spec in card.conditions.items():
+            if spec.get("kind") == "image":  # tokens too, small on the disk alone
+                condition[name] = condition[name].astype(np.int32)
         return example
 
     def negatives(self) -> np.ndarray:

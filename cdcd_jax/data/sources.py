@@ -81,8 +81,9 @@ class RawSource(Protocol):
         """What the examples are.
 
         Returns:
-            name; splits, their names; conditions, name -> `kind` (label, array, text),
-            `shape`, `dtype` and, for labels, `num_classes` and perhaps `names`; media,
+            name; splits, their names; conditions, name -> `kind` (label, array, text,
+            image), `shape`, `dtype` and, for labels, `num_classes` and perhaps `names`,
+            for pictures, whose pixels are [H * W * C], `levels` and `grid`; media,
             {"kind": "image", "shape": [H, W, C]} or {"kind": "audio", "shape": [S],
             "sample_rate": Hz}; perhaps left_out, kind -> number of files that are not
             read, and remarks, sentences on how folders were read, both for the user.

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from cdcd_jax.data.card import Card
-from cdcd_jax.data.pipeline import one_pass, spread_records
+from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.data.raw_examples import raw_pass
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError
-from cdcd_jax.generation.rows import are_labels, every_label, told
+from cdcd_jax.generation.rows import are_labels, every_label, held_out_records, told
 from cdcd_jax.models.decoders import SINGLE
 from cdcd_jax.models.model import Trained
 
@@ -26,7 +26,7 @@ def conditions_of(model: Trained, card: Card) -> dict[str, np.ndarray]:
     number = model.config["eval"]["num_samples"]
     if are_labels(model.conditions):
         return every_label(model.conditions, number)
-    rows = spread_records(card, model.config["eval"]["split"], number)
+    rows = held_out_records(model, card, number)
     return {**rows["condition"], "truth": rows["tokens"]}
 
 

@@ -135,6 +135,12 @@ def check_kind(wish: Wish, tokenizer: Any, conditions: Mapping) -> None:
             "Found --edit for a model whose config names no tokenizer; expected one "
             "that reads pictures or sound; set `tokenizer`, as in pretokenize"
         )
+    if is_image and len(tokenizer.grid) > 2:
+        raise UsageError(
+            f"Found --edit for a model of tokens {list(tokenizer.grid)}, several at a "
+            "place of the picture; expected one that has rows and columns of tokens "
+            "alone; leave edits out"
+        )
     if wish.expand and not is_image:
         raise UsageError(
             "Found --edit.expand for a model of sound; expected --edit.seconds=S; "

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from cdcd_jax.data.card import Card
+from cdcd_jax.data.fields import condition_of
 from cdcd_jax.errors import UsageError
 from cdcd_jax.generation import prompts
 from cdcd_jax.models.model import Trained
@@ -58,10 +60,23 @@ def standing_for_all(model: Trained, number: int) -> dict[str, np.ndarray]:
     """
     if are_labels(model.conditions):
         return every_label(model.conditions, number)
+    return held_out_records(model, model.open_records(), number)["condition"]
+
+
+def held_out_records(model: Trained, card: Card, number: int) -> dict[str, Any]:
+    """`number` records spread evenly over the split `eval.split`.
+
+    Returns:
+        tokens int32 [N, L], and condition {name: [N, ...]}: all that the records say,
+        and what the model's conditions are made of.
+
+    Raises:
+        InputError: unusable records.
+    """
     from cdcd_jax.data.pipeline import spread_records
 
-    card = model.open_records()
-    return spread_records(card, model.config["eval"]["split"], number)["condition"]
+    rows = spread_records(card, model.config["eval"]["split"], number)
+    return {**rows, "condition": condition_of(rows, model.conditions)}
 
 
 def asked_for(model: Trained, given: Mapping[str, Any], number: int) -> prompts.Rows:

@@ -16,6 +16,7 @@ from cdcd_jax.data.vocabulary import open_vocabulary
 from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.tokenizers import open_tokenizer
+from cdcd_jax.networks.tokenizer import PaletteTokenizer
 from cdcd_jax.planning.plan_report import size as in_words
 from cdcd_jax.reporting.files import write_text
 from cdcd_jax.reporting.page import document, picture, safe, sound
@@ -172,6 +173,8 @@ def describe_condition(spec: Mapping[str, Any]) -> str:
     parts.append(f"{spec['dtype']} {list(spec['shape'])}")
     if spec.get("num_classes") is not None:
         parts.append(f"{spec['num_classes']} classes")
+    if spec.get("levels") is not None:
+        parts.append(f"{_by(spec['grid'])} pixels of {spec['levels']} levels")
     if spec.get("vocabulary"):
         size = f" of {spec['num_tokens']} tokens" if "num_tokens" in spec else ""
         parts.append(f"{spec['vocabulary']} vocabulary{size}")
@@ -250,7 +253,7 @@ def _show(
     figures = []
     for row, (index, record) in enumerate(zip(indices, records, strict=True)):
         told = {
-            name: describe_value(value, card.conditions[name], vocabularies.get(name))
+            name: _html(value, card.conditions[name], vocabularies.get(name), name)
             for name, value in sorted(record["condition"].items())
         }
         if table is not None:
@@ -259,15 +262,23 @@ def _show(
         media = picture(pictures[row], f"record {index}")
         if sounds is not None:
             media += sound(sounds[row], rate)
-        terms = "".join(
-            f"<dt>{safe(k)}</dt><dd>{safe(v)}</dd>" for k, v in told.items()
-        )
+        terms = "".join(f"<dt>{safe(k)}</dt><dd>{v}</dd>" for k, v in told.items())
         key = safe(source.key(index))
         figures.append(
             f"<figure>{media}<figcaption>{index}: {key}<dl>{terms}</dl></figcaption>"
             "</figure>"
         )
     return figures, pictures
+
+
+def _html(
+    value: np.ndarray, spec: Mapping[str, Any], vocabulary: Any, name: str
+) -> str:
+    """One condition of one record: a picture as such, others in words."""
+    if spec.get("levels") is None:
+        return safe(describe_value(value, spec, vocabulary))
+    palette = PaletteTokenizer(spec["levels"], tuple(spec["grid"]))
+    return picture(palette.decode(value[None])["images"][0], name)
 
 
 def token_pictures(tokens: np.ndarray, grid: Sequence[int]) -> np.ndarray:

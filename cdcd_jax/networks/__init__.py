@@ -8,6 +8,7 @@ A denoiser reads noisy tokens and what its conditioners made of the conditions.
     layers.py                 attention, MLP, norms, heads
     encoded.py                what a condition becomes; the base of conditioners
     array_conditioners.py     labels, finished arrays, features
+    image_conditioners.py     pictures, whole or in part
     text_encoder.py, clip_text.py, text_conditioners.py
     motion.py, reference_motion.py, motion_conditioners.py
     conditioners.py           the table of kinds, and their descriptions

@@ -3,7 +3,8 @@
 `KINDS` is the one table; whoever adds a class to it has a new kind of condition. What
 differs from kind to kind, the class says (see `encoded.Conditioner`). A description of
 a condition, `model.conditions.<name>`, holds its kind, the attributes of that class,
-`optional` for one that may be absent, and `frozen` where the kind has a tower.
+`optional` for one that may be absent, `field` for one that the records have under
+another name (`tokens` for their own tokens), and `frozen` where the kind has a tower.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.array_conditioners import Array, Features, Label
 from cdcd_jax.networks.encoded import Conditioner
+from cdcd_jax.networks.image_conditioners import Pixels
 from cdcd_jax.networks.motion_conditioners import Motion, ReferenceDance
 from cdcd_jax.networks.text_conditioners import ClipTextTower, Text
 
@@ -23,11 +25,15 @@ KINDS = {
     "label": Label,
     "array": Array,
     "features": Features,
+    "image": Pixels,
     "text": Text,
     "clip_text": ClipTextTower,
     "motion": Motion,
     "reference_motion": ReferenceDance,
 }
+# Said of any kind, and only where they say something, so that no other description
+# changes.
+_OF_ALL = ("optional", "field")
 _SHARED = {f.name for f in dataclasses.fields(Conditioner)}
 
 
@@ -53,8 +59,7 @@ def full_spec(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {f.name: f.default for f in fields if f.name not in needed}
     if KINDS[kind].tower:
         defaults["frozen"] = False
-    # said only of those that may be absent, so that no other description changes
-    known, given = needed | set(defaults) | {"optional"}, set(spec) - {"kind"}
+    known, given = needed | set(defaults) | set(_OF_ALL), set(spec) - {"kind"}
     if given - known or needed - given:
         raise UsageError(
             f"Found model.conditions.{name} with {sorted(given)}; expected of kind "
@@ -62,10 +67,11 @@ def full_spec(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
             "its keys."
         )
     full = {**defaults, **spec}
-    if not full.get("optional"):
-        full.pop("optional", None)
+    for key in _OF_ALL:
+        if not full.get(key):
+            full.pop(key, None)
     KINDS[kind].check(name, full)
-    return full
+    return KINDS[kind].completed(full)
 
 
 def gives_sequence(spec: Mapping[str, Any]) -> bool:
@@ -92,7 +98,7 @@ def make_conditioner(
         width, length, modern: see `Conditioner`.
 
     Raises:
-        UsageError: a bad description.
+        UsageError: a bad description, or one that does not fit the denoiser.
     """
     spec = full_spec(name, spec)
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
@@ -104,7 +110,8 @@ def make_conditioner(
             f"Found model.conditions.{name}.heads = {heads}; expected a divisor of its "
             f"size, {size}{also}; change one."
         )
-    for key in ("kind", "optional"):
+    cls.check_place(name, spec, length, modern)
+    for key in ("kind", *_OF_ALL):
         settings.pop(key, None)
     frozen = settings.pop("frozen", False)
     return cls(width, length, modern, frozen, **settings, name=name)

@@ -58,8 +58,19 @@ class Conditioner(nn.Module):
         return True
 
     @classmethod
+    def completed(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A description with what follows from the rest of it."""
+        return dict(spec)
+
+    @classmethod
     def check(cls, name: str, spec: Mapping[str, Any]) -> None:
         """Raises UsageError for a full description that contradicts itself."""
+
+    @classmethod
+    def check_place(
+        cls, name: str, spec: Mapping[str, Any], length: int, modern: bool
+    ) -> None:
+        """Raises UsageError for a full description that does not fit the denoiser."""
 
     def fixed(self, encoded: Any) -> Any:
         """What a tower gave, without its gradient where it is frozen."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +14,19 @@ from cdcd_jax.errors import InputError, UsageError
 
 @dataclass(frozen=True)
 class PaletteTokenizer:
-    """One token a pixel: the nearest of `levels` equally spaced grey values.
+    """One token a pixel and channel: the nearest of `levels` equally spaced values.
 
-    Code k stands for the grey value round(k * 255 / (levels - 1)). On images whose
-    pixels all lie on this palette, `decode` undoes `encode` exactly.
+    Code k stands for the value round(k * 255 / (levels - 1)). On images whose pixels
+    all lie on this palette, `decode` undoes `encode` exactly.
 
     Attributes:
       levels: size of the palette, 2 to 256.
-      grid: (H, W) of the images in pixels; L = H * W, row by row.
+      grid: (H, W) of grey images in pixels, or (H, W, C) with C = 1 or 3; L is its
+        product, row by row.
     """
 
     levels: int
-    grid: tuple[int, int]
+    grid: tuple[int, ...]
     sample_rate = None  # pictures
 
     def __post_init__(self) -> None:
@@ -33,11 +35,13 @@ class PaletteTokenizer:
                 f"Found tokenizer.levels = {self.levels!r}; expected a whole number "
                 "from 2 to 256; set the number of grey values of the palette."
             )
-        grid_ok = isinstance(self.grid, tuple) and len(self.grid) == 2
-        if not grid_ok or not all(_is_int(n) and n > 0 for n in self.grid):
+        grid_ok = isinstance(self.grid, tuple) and len(self.grid) in (2, 3)
+        grid_ok = grid_ok and all(_is_int(n) and n > 0 for n in self.grid)
+        if not grid_ok or self._shape[2] not in (1, 3):
             raise UsageError(
-                f"Found grid = {self.grid!r}; expected two positive whole numbers "
-                "(H, W); set the height and width of the images in pixels."
+                f"Found grid = {self.grid!r}; expected positive whole numbers (H, W), "
+                "or (H, W, 3) of colours; set the height and width of the images in "
+                "pixels."
             )
 
     @property
@@ -53,7 +57,12 @@ class PaletteTokenizer:
     @property
     def media(self) -> dict[str, Any]:
         """What `encode` takes, in the words of a source's card."""
-        return {"kind": "image", "shape": [*self.grid, 1]}
+        return {"kind": "image", "shape": list(self._shape)}
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        return (*self.grid, 1)[:3]
 
     @property
     def rows_at_once(self) -> int:
@@ -63,7 +72,7 @@ class PaletteTokenizer:
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of what `decode` gives for one example."""
-        return {"images": (*self.grid, 1)}
+        return {"images": self._shape}
 
     @property
     def fingerprint(self) -> str:
@@ -72,18 +81,19 @@ class PaletteTokenizer:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Returns tokens [N, L] int32 for grey images [N, H, W, 1] uint8.
+        """Returns tokens [N, L] int32 for images [N, H, W, C] uint8.
 
         Raises:
           InputError: the images have another shape or type.
         """
         images = np.asarray(images)
-        if images.dtype != np.uint8 or images.shape[1:] != (*self.grid, 1):
-            height, width = self.grid
+        if images.dtype != np.uint8 or images.shape[1:] != self._shape:
+            height, width, channels = self._shape
             raise InputError(
                 f"Found images of shape {list(images.shape)} and type {images.dtype}; "
-                f"expected [N, {height}, {width}, 1] uint8; set `grid` to the size of "
-                "the images, or resize them and make them grey."
+                f"expected [N, {height}, {width}, {channels}] uint8; set `grid` to the "
+                "size of the images, or resize them and make them "
+                f"{'grey' if channels == 1 else 'RGB'}."
             )
         codes = np.rint(images * ((self.levels - 1) / 255))
         return codes.astype(np.int32).reshape(len(images), -1)
@@ -99,7 +109,7 @@ class PaletteTokenizer:
     def decode(
         self, tokens: np.ndarray, grid: tuple[int, int] | None = None
     ) -> dict[str, np.ndarray]:
-        """Returns {"images": uint8 [N, H, W, 1]} for tokens [N, L] of whole numbers.
+        """Returns {"images": uint8 [N, H, W, C]} for tokens [N, L] of whole numbers.
 
         Args:
           grid: (H, W) of larger pictures.
@@ -108,12 +118,13 @@ class PaletteTokenizer:
           InputError: another shape or type, or a token outside [0, levels).
         """
         tokens = np.asarray(tokens)
-        height, width = grid or self.grid
+        *size, channels = self._shape
+        shape = (*(grid or size), channels)
         is_whole = np.issubdtype(tokens.dtype, np.integer)
-        if not is_whole or tokens.shape[1:] != (height * width,):
+        if not is_whole or tokens.shape[1:] != (math.prod(shape),):
             raise InputError(
                 f"Found tokens of shape {list(tokens.shape)} and type {tokens.dtype}; "
-                f"expected [N, {height * width}] of whole numbers; decode with the "
+                f"expected [N, {math.prod(shape)}] of whole numbers; decode with the "
                 "tokenizer that made the tokens."
             )
         outside = (tokens < 0) | (tokens >= self.levels)
@@ -125,7 +136,7 @@ class PaletteTokenizer:
             )
         palette = np.rint(np.arange(self.levels) * (255 / (self.levels - 1)))
         images = palette.astype(np.uint8)[tokens]
-        return {"images": images.reshape(-1, height, width, 1)}
+        return {"images": images.reshape(-1, *shape)}
 
 
 @dataclass(frozen=True)

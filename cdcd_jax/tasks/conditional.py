@@ -46,6 +46,7 @@ class ConditionalTask:
         self.length = positions.length_of(self.grid)
         self.network = make_network(config)
         self.conditions = self.network.conditions
+        check_no_fields(self.conditions)
         if config["eval"]["figures"]:  # else the bound alone
             figures = config["eval"]["figures"]
             choose("eval", "figures", figures, metric_figures.FIGURES)

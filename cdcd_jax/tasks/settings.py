@@ -102,6 +102,20 @@ def denoiser_settings(
     )
 
 
+def check_no_fields(conditions: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises UsageError for a condition that is made of another field of the records.
+
+    A task whose batches hold each condition by its own name would pass it over.
+    """
+    for name, spec in conditions.items():
+        if "field" in spec:
+            raise UsageError(
+                f"Found model.conditions.{name}.field = {spec['field']!r}; expected "
+                "none in this task, whose conditions are called as the records call "
+                "them; leave it out, and name the condition so."
+            )
+
+
 def missing_null(model: Mapping[str, Any]) -> str:
     """Why guidance has no null to lead away from, in words; "" where it has one.
 
@@ -142,6 +156,8 @@ def field_of(spec: Mapping[str, Any]) -> dict[str, Any]:
         field["optional"] = True
     if "num_classes" in spec:
         return {**field, "low": 0, "high": spec["num_classes"]}
+    if "levels" in spec:  # of whole pictures
+        return {**field, "low": 0, "high": spec["levels"]}
     if "vocabulary" in spec:  # 0 fills up: random texts are full ones
         return {**field, "low": 1, "high": spec["vocabulary"]}
     return field

@@ -286,3 +286,19 @@ def test_a_tokenizer_that_is_nowhere_is_told(
     monkeypatch.setattr(module, "read_card", lambda path: card)
     assert module.tokenizer_of(records) is None
     assert "runs/gone/codec" in capsys.readouterr().err  # the place that the card says
+
+
+def test_pictures_among_the_conditions(tmp_path: Path) -> None:
+    config = default_config()
+    config["data"]["options"] = {"pair": "outline"}
+    card = read_card(pretokenize(config, tmp_path / "records"))
+    told = "image; uint8 [64]; 8 x 8 pixels of 17 levels"
+    assert told in module.describe(card)
+    tokenizer = open_tokenizer(card.tokenizer, card.grid)
+    page = inspect(card.directory, tmp_path / "page", tokenizer, 2).read_text()
+    pictures = data_uris(page, "image/png")
+    assert len(pictures) == 8 and page.count("<dt>outline</dt>") == 4
+    split = open_source("digits", options={"pair": "outline"}).split("train")
+    outline = np.asarray(Image.open(io.BytesIO(pictures[1])))
+    levels = split.example(0)["condition"]["outline"].reshape(8, 8)
+    np.testing.assert_array_equal(outline, np.where(levels, 255, 0))

@@ -31,6 +31,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "array as a vector": dict(kind="array", shape=(6,)),
     "features": dict(kind="features", shape=(5, 7), size=6),
     "features of the width": dict(kind="features", shape=(5, 7), positions=False),
+    "image": dict(kind="image", levels=5, grid=(6, 8, 3), patch=2),
     "text": dict(kind="text", **TEXT),
     "text read where tokens are": dict(kind="text", **TEXT, attend=False),
     "text attended": dict(kind="text", **TEXT, align=False),
@@ -50,6 +51,7 @@ GIVEN = {
     "array as a vector": (None, True, False),
     "features": ((5, 6), True, False),
     "features of the width": ((5, WIDTH), True, False),
+    "image": (None, False, True),
     "text": ((5, 6), True, True),
     "text read where tokens are": (None, True, True),
     "text attended": ((5, 6), True, False),
@@ -66,7 +68,9 @@ def value(spec: dict[str, Any], seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if spec["kind"] == "label":
         return ((np.arange(ROWS) + seed) % spec["num_classes"]).astype(np.int32)
-    shape = (ROWS, *spec["shape"])
+    shape = (ROWS, *full_spec("c", spec)["shape"])
+    if spec["kind"] == "image":
+        return rng.integers(-1, spec["levels"], shape).astype(np.int32)
     if KINDS[spec["kind"]].integers:
         return rng.integers(1, spec["vocabulary"], shape).astype(np.int32)
     return rng.normal(size=shape).astype(np.float32)
@@ -146,7 +150,9 @@ def test_a_null_has_positions() -> None:
     assert np.abs(null[0, 0] - null[0, 1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", [n for n in SPECS if n != "array as a vector"])
+@pytest.mark.parametrize(
+    "name", [n for n in SPECS if n not in ("array as a vector", "image")]
+)
 def test_the_reference_forms_take_no_vector_and_nothing_aligned(name: str) -> None:
     make = Made(SPECS[name], modern=False)
     unused = {"vector", "null_vector", "reader", "aligned", "null_aligned"}

@@ -21,6 +21,21 @@ def test_palette_round_trip(levels: int) -> None:
     np.testing.assert_array_equal(tokenizer.decode(tokens)["images"], images)
 
 
+def test_a_palette_of_colours() -> None:
+    tokenizer = PaletteTokenizer(17, (2, 3, 3))
+    assert tokenizer.media == {"kind": "image", "shape": [2, 3, 3]}
+    codes = np.arange(18)[None] % 17
+    images = tokenizer.decode(codes)["images"]
+    assert images.shape == (1, 2, 3, 3) == (1, *tokenizer.outputs["images"])
+    grey = PaletteTokenizer(17, (1, 18)).decode(codes)["images"]
+    np.testing.assert_array_equal(images.ravel(), grey.ravel())
+    np.testing.assert_array_equal(tokenizer.encode(images), codes)
+    larger = tokenizer.decode(np.tile(codes, 2), (4, 3))["images"]
+    np.testing.assert_array_equal(larger[0, 2:], images[0])
+    with pytest.raises(InputError, match=r"expected \[N, 2, 3, 3\].*RGB"):
+        tokenizer.encode(images[..., :1])
+
+
 def test_palette_takes_the_nearest_level() -> None:
     tokenizer = PaletteTokenizer(17, (1, 256))
     grey = np.arange(256, dtype=np.uint8)
