@@ -25,7 +25,7 @@ class Bound(NamedTuple):
     terms: np.ndarray  # [N, R] T x the bound's term, nats
     times: np.ndarray  # [N, R] the t of each, rising in a row
     length: int  # tokens of an example
-    # terms at which no time is drawn, such as the prior's, nats a token: numbers, or [N]
+    # terms without a time, such as the prior's, nats a token: numbers, or [N]
     fixed: Mapping[str, Any]
 
 

@@ -23,7 +23,13 @@ from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.contrast import Contrast, Network
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch, in_batches
 from cdcd_jax.tasks.labels import labels_by_prefix
-from cdcd_jax.tasks.settings import check_null, choose, field_of, make_network
+from cdcd_jax.tasks.settings import (
+    check_no_fields,
+    check_null,
+    choose,
+    field_of,
+    make_network,
+)
 from cdcd_jax.tasks.target import target_of
 
 Batch = Mapping[str, Any]

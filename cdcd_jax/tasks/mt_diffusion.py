@@ -13,38 +13,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cdcd_jax.diffusion import objective
-from cdcd_jax.diffusion.aggregation import make_aggregation
-from cdcd_jax.diffusion.gaussian import LOSSES, Gaussian
-from cdcd_jax.diffusion.gaussian_schedule import GAUSSIAN_CURVES, make_levels
 from cdcd_jax.diffusion.samplers.options import GaussianOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
-from cdcd_jax.networks import conditioners, presence
-from cdcd_jax.networks.joint import (
-    ENCODER,
-    VALUES,
-    JointDenoiser,
-    make_code,
-    outputs_of,
-)
-from cdcd_jax.networks.partition import constrain
+from cdcd_jax.networks import conditioners
+from cdcd_jax.networks.joint import ENCODER, make_code
 from cdcd_jax.networks.positions import grid_of
 from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, in_batches
 from cdcd_jax.tasks.joint_drawing import KNOWN, Drawing
+from cdcd_jax.tasks.joint_network import make_gaussian, make_joint_network
+from cdcd_jax.tasks.joint_objective import JointObjective
 from cdcd_jax.tasks.labels import labels_by_prefix
 from cdcd_jax.tasks.modalities import (
     STREAM,
-    Modality,
-    drawn_known,
     read_modalities,
     values_of,
 )
 from cdcd_jax.tasks.settings import (
     check_null,
     choose,
-    denoiser_settings,
     field_of,
     full_conditions,
 )
@@ -80,10 +68,16 @@ class MTDiffusionTask:
             n: make_code(m.code, self.network.space) for n, m in self.modalities.items()
         }
         whole = [name for name, code in codes.items() if not code.discrete]
-        self.whole, self.first = whole, self._primary(whole)
-        self.gaussian = make_gaussian(config, self.modalities, self.first)
+        self.gaussian = make_gaussian(config, self.modalities, self._primary(whole))
         self.schedule = self.gaussian.levels
         rest = whole[0] if len(whole) == 1 else ""
+        model = config["model"]
+        self.objective = JointObjective(
+            *(self.network, self.gaussian, self.modalities, own, self.units),
+            model["known"],
+            model["modality_dropout"],
+            model["condition_dropout"],
+        )
         self.drawing = Drawing(self.network, self.gaussian, self.modalities, rest)
         try:
             self.check_sampling(self.options(config["sampling"]))
@@ -93,7 +87,7 @@ class MTDiffusionTask:
             raise UsageError(str(error)) from None
         names = ("batch", "options", "time", "shared")
         self.draw_batch = jax.jit(self.drawing.draw, static_argnames=names)
-        self._bound_batch = jax.jit(self._bound)
+        self._bound_batch = jax.jit(self.objective.bound)
 
     # -- the six functions ---------------------------------------------------------
 
@@ -121,39 +115,7 @@ class MTDiffusionTask:
             scalar loss, metrics (scalars), extra.
         """
         del step
-        keys = jax.random.split(key, 6)
-        x = values_of(self.modalities, batch, keys[0])
-        size = len(next(iter(x.values())))
-        t = objective.stratified_times(keys[1], size, self.gaussian.timesteps)
-        known = drawn_known(
-            keys[2], self.modalities, self.settings["model"]["known"], size
-        )
-        codes, gone = self._codes(params, x, keys[3])
-        encoded = self._encoded(params, batch, x, known, gone, keys[4])
-        apply = functools.partial(self.network.apply, {"params": params})
-        said = apply(self._noised(keys[5], codes, t), t, encoded, method="said")
-        kept = {
-            name: jax.lax.stop_gradient(code)
-            if self.modalities[name].gradient == "stop"
-            else code
-            for name, code in codes.items()
-        }
-        z_t = self._noised(keys[5], kept, t)
-        values = said
-        if kept != codes:  # the same numbers, without their gradient
-            values = apply(z_t, t, encoded, method="said")
-        predicted = apply(values, method="predicted")
-        terms = self.gaussian.terms(predicted, kept, z_t, t)
-        whole = self.settings["diffusion"]["loss"] == "bound"
-        each = self.units * self.gaussian.timesteps if whole else np.prod(z_t.shape[1:])
-        metrics = {VALUES: jnp.mean(terms.training) / each}
-        loss = metrics[VALUES]
-        for name, of_head in apply(said, x, method="losses").items():
-            learns = jnp.where(known.get(name, False), 0.0, 1.0)
-            metrics[f"of_{name}"] = jnp.mean(learns * of_head)
-            loss += self.modalities[name].loss_weight * metrics[f"of_{name}"]
-        prior = jnp.mean(self.gaussian.prior_term(codes))
-        metrics["prior_kl"] = prior / np.prod(z_t.shape[1:])
+        loss, metrics = self.objective.loss(params, batch, key)
         return loss, metrics, extra
 
     def sample(
@@ -282,7 +244,7 @@ class MTDiffusionTask:
             batch: the first one.
         """
         x = values_of(self.modalities, batch, jax.random.key(0))
-        codes, _ = self._codes(params, x, jax.random.key(0), dropout=0.0)
+        codes, _ = self.objective.codes(params, x, jax.random.key(0), dropout=0.0)
         try:
             self.gaussian.check_prior(codes)
         except ValueError as error:
@@ -348,177 +310,3 @@ class MTDiffusionTask:
     def _output_name(self, name: str) -> str:
         """What samples call a modality: the records' own tokens as they always were."""
         return STREAM if self.modalities[name].field == STREAM else name
-
-    def _codes(
-        self,
-        params: Params,
-        x: Mapping[str, jax.Array],
-        key: jax.Array,
-        dropout: Any = None,
-    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        """E_i(x_i), [B, L, C] by name, 0 of what is left out of z, and which that is.
-
-        At least one modality is left in.
-        """
-        apply = functools.partial(self.network.apply, {"params": params})
-        codes = {name: apply(name, x[name], method="code") for name in self.modalities}
-        rate = (
-            self.settings["model"]["modality_dropout"] if dropout is None else dropout
-        )
-        if not rate:
-            return codes, {}
-        rows = len(next(iter(codes.values())))
-        key_out, key_kept = jax.random.split(key)
-        out = jax.random.bernoulli(key_out, rate, (len(codes), rows))
-        kept = jax.random.randint(key_kept, (rows,), 0, len(codes))
-        out &= kept != jnp.arange(len(codes))[:, None]
-        gone = dict(zip(codes, out, strict=True))
-        return {
-            name: jnp.where(gone[name][:, None, None], 0.0, code)
-            for name, code in codes.items()
-        }, gone
-
-    def _encoded(
-        self,
-        params: Params,
-        batch: Batch,
-        x: Mapping[str, jax.Array],
-        known: Mapping[str, jax.Array],
-        gone: Mapping[str, jax.Array],
-        key: jax.Array | None,
-    ) -> Any:
-        """What the network is given: other conditions, what is known, what is absent."""
-        rows, rate = (
-            len(next(iter(x.values()))),
-            self.settings["model"]["condition_dropout"],
-        )
-        given = presence.taken(self.own, batch["condition"])
-        drop: Any = jnp.zeros(rows, bool)
-        if key is not None:
-            drop = presence.drawn_drop(key, self.own, given, rate, rows)
-        if not isinstance(drop, Mapping):
-            drop = dict.fromkeys(self.own, drop)
-        seen = [name for name in self.network.conditions if name not in self.own]
-        given |= {name: x[name] for name in seen}
-        drop |= {name: ~known[name] for name in seen}
-        apply = functools.partial(self.network.apply, {"params": params})
-        if not drop:
-            drop = jnp.zeros(rows, bool)
-        encoded = apply(given, drop, method="encode")
-        return apply(encoded, gone, method="told_absent") if gone else encoded
-
-    def _noised(
-        self, key: jax.Array, codes: Mapping[str, jax.Array], t: jax.Array
-    ) -> jax.Array:
-        """z_t of these codes; equal keys make equal noise."""
-        return constrain(self.gaussian.noised(key, codes, t), "batch", "length", None)
-
-    def _bound(
-        self, params: Params, batch: Batch, t: jax.Array, key: jax.Array
-    ) -> dict[str, jax.Array]:
-        """The bound's parts at t, nats [B]; `denoising` times T."""
-        x = values_of(self.modalities, batch, key)
-        hidden = [n for n, one in self.modalities.items() if one.kind == "masked_image"]
-        x |= {name: jnp.full_like(x[name], -1) for name in hidden}
-        rows = len(t)
-        known = {name: jnp.full(rows, name in hidden) for name in self.modalities}
-        codes, _ = self._codes(params, x, key, dropout=0.0)
-        encoded = self._encoded(params, batch, x, known, {}, None)
-        apply = functools.partial(self.network.apply, {"params": params})
-        z_t = self._noised(key, codes, t)
-        said = apply(z_t, t, encoded, method="said")
-        predicted = apply(said, method="predicted")
-        if self.gaussian.aggregation.constant:  # z's own head says it better
-            predicted = predicted._replace(codes=None)
-        reading = self.gaussian.read(predicted, z_t, t)
-        others = [
-            apply(name, said[name], x[name], method="nats")
-            for name in self.modalities
-            if name not in (self.first, *hidden)
-        ]
-        if self.first in self.whole:
-            decoded = self.gaussian.decoded(reading, codes, t)
-        else:
-            first = self.first
-            decoded = apply(first, said[first], x[first], method="nats")
-        found = dict(
-            denoising=self.gaussian.timesteps
-            * self.gaussian.denoised(reading, codes, z_t, t),
-            reconstruction=decoded,
-            others=sum(others, jnp.zeros(rows)),
-            prior=self.gaussian.prior_term(codes),
-        )
-        return {name: constrain(a, None) for name, a in found.items()}
-
-
-def make_joint_network(
-    config: Mapping[str, Any],
-    modalities: Mapping[str, Modality],
-    own: Mapping[str, Mapping[str, Any]],
-    given: Mapping[str, Mapping[str, Any]],
-) -> JointDenoiser:
-    """The network of a whole experiment.
-
-    Args:
-        config: a whole experiment.
-        modalities: of it.
-        own: full descriptions of its other conditions.
-        given: those of modalities that may be given; the network sees them where it is
-            trained to (`model.known`).
-
-    Raises:
-        UsageError: settings that contradict each other, modalities that do not fit.
-    """
-    model = config["model"]
-    if model["form"] != "modern":
-        raise UsageError(
-            f"Found model.form = {model['form']!r}; expected 'modern', which alone takes "
-            "numbers in place of tokens; set it."
-        )
-    height, width, channels = (*grid_of(model["grid"]), 1)[:3]
-    patch = model["patch"]
-    if height % patch or width % patch:
-        raise UsageError(
-            f"Found model.patch = {patch} of {height} x {width} tokens; expected a "
-            "divisor of both; correct it."
-        )
-    grid = height // patch, width // patch
-    space = grid[0] * grid[1], model["channels"] or patch**2 * channels
-    specs = {name: one.code for name, one in modalities.items()}
-    for name, spec in specs.items():
-        make_code(spec, space).check(name)
-    seen = {**own, **(given if model["known"] else {})}
-    denoiser = denoiser_settings(config, seen, grid)
-    denoiser |= dict(inputs=VALUES, outputs=outputs_of(specs, space))
-    absent = bool(model["modality_dropout"])
-    return JointDenoiser(
-        denoiser, seen, model["join"], modalities=specs, space=space, absent=absent
-    )
-
-
-def make_gaussian(
-    config: Mapping[str, Any], modalities: Mapping[str, Modality], primary: str
-) -> Gaussian:
-    """The process of z.
-
-    Raises:
-        UsageError: settings that do not exist, or weights that cannot be.
-    """
-    diffusion = config["diffusion"]
-    choose("diffusion", "loss", diffusion["loss"], LOSSES)
-    choose("diffusion", "schedule", diffusion["schedule"], GAUSSIAN_CURVES)
-    weights = {name: one.weight for name, one in modalities.items()}
-    timesteps, code = diffusion["timesteps"], modalities[primary].code
-    try:
-        levels = make_levels(diffusion["schedule"], timesteps)
-        return Gaussian(
-            levels,
-            diffusion["prediction"],
-            diffusion["variance"],
-            diffusion["loss"],
-            code.get("levels", 0),
-            make_aggregation(weights, timesteps, diffusion["weight_ramp"]),
-            primary,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from None

@@ -1,0 +1,60 @@
+"""Digits and their labels in one diffusion space, drawn together or one given the other.
+
+    ./launch/local.sh --config=configs/mt_diffusion/digits_joint.py
+    ./launch/local.sh --config=configs/mt_diffusion/digits_joint.py:unconditional
+    ./launch/local.sh --config=configs/mt_diffusion/digits_joint.py:conditional
+
+The second draws digits alone (one modality); the third takes the label as an ordinary
+condition, with the same trunk and steps.
+"""
+
+from ml_collections import ConfigDict
+
+from cdcd_jax.config import experiment, merge, variant
+
+IMAGE = dict(kind="image", field="tokens")
+LABEL = dict(kind="label", num_classes=10, weight=0.7, loss_weight=0.1)
+SETS = dict(
+    joint=dict(given=()),
+    label_to_image=dict(given=("label",)),
+    image_to_label=dict(given=("image",)),
+    one_pass=dict(given=("image",), outputs=("label",), method="ddim", steps=1),
+    label_to_image_guidance=dict(given=("label",), known="guidance"),
+    image_to_label_guidance=dict(given=("image",), known="guidance"),
+    label_to_image_substitution=dict(given=("label",), known="substitution"),
+    image_to_label_substitution=dict(given=("image",), known="substitution"),
+)
+VARIANTS = {
+    "": {},
+}
+
+
+def get_config(name: str = "") -> ConfigDict:
+    """name: '', 'unconditional' or 'conditional'."""
+    records = dict(
+        mode="pretokenize",
+        seed=0,
+        data=dict(raw="digits", shard_records=4096),
+        tokenizer=dict(kind="palette", levels=17),
+        grid=(8, 8),
+    )
+    config = experiment(
+        task="mt_diffusion",
+        stages=dict(records=records),
+        data=dict(path="@records", batch_size=256),
+        model=dict(
+            num_codes=17,
+            grid=(8, 8),
+            patch=8,
+            width=256,
+            depth=4,
+            heads=4,
+            mlp_ratio=4,
+            modalities=dict(image=IMAGE, label=LABEL),
+        ),
+        diffusion=dict(schedule="cosine", timesteps=100),
+        optim=dict(num_steps=2500, learning_rate=1e-3, weight_decay=0.0),
+        sampling=dict(method="ddpm", steps=100, batch_size=600),
+        eval=dict(at_end=True, num_samples=1800),
+    )
+    return ConfigDict(merge(config, variant(name, VARIANTS)))
