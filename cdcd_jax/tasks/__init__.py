@@ -83,7 +83,9 @@ class Task(Protocol):
 
     and `--mode=plan` for `sampling(rows, options)`: the jitted function that draws a
     batch of `rows` samples, and the shapes (params, condition, key) of its arguments, a
-    tuple. A task without the last is planned for training alone.
+    tuple. A task without the last is planned for training alone. A task may have
+    `check_first(params, batch)`, which refuses settings that do not fit the first batch
+    (UsageError).
     """
 
     def init(self, key: jax.Array) -> tuple[Any, Any]:

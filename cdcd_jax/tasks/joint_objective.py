@@ -83,9 +83,18 @@ class JointObjective:
             learns = jnp.where(known.get(name, False), 0.0, 1.0)
             metrics[f"of_{name}"] = jnp.mean(learns * of_head)
             loss += self.modalities[name].loss_weight * metrics[f"of_{name}"]
-        prior = jnp.mean(self.gaussian.prior_term(codes))
-        metrics["prior_kl"] = prior / size_of_z
+        metrics["prior_kl"] = self._prior(codes)
         return loss, metrics
+
+    def prior(self, params: Params, batch: Batch) -> jax.Array:
+        """How far z at T is from its prior, a mean, in nats a dimension."""
+        key = jax.random.key(0)
+        x = values_of(self.modalities, batch, key)
+        return self._prior(self.codes(params, x, key, dropout=0.0)[0])
+
+    def _prior(self, codes: Mapping[str, jax.Array]) -> jax.Array:
+        size_of_z = int(np.prod(next(iter(codes.values())).shape[1:]))
+        return jnp.mean(self.gaussian.prior_term(codes)) / size_of_z
 
     def codes(
         self,

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cdcd_jax.diffusion.aggregation import check_prior
 from cdcd_jax.diffusion.samplers.options import GaussianOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
@@ -28,7 +29,6 @@ from cdcd_jax.tasks.labels import labels_by_prefix
 from cdcd_jax.tasks.modalities import (
     STREAM,
     read_modalities,
-    values_of,
 )
 from cdcd_jax.tasks.settings import (
     check_null,
@@ -88,6 +88,7 @@ class MTDiffusionTask:
         names = ("batch", "options", "time", "shared")
         self.draw_batch = jax.jit(self.drawing.draw, static_argnames=names)
         self._bound_batch = jax.jit(self.objective.bound)
+        self._prior = jax.jit(self.objective.prior)
 
     # -- the six functions ---------------------------------------------------------
 
@@ -243,10 +244,9 @@ class MTDiffusionTask:
             params: of the start.
             batch: the first one.
         """
-        x = values_of(self.modalities, batch, jax.random.key(0))
-        codes, _ = self.objective.codes(params, x, jax.random.key(0), dropout=0.0)
+        nats = float(self._prior(params, batch))
         try:
-            self.gaussian.check_prior(codes)
+            check_prior(nats, self.gaussian.levels)
         except ValueError as error:
             raise UsageError(
                 f"Found weights of model.modalities that do not fit: {error}."

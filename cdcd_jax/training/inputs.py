@@ -55,3 +55,14 @@ def checked(stream: Iterator[Any], fields: Mapping[str, Any]) -> Iterator[Any]:
     first = next(stream)
     check_batch(first, fields)
     return itertools.chain([first], stream)
+
+
+def check_first(task: Any, params: Any, batch: Any) -> None:
+    """What a task has to say of the first batch; see `tasks.Task`.
+
+    Raises:
+        UsageError: the settings do not fit the data.
+    """
+    check = getattr(task, "check_first", None)
+    if check is not None:
+        check(params, batch)

@@ -20,7 +20,7 @@ from cdcd_jax.runtime import hosts, lock, sharding
 from cdcd_jax.runtime.checkpoint import Checkpoints
 from cdcd_jax.runtime.memory import explained
 from cdcd_jax.training import observe
-from cdcd_jax.training.inputs import checked
+from cdcd_jax.training.inputs import check_first, checked
 from cdcd_jax.training.memory import needs, remedies
 from cdcd_jax.training.program import (
     abstract_state,
@@ -127,6 +127,7 @@ def train(
                     checkpoints.save(step, state)
                 raise
             if step == first:
+                check_first(task, state.params, batch)
                 hosts.say("compiling the step (a large model takes minutes) ...")
             with trace.step(step + 1), clock.running():
                 state, metrics = update(state, batch)
