@@ -7,7 +7,8 @@ is shown. In reading order:
 
     prompts          what is asked, or rows of records -> rows of conditions, titles
     classes          classes by name or number
-    condition_files  motion and other arrays, from files or memory
+    media_files      pictures, sounds and samples in files
+    condition_files  motion, pictures and other arrays, from files or memory
     rows             what samples are drawn under where nothing is asked
     windows          what is larger than a model, piece by piece
     edit_files       inputs and masks of an edit

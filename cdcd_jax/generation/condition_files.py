@@ -1,4 +1,4 @@
-"""Conditions that are files or arrays: motion of any length, and others."""
+"""Conditions that are files or arrays: motion of any length, pictures, and others."""
 
 import os
 import re
@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data import aist, smpl
+from cdcd_jax.data import aist, images, smpl
 from cdcd_jax.data.segments import Segment
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.generation import media_files
+from cdcd_jax.networks.tokenizer import PaletteTokenizer
 
 MOTION = ("motion", "reference_motion")  # kinds whose first axis is time
 _RATE = re.compile(r"(?P<file>.+)@(?P<rate>\d+(\.\d+)?)")
@@ -58,6 +60,80 @@ def _motion(
             f"{name} of this model has; give a file of such motion, or a model for this"
         )
     return _finite(motion if motion.ndim == 3 else motion[None], where)
+
+
+def read_image(name: str, value: Any, spec: Mapping[str, Any]) -> np.ndarray:
+    """Pictures as levels of their pixels: int32 [N, H * W * C].
+
+    A file, several with commas between or in a list: a picture; a `samples.npz`, all
+    its rows or row i of `FILE.npz:i`, of which it is the output of this name or else
+    the images; or a .npy. That holds what may be given as an array too: pictures uint8
+    [H, W, C] or [N, H, W, C], grey ones also [H, W]; or finished levels, signed whole
+    numbers [H * W * C] or [N, H * W * C], -1 where a pixel is unknown.
+
+    Raises:
+        UsageError: neither, or a row that is not there.
+        InputError: no such file, another size, colours for a grey one, or levels that
+            there are not.
+    """
+    if isinstance(value, str):
+        value = [value] if os.path.exists(value) else value.split(",")
+    if not isinstance(value, list | tuple):
+        return _levels(name, np.asarray(value), spec, "an array")
+    if not all(isinstance(part, str | os.PathLike) for part in value) or not value:
+        return _levels(name, np.asarray(value), spec, "an array")
+    files = [os.fspath(part).strip() for part in value]
+    return np.concatenate([_levels_of_file(name, file, spec) for file in files])
+
+
+def _levels_of_file(name: str, file: str, spec: Mapping[str, Any]) -> np.ndarray:
+    flag = f"condition.{name}"
+    if named := media_files.samples_named(file):
+        key = lambda found: name if name in found else "images"
+        count = lambda found: len(found[key(found)])
+        found = media_files.samples(*named, flag, f"`{name}` or `images`", count)
+        return _levels(name, found[key(found)], spec, file)
+    suffix = Path(file).suffix.lower()
+    if suffix == ".npy":
+        return _levels(name, _read(name, Path(file), {".npy": _npy}), spec, file)
+    if suffix not in images.suffixes():
+        raise UsageError(
+            f"Found --{flag}={file[:60]}; expected a picture (.png, .jpg or the like), "
+            "several with commas between, a .npy of pictures, or a samples.npz; give "
+            "such a file"
+        )
+    pixels = media_files.picture(file, flag, _palette(spec).outputs["images"])
+    return _levels(name, pixels, spec, file)
+
+
+def _palette(spec: Mapping[str, Any]) -> PaletteTokenizer:
+    """What a condition's levels stand for."""
+    return PaletteTokenizer(spec["levels"], tuple(spec["grid"]))
+
+
+def _levels(
+    name: str, array: np.ndarray, spec: Mapping[str, Any], where: Any
+) -> np.ndarray:
+    """Pictures through the palette; levels as they are, if they are such."""
+    palette = _palette(spec)
+    shape, length = palette.outputs["images"], spec["shape"]
+    if array.dtype == np.uint8:
+        array = array[..., None] if array.shape == shape[:2] else array
+        array = array[None] if array.shape == shape else array
+        if array.shape[1:] == shape and len(array):
+            return palette.encode(array)
+    elif array.dtype.kind == "i":
+        array = array[None] if array.shape == length else array
+        known = array.size and -1 <= array.min() <= array.max() < palette.levels
+        if array.shape[1:] == length and known:
+            return array.astype(np.int32)
+    told = f" from {array.min()} to {array.max()}" if array.dtype.kind == "i" else ""
+    raise InputError(
+        f"Found {array.dtype} {list(array.shape)}{told} in {where}; expected pictures, "
+        f"uint8 {list(shape)}, or levels {list(length)} of signed whole numbers from "
+        f"-1 (unknown) to {palette.levels - 1}, as --condition.{name} of this model "
+        "has, or several such; cut, resize or convert it to that"
+    )
 
 
 def read_array(name: str, text: Any, spec: Mapping[str, Any]) -> np.ndarray:

@@ -1,17 +1,14 @@
 """Files and regions of --edit flags -> what is edited, and what of it is drawn anew."""
 
-import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cdcd_jax.data import audio, images
-from cdcd_jax.data.sources import Unreadable
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.generation import windows
+from cdcd_jax.generation import media_files, windows
 
 # name of a part of a picture -> left, top, right and bottom, as shares of its sides
 PARTS = {
@@ -21,7 +18,7 @@ PARTS = {
     "bottom": (0.0, 0.5, 1.0, 1.0),
     "center": (0.25, 0.25, 0.75, 0.75),
 }
-_ROW = re.compile(r"(?P<file>.+\.npz):(?P<row>\d+)")
+INPUT, MASK = "edit.input", "edit.mask"  # flags
 
 
 class Source(NamedTuple):
@@ -63,11 +60,8 @@ def read(text: Any, tokenizer: Any) -> Source:
     """
     if isinstance(text, Given):
         return _given(text, tokenizer)
-    match = None if os.path.exists(text) else _ROW.fullmatch(text)
-    if match:
-        return _samples(match["file"], int(match["row"]), tokenizer)
-    if Path(text).suffix.lower() == ".npz":
-        return _samples(text, None, tokenizer)
+    if named := media_files.samples_named(text):
+        return _samples(*named, tokenizer)
     is_image = "images" in tokenizer.outputs
     kind, known, some = "picture", images.suffixes, ".jpg, .png"
     if not is_image:
@@ -78,9 +72,9 @@ def read(text: Any, tokenizer: Any) -> Source:
             "this model draws, or a samples.npz of it; give such a file"
         )
     if not is_image:
-        wave = _readable(lambda: audio.read(text), "input")
+        wave = media_files.readable(lambda: audio.read(text), INPUT)
         return _sound(audio.resample(*wave, tokenizer.sample_rate)[None], tokenizer)
-    media = _picture(text, tokenizer.outputs["images"])[None]
+    media = media_files.picture(text, INPUT, tokenizer.outputs["images"])[None]
     tokens = tokenizer.encode(media).reshape(1, *tokenizer.grid)
     return Source(tokens, media, {})
 
@@ -118,40 +112,6 @@ def _given(given: Given, tokenizer: Any) -> Source:
     return Source(tokenizer.encode(media).reshape(-1, *tokenizer.grid), media, {})
 
 
-def _readable(read: Callable[[], Any], flag: str) -> Any:
-    try:
-        return read()
-    except Unreadable as error:
-        raise InputError(
-            f"Found that the file of --edit.{flag} cannot be read ({error}); expected "
-            "a whole file of a picture or a sound; correct the path, or make it anew"
-        ) from error
-
-
-def _picture(text: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """uint8 of the shape [H, W, C]; grey where C is 1."""
-    image = _readable(lambda: images.read(text), "input")
-    _check_size(text, "input", image.size, shape)
-    pixels = np.array(image)
-    if shape[2] == 3:
-        return pixels
-    if (pixels != pixels[..., :1]).any():
-        raise InputError(
-            f"Found colours in {text}; expected a grey picture, as this model draws; "
-            "save it in levels of grey"
-        )
-    return pixels[..., :1]
-
-
-def _check_size(text: str, flag: str, size: Any, shape: tuple[int, ...]) -> None:
-    if size != (shape[1], shape[0]):
-        raise InputError(
-            f"Found --edit.{flag}={text} of {size[0]} x {size[1]} pixels; expected "
-            f"{shape[1]} x {shape[0]} (width x height), as this model's pictures; cut "
-            "or resize it to that"
-        )
-
-
 def _sound(media: np.ndarray, tokenizer: Any) -> Source:
     """Encodes sound [R, S] with silence to its last whole token, at least a window."""
     length, rate = tokenizer.grid[1], tokenizer.sample_rate
@@ -164,33 +124,23 @@ def _sound(media: np.ndarray, tokenizer: Any) -> Source:
 def _samples(file: str, row: int | None, tokenizer: Any) -> Source:
     """Rows of an earlier run's `samples.npz`."""
     (name,) = tokenizer.outputs
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            found = {key: arrays[key] for key in arrays.files}
-        tokens, media = found["tokens"], found[name]
+
+    def count(found: Mapping[str, np.ndarray]) -> int:
+        tokens = found["tokens"]
         is_whole = tokens.dtype == np.int32 and tokens.ndim == 2 and len(tokens)
-        if not is_whole or len(media) != len(tokens):
+        if not is_whole or len(found[name]) != len(tokens):
             raise ValueError(f"tokens of {tokens.dtype} {list(tokens.shape)}")
-    except Exception as error:  # damaged files raise nearly anything
-        raise InputError(
-            f"Found --edit.input={file}, of which no samples can be read "
-            f"({type(error).__name__}: {error}); expected a samples.npz with `tokens` "
-            f"and `{name}`, as --mode=generate writes it; correct the path"
-        ) from error
-    if row is not None and row >= len(tokens):
-        raise UsageError(
-            f"Found --edit.input={file}:{row}; expected a row below {len(tokens)}, as "
-            "many as that file has; correct it"
-        )
-    rows = slice(row, None if row is None else row + 1)
+        return len(tokens)
+
+    found = media_files.samples(file, row, INPUT, f"`tokens` and `{name}`", count)
+    tokens, media = found["tokens"], found[name]
     condition = {
-        key.removeprefix("condition/"): value[rows]
+        key.removeprefix("condition/"): value
         for key, value in found.items()
         if key.startswith("condition/")
         and value.dtype.kind != "U"
         and value.shape[:1] == tokens.shape[:1]
     }
-    tokens, media = tokens[rows], media[rows]
     _check_samples(file, tokens, media, found.get("sample_rate"), tokenizer)
     if name == "images":
         return Source(tokens.reshape(-1, *tokenizer.grid), media, condition)
@@ -248,8 +198,8 @@ def region(text: Any, shape: tuple[int, int]) -> np.ndarray:
             )
         return pixels
     if Path(text).suffix.lower() in images.suffixes():
-        image = _readable(lambda: images.read(text), "mask")
-        _check_size(text, "mask", image.size, shape)
+        image = media_files.readable(lambda: images.read(text), MASK)
+        media_files.check_size(text, MASK, image.size, shape)
         pixels = np.array(image)
         is_white = (pixels == 255).all(-1)
         if not (is_white | (pixels == 0).all(-1)).all():

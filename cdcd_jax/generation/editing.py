@@ -194,12 +194,14 @@ def own_condition(
         shape = tuple(spec.get("shape", ()))
         if name in windows.timed(conditions):
             shape = (value.shape[1:2] or (0,)) + shape[1:]
-        is_class = kind != "label" or (
-            value.dtype.kind == "i"
-            and 0 <= value.min() <= value.max()
-            and value.max() < spec["num_classes"]
+        least, end = {
+            "label": (0, spec.get("num_classes")),
+            "image": (-1, spec.get("levels")),
+        }.get(kind, (None, None))
+        known = end is None or (
+            value.dtype.kind == "i" and least <= value.min() <= value.max() < end
         )
-        if value.shape != (len(source.tokens), *shape) or not is_class:
+        if value.shape != (len(source.tokens), *shape) or not known:
             raise InputError(
                 f"Found condition/{name} of shape {list(value.shape)} in --edit.input; "
                 f"expected such as this model takes, {list(shape)} a row; give "

@@ -3,6 +3,7 @@
     label               --condition.genre=BR,HO        names or numbers, see `classes`
     text, clip_text     --condition.text="two frogs"   or @FILE, one prompt a line
     motion              --condition.motion=FILE        see `condition_files`
+    image               --condition.image=FILE,FILE   see `condition_files`
     array, features     --condition.video=FILE.npy
 
 From Python the same words, or what stands for them: a number (int) or a name (str) of
@@ -84,6 +85,8 @@ def rows_of(
             vocabulary = open_texts(name, spec, card, workdir)
             condition[name] = _encode(name, prompts, vocabulary, spec)
             texts[name] = np.array(prompts)
+        elif kind == "image":
+            condition[name] = condition_files.read_image(name, value, spec)
         elif kind in condition_files.MOTION:
             condition[name] = condition_files.read_motion(name, value, spec)
         else:

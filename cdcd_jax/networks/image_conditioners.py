@@ -23,7 +23,7 @@ class Pixels(Conditioner):
 
     Attributes:
         levels: K of a pixel.
-        grid: (H, W) or (H, W, C), pixels.
+        grid: (H, W) of grey pictures, or (H, W, C) with C = 1 or 3, pixels.
         patch: pixels a side of a token of the denoiser.
         shape: (H * W * C,), which follows from the grid.
         masked: it is meant to be given in part, which evaluations then do.
@@ -47,13 +47,14 @@ class Pixels(Conditioner):
         sizes = (*grid, patch) if isinstance(grid, list | tuple) else ()
         whole = all(isinstance(n, int) and n > 0 for n in sizes)
         fits = whole and len(sizes) in (3, 4) and not any(n % patch for n in sizes[:2])
+        fits = fits and (len(grid) == 2 or grid[2] in (1, 3))
         fits = fits and tuple(spec["shape"]) in ((), (math.prod(grid),))
-        if not fits or not isinstance(levels, int) or levels < 2:
+        if not fits or not isinstance(levels, int) or not 2 <= levels <= 256:
             raise UsageError(
                 f"Found model.conditions.{name} with grid = {grid!r}, patch = "
                 f"{patch!r}, levels = {levels!r} and shape = {spec['shape']!r}; "
-                "expected a grid (H, W) or (H, W, C) of which patch divides H and W, "
-                "two levels or more, and the shape left out; correct it."
+                "expected a grid (H, W) or (H, W, 3) of which patch divides H and W, "
+                "2 to 256 levels, and the shape left out; correct it."
             )
 
     @classmethod
