@@ -7,27 +7,23 @@ Conditions are given as people have them, samples come as arrays. What is asked 
 by flags goes one way, so that the same seed and name give the same samples.
 """
 
-import dataclasses
 import json
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cdcd_jax.config import defaults, merge, resolve_stages
+from cdcd_jax.config import experiment, merge, resolve_stages
 from cdcd_jax.config.files import default_workdir
-from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.generation import generate
-from cdcd_jax.generation.asked import divided, edit_of
-from cdcd_jax.generation.rows import draw_key
+from cdcd_jax.errors import UsageError
+from cdcd_jax.generation.asked import edit_of
+from cdcd_jax.generation.called import drawn
 from cdcd_jax.generation.samples import Samples
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.saved import check_model, load_config, saved_config
 from cdcd_jax.reporting import files
-from cdcd_jax.runtime import hosts, lock, sharding
+from cdcd_jax.runtime import hosts, lock
 from cdcd_jax.stages import order
 from cdcd_jax.stages.run import run_stages
-from cdcd_jax.tasks import bound as held_out_bound
 
 
 class Model:
@@ -60,13 +56,7 @@ class Model:
         Raises:
             InputError: there is none.
         """
-        step = self._trained.newest_step
-        if step is None:
-            raise InputError(
-                f"Found no checkpoint in {self.workdir}; expected a directory that a "
-                "training or a converter wrote; train or convert first, or name another"
-            )
-        return step
+        return self._trained.step
 
     @property
     def conditions(self) -> Mapping[str, Mapping[str, Any]]:
@@ -84,12 +74,7 @@ class Model:
 
         Of a tokenizer's work directory, itself.
         """
-        if "media" not in self._trained.description:
-            return self._trained.decoders.tokenizer
-        from cdcd_jax.models.tokenizers import open_tokenizer
-
-        settings = dict(kind="checkpoint", path=str(self.workdir))
-        return open_tokenizer(settings, self.outputs["tokens"]["grid"])
+        return self._trained.tokenizer
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -99,20 +84,7 @@ class Model:
         return [json.loads(line) for line in lines if line]
 
     def __repr__(self) -> str:
-        def words(spec: Mapping[str, Any]) -> str:
-            shown = ("shape", "num_classes", "num_codes", "vocabulary", "frame_rate")
-            told = [f"{k} {spec[k]}" for k in shown if spec.get(k)]
-            told += ["optional"] * bool(spec.get("optional"))
-            return f"{spec['kind']} ({', '.join(told)})"
-
-        step = self._trained.newest_step
-        lines = [
-            f"Model of {self.workdir}, task {self.config['task']}, "
-            + (f"step {step}" if step is not None else "without a checkpoint")
-        ]
-        for head, specs in (("takes", self.conditions), ("gives", self.outputs)):
-            lines += [f"  {head} {name}: {words(spec)}" for name, spec in specs.items()]
-        return "\n".join(lines)
+        return self._trained.told()
 
     def sample(
         self,
@@ -144,8 +116,8 @@ class Model:
             UsageError: a name or a value that cannot be.
             InputError: no sound checkpoint, or files that cannot be used.
         """
-        given, options = self._divided(asked, condition)
-        return self._draw(given, options, {}, number, seed, name, directory)
+        wanted = (number, seed, name, directory)
+        return drawn(self._trained, asked, condition or {}, {}, *wanted)
 
     def edit(
         self,
@@ -183,46 +155,10 @@ class Model:
         Raises:
             UsageError, InputError: see `sample`; or an input that does not fit.
         """
-        wanted = dict(mask=mask, strength=strength, expand=expand, seconds=seconds)
-        edit = edit_of(input, wanted, toward or {}, self.conditions)
-        given, options = self._divided(asked, condition)
-        return self._draw(given, options, edit, number, seed, name, directory)
-
-    def _divided(self, asked: Mapping[str, Any], condition: Any) -> tuple[dict, dict]:
-        sampling = self.config.get("sampling", {})
-        return divided(asked, condition or {}, self.conditions, sampling)
-
-    def _draw(
-        self,
-        given: Mapping[str, Any],
-        options: Mapping[str, Any],
-        edit: Mapping[str, Any],
-        number: int | None,
-        seed: int | None,
-        name: str,
-        directory: Any,
-    ) -> Samples:
-        config = self.config
-        if "media" in self._trained.description and (number is not None or options):
-            raise UsageError(
-                f"Found {self.workdir}, which holds a tokenizer; expected no options: "
-                "it rebuilds eval.shown held-out examples; open it with "
-                "eval=dict(shown=...), or use .tokenizer"
-            )
-        if number is not None:
-            options = {**options, "num_samples": number}
-        if seed is not None:
-            config = merge(config, {"seed": seed})
-        if options:
-            config = generate.sampling_of(config, self._trained.task, options)
-        place = None if directory is None else files.as_path(directory)
-        samples = generate.generate(self._trained, config, given, name, edit, place)
-        if place is None:
-            return samples
-        began = time.perf_counter()
-        samples.save(place, config.get("sampling", {}).get("videos", 0))
-        seconds = samples.seconds + time.perf_counter() - began
-        return dataclasses.replace(samples, seconds=seconds)
+        change = dict(mask=mask, strength=strength, expand=expand, seconds=seconds)
+        edit = edit_of(input, change, toward or {}, self.conditions)
+        wanted = (number, seed, name, directory)
+        return drawn(self._trained, asked, condition or {}, edit, *wanted)
 
     def evaluate(self, **changes: Any) -> dict[str, float]:
         """Draws and judges samples; writes evaluation.json and evaluation.html.
@@ -265,23 +201,9 @@ class Model:
         Raises:
             InputError: no checkpoint, or unusable records.
         """
-        model = self._trained.at_newest()
-        if "media" in model.description:
-            raise UsageError(
-                f"Found {self.workdir}, which holds a tokenizer; expected a model of "
-                "tokens, which alone has a bound; open one, or take .evaluate()"
-            )
-        if batches is None or isinstance(batches, str):
-            from cdcd_jax.data.pipeline import one_pass
+        from cdcd_jax.evaluation.bounds import bound
 
-            card = model.open_records()
-            split = batches or self.config["eval"]["split"]
-            batches = one_pass(card, split, self.config["data"]["batch_size"])
-        _, params, _ = model.weights
-        key = draw_key(self.config, "evaluate")
-        with sharding.use(model.mesh):
-            found = model.task.bound(params, list(batches), key)
-        return held_out_bound.figures(found)
+        return bound(self._trained, batches)
 
 
 def open(
@@ -359,14 +281,7 @@ def train(
     if isinstance(config, str):
         given, config = config, load_config(config)
     whole = merge(_plain(config), changes)
-    if workdir is None:
-        if not given:
-            raise UsageError(
-                "Found no workdir; expected a place for the run, since no config file "
-                "names one; give it"
-            )
-        workdir = default_workdir(given)
-    place = files.as_path(workdir)
+    place = files.as_path(default_workdir(given) if workdir is None else workdir)
     if stage:
         run_stages(whole, place, "train", given, stage, profile=profile)
         made = resolve_stages(whole["stages"][stage], place)
@@ -379,5 +294,4 @@ def train(
 
 def _plain(config: Any) -> dict[str, Any]:
     """A whole experiment as nested dicts, with all defaults."""
-    plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-    return merge(defaults(plain.get("task", "conditional")), plain)
+    return experiment(**(config.to_dict() if hasattr(config, "to_dict") else config))

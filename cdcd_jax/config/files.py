@@ -42,7 +42,16 @@ def find_config(text: str) -> tuple[str, str]:
 
 
 def default_workdir(config: str) -> pathlib.Path:
-    """runs/<path below configs>[-<variant>]: configs/a/b.py:c -> runs/a/b-c."""
+    """runs/<path below configs>[-<variant>]: configs/a/b.py:c -> runs/a/b-c.
+
+    Raises:
+        UsageError: "", where no file was named.
+    """
+    if not config:
+        raise UsageError(
+            "Found no workdir; expected a place for the run, since no config file "
+            "names one; give it"
+        )
     name, _, variant = config.partition(":")
     path = pathlib.PurePath(name).with_suffix("")
     if "configs" in path.parts:

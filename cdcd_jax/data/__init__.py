@@ -15,9 +15,11 @@ model is known here: tokenizers and text towers are opened where records are mad
     audio, sound_heads        sounds of one rate and length; what is read of a file
     sound_chunks, sound_frames      of wav and its kin; of mp3 and ogg
     image_folder, audio_folder      files in class folders
+    audio_clips       what names and places of sound files say
     captions, caption_lists         pictures with sentences, and the formats of these
     tfds_source       pictures of TensorFlow Datasets
     segments, aist, tiktok, smpl, pickles   dances with their music
+    aist_names, aist_release        what AIST++'s names say, and its official release
     digits, captioned_digits        real handwritten digits, alone and in pairs
     toy_dance, toy_motion, toy_music    synthetic dances
     bpe, vocabulary   texts as tokens: of CLIP, and of one's own words

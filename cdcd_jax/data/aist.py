@@ -45,22 +45,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cdcd_jax.data import segments
-from cdcd_jax.data.audio import suffixes
-from cdcd_jax.data.folders import (
-    check_options,
-    class_spec,
-    in_both,
-    open_folder,
-    read_lines,
-    refuse_repeated,
-    wrong_tree,
-)
+from cdcd_jax.data import aist_release, segments
+from cdcd_jax.data.aist_names import FRAME_RATE, GENRES, to_segment
+from cdcd_jax.data.folders import check_options, class_spec, in_both, open_folder
 from cdcd_jax.data.segments import Segment, SegmentSplit
-from cdcd_jax.data.smpl import load_motion, read_motion
-from cdcd_jax.data.sources import Unreadable, known_split, tell
+from cdcd_jax.data.smpl import load_motion
+from cdcd_jax.data.sources import known_split, tell
 from cdcd_jax.errors import InputError, UsageError
 
 OPTIONS: dict[str, Any] = {
@@ -72,11 +62,8 @@ OPTIONS: dict[str, Any] = {
     "video_frames": 1,  # rows of a video file
     "amplitude": True,  # augmented views are 0.3 to 1 times as loud
 }
-GENRES = ("BR", "PO", "LO", "MH", "LH", "HO", "WA", "KR", "JS", "JB")
 SPLITS = ("train", "val", "test")
-FRAME_RATE = 60
 MOTION_WIDTH = 219
-_IGNORED = "ignore_list.txt"
 TREES = {
     "segments": """
 path/aist_audio_train_segment.txt, aist_motion_train_segment.txt, aist_video_...
@@ -84,11 +71,7 @@ path/aist_audio_train_segment.txt, aist_motion_train_segment.txt, aist_video_...
 path/audio_s2/train/gLO_sBM_c01_d14_mLO5_ch04_seg1.wav   (for 6 s audio_s6/)
 path/motion_s2/train/gLO_sBM_c01_d14_mLO5_ch04_seg1.npy
 path/video_s2/train/gLO_sBM_c01_d14_mLO5_ch04_seg1.npy   (with video=True)""",
-    "release": """
-path/motions/gBR_sBM_cAll_d04_mBR0_ch01.pkl
-path/splits/crossmodal_train.txt, crossmodal_val.txt, crossmodal_test.txt
-path/music/mBR0.wav
-path/ignore_list.txt   (may be missing)""",
+    "release": aist_release.TREE,
 }
 
 
@@ -119,7 +102,7 @@ class Aist:
         options, found, load = self.options, self.names[name], None
         frames = FRAME_RATE * options["seconds"]
         if options["layout"] == "release":
-            parts = {n: _cut(self.root, n, options) for n in found}
+            parts = {n: aist_release.cut(self.root, n, options) for n in found}
             if short := [n for n in found if not parts[n]]:
                 tell(
                     f"aist: {len(short)} motions of {name} are shorter than "
@@ -168,7 +151,7 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Aist:
             "more; correct it."
         )
     root = open_folder(path, "aist", TREES[layout])
-    read = {"segments": _read_segments, "release": _read_release}[layout]
+    read = {"segments": _read_segments, "release": aist_release.read}[layout]
     found = {"train": read(root, options, "train"), "test": read(root, options, "test")}
     if _has_val(root, options):  # which D2M-GAN's and EDGE's lists have not
         found["val"] = read(root, options, "val")
@@ -177,7 +160,7 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Aist:
         (lambda name: name) if layout == "release" else (lambda found: found.audio.stem)
     )
     remarks = in_both({k: map(key, v) for k, v in names.items()}, "dances")
-    remarks += _remarks(root) if layout == "release" else []
+    remarks += aist_release.remarks(root) if layout == "release" else []
     return Aist(root, options, names, remarks)
 
 
@@ -197,109 +180,6 @@ def _ends(options: Mapping[str, Any]) -> str:
 def _read_segments(root: Path, options: Mapping[str, Any], split: str) -> list[Segment]:
     tree, name = TREES["segments"], f"aist_%s_{split}_segment{_ends(options)}.txt"
     return [
-        _to_segment(wave.stem, f"{split}/{wave.stem}", wave, motion, video)
+        to_segment(wave.stem, f"{split}/{wave.stem}", wave, motion, video)
         for wave, motion, video in segments.read_lists(root, options, name, tree)
     ]
-
-
-def _to_segment(
-    name: str, key: str, wave: Path, motion: Path, video: Path | None, start: int = 0
-) -> Segment:
-    """The segment; genre and track come from the music in `name`, such as mBR0."""
-    track = _track(name)
-    genre = np.int32(GENRES.index(track[1:3]))
-    groups = {"genre": track[:3], "track": track}
-    at = {"start": float(start), "first": start * FRAME_RATE}
-    return Segment(key, wave, motion, video, {"genre": genre}, groups, **at)
-
-
-def _track(name: str) -> str:
-    """The music in a name: mLO5 of gLO_sBM_c01_d14_mLO5_ch04_seg1."""
-    for part in name.split("_"):
-        if len(part) == 4 and part[0] == "m" and part[1:3] in GENRES:
-            return part
-    raise InputError(
-        f"Found the name {name}; expected a piece of music in it, such as mBR0, of the "
-        f"genres {' '.join(GENRES)}; correct the lists."
-    )
-
-
-def _read_release(root: Path, options: Mapping[str, Any], split: str) -> list[str]:
-    del options
-    tree = TREES["release"]
-    for folder in ("motions", "music"):
-        if not (root / folder).is_dir():
-            raise wrong_tree(f"no folder {root / folder}", tree)
-    path = root / f"splits/crossmodal_{split}.txt"
-    names = [_motion_of(line) for line in read_lines(path, tree)]
-    refuse_repeated(names, path)
-    left_out = _ignored(root)
-    for name in names:
-        _track(name)
-    if not (kept := [name for name in names if name not in left_out]):
-        raise InputError(
-            f"Found all the names of {path} in {root / _IGNORED}, such as "
-            f"{names[0]!r}; expected some of the motions, not all; correct it, or take "
-            "it away."
-        )
-    return kept
-
-
-def _motion_of(line: str) -> str:
-    """A motion's name, of its name or its file's."""
-    return line.rpartition("/")[2].removesuffix(".pkl")
-
-
-def _ignored(root: Path) -> list[str]:
-    """Names that are left out, in order."""
-    path = root / _IGNORED
-    if not path.exists():
-        return []
-    lines = read_lines(path, TREES["release"], may_be_empty=True)
-    names = list(map(_motion_of, lines))
-    for name in names:
-        _track(name)
-    return names
-
-
-def _remarks(root: Path) -> list[str]:
-    """How many lines of the ignore list leave out nothing, if some do so."""
-    names = _ignored(root)
-    listed = {
-        name
-        for path in (root / "splits").glob("crossmodal_*.txt")
-        for name in map(_motion_of, read_lines(path, TREES["release"]))
-    }
-    there = lambda name: name in listed or (root / "motions" / f"{name}.pkl").exists()
-    strange = [name for name in names if not there(name)]
-    if names and len(strange) == len(names):
-        raise InputError(
-            f"Found a motion's name in no line of {root / _IGNORED}, such as "
-            f"{names[0]!r}; expected some of the motions, not all; correct it, or "
-            "take it away."
-        )
-    said = f"{len(strange)} of {len(names)} lines of {_IGNORED} name no motion"
-    return [f"{said}, such as {strange[0]!r}"] if strange else []
-
-
-def _cut(root: Path, name: str, options: Mapping[str, Any]) -> list[Segment]:
-    """The segments of one sequence; of an unreadable one, a first that says so."""
-    seconds, path = options["seconds"], root / "motions" / f"{name}.pkl"
-    try:
-        frames = len(read_motion(path)["smpl_trans"])
-    except Unreadable:
-        frames = seconds * FRAME_RATE
-    wave = _music(root, _track(name))
-    starts = range(0, frames // FRAME_RATE - seconds + 1, options["stride"] or seconds)
-    return [
-        _to_segment(name, f"{name}_seg{number}", wave, path, None, start)
-        for number, start in enumerate(starts, 1)
-    ]
-
-
-def _music(root: Path, track: str) -> Path:
-    """The file of a piece: .wav, or what else it is kept as, in any case."""
-    kinds = (".wav", *sorted(suffixes() - {".wav"}))
-    names = [f"{track}{form}" for kind in kinds for form in (kind, kind.upper())]
-    files = [root / "music" / name for name in names]
-    return next((file for file in files if file.exists()), files[0])

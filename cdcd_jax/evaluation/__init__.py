@@ -6,6 +6,7 @@ judges are in `metrics` and get arrays. In reading order:
     sets      which sets of samples are drawn, in parts that outlive a kill
     splits    the real examples that judges learn from and compare with
     advice    who could judge the samples of a model that names no judge
+    bounds    the bound alone, of examples that somebody names
     evaluate  all of it, down to evaluation.json and its page
     table     the figures as they are printed
 """

@@ -18,5 +18,6 @@ is shown. In reading order:
     generate         a model and what is asked of it -> samples
     samples          what was drawn: arrays to look at, listen to and keep
     asked            the keywords of a Python call in the words that flags have
+    called           such a call -> samples, and their files
     progress         sheets that are drawn while a model is trained
 """

@@ -5,7 +5,8 @@ or converted makes no difference. Nothing is drawn or judged here, and nothing t
 In reading order:
 
     saved          the config beside a model, and whether another one fits it
-    tokenizers     by config: a palette, none, or what a work directory holds
+    checkpoint_tokenizer      the tokenizer that a work directory holds
+    tokenizers     by config: a palette, none, or that of a work directory
     vocabularies   the vocabulary of a model, beside it or with its records
     run_records    which records a run has learned from, and whether others are the same
     decoders       what a model draws -> what people see, output by output

@@ -11,9 +11,10 @@ from typing import Any
 from jax.sharding import Mesh
 
 from cdcd_jax.data.card import CARD_NAME, Card, read_card
+from cdcd_jax.errors import InputError
 from cdcd_jax.models.decoders import SINGLE, Decoders, open_decoders
 from cdcd_jax.models.run_records import check_meaning, kept_records, vocabulary_digest
-from cdcd_jax.models.tokenizers import check_config, check_made_with
+from cdcd_jax.models.tokenizers import check_config, check_made_with, open_tokenizer
 from cdcd_jax.models.vocabularies import TEXTS
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime.checkpoint import Checkpoints
@@ -84,6 +85,21 @@ class Trained:
         with Checkpoints(self.workdir / "checkpoints") as checkpoints:
             return checkpoints.latest_step()
 
+    @property
+    def step(self) -> int:
+        """Of the newest checkpoint, without reading it.
+
+        Raises:
+            InputError: there is none.
+        """
+        step = self.newest_step
+        if step is None:
+            raise InputError(
+                f"Found no checkpoint in {self.workdir}; expected a directory that a "
+                "training or a converter wrote; train or convert first, or name another"
+            )
+        return step
+
     def at_newest(self) -> "Trained":
         """Itself; weights of a step that is not the newest any more are forgotten."""
         read = self.__dict__.get("weights")
@@ -152,3 +168,34 @@ class Trained:
             ):
                 check_made_with(told, place, decoders.tokenizer)
         return decoders
+
+    @property
+    def tokenizer(self) -> Any:
+        """That of what it draws; of a tokenizer's work directory, itself.
+
+        Raises:
+            InputError: see `decoders`.
+        """
+        if "media" not in self.description:
+            return self.decoders.tokenizer
+        settings = dict(kind="checkpoint", path=str(self.workdir))
+        return open_tokenizer(settings, self.description["outputs"]["tokens"]["grid"])
+
+    def told(self) -> str:
+        """Where it lies, how far it is, what it takes and gives; some lines."""
+
+        def words(spec: Mapping[str, Any]) -> str:
+            shown = ("shape", "num_classes", "num_codes", "vocabulary", "frame_rate")
+            told = [f"{k} {spec[k]}" for k in shown if spec.get(k)]
+            told += ["optional"] * bool(spec.get("optional"))
+            return f"{spec['kind']} ({', '.join(told)})"
+
+        step = self.newest_step
+        lines = [
+            f"Model of {self.workdir}, task {self.config['task']}, "
+            + (f"step {step}" if step is not None else "without a checkpoint")
+        ]
+        both = ("takes", self.conditions), ("gives", self.description["outputs"])
+        for head, specs in both:
+            lines += [f"  {head} {name}: {words(spec)}" for name, spec in specs.items()]
+        return "\n".join(lines)

@@ -101,7 +101,7 @@ class PaletteTokenizer:
     def start_encoding(
         self, images: np.ndarray, numbers: np.ndarray
     ) -> Callable[[], np.ndarray]:
-        """`encode`, behind a function; see `tokenizers.CheckpointTokenizer`."""
+        """`encode`, behind a function; see `models.checkpoint_tokenizer`."""
         del numbers
         tokens = self.encode(images)
         return lambda: tokens

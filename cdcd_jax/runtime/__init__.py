@@ -7,6 +7,7 @@ Trees of arrays go in and out; what they mean is known above. In reading order:
     lock         one writer in a work directory
     lock_files   files that only one can create
     checkpoint   saving, resuming, and parts of other runs
+    checkpoint_reading        one of them, whole or damaged
     lean_saving  saving what a converter read, with little memory
     leaf_table   names, shapes and checksums, by which damage shows
     targets      leaves as orbax takes them

@@ -16,25 +16,12 @@ from absl import logging as absl_logging
 from etils import epath
 
 from cdcd_jax.errors import InputError
+from cdcd_jax.runtime import checkpoint_reading as reading
 from cdcd_jax.runtime import hosts, lean_saving
-from cdcd_jax.runtime.leaf_table import (
-    check_same_leaves,
-    checksums,
-    describe,
-    sealed,
-    unsealed,
-)
-from cdcd_jax.runtime.orbax_noise import mute_orbax, silence_of_failed_reads
-from cdcd_jax.runtime.storage import (
-    check_space,
-    failures_of_saving,
-    reason_of_failed_read,
-)
-from cdcd_jax.runtime.targets import as_array, as_target, with_empty, without_empty
-
-
-class _Damage(Exception):
-    """A checkpoint cannot be read back as it was written; the text says why."""
+from cdcd_jax.runtime.leaf_table import describe, sealed
+from cdcd_jax.runtime.orbax_noise import mute_orbax
+from cdcd_jax.runtime.storage import check_space, failures_of_saving
+from cdcd_jax.runtime.targets import as_array, as_target, without_empty
 
 
 class Checkpoints:
@@ -181,11 +168,13 @@ class Checkpoints:
         for candidate in reversed(steps):
             try:
                 return candidate, self._read(candidate, target, part)
-            except _Damage as damage:
+            except reading.Damage as damage:
                 if not (self._directory / str(candidate)).exists():
                     continue  # the run that writes here has just deleted it
                 if part:
-                    raise self._is_damaged(candidate, damage, steps) from damage
+                    raise reading.refused(
+                        self._directory, candidate, damage, steps
+                    ) from damage
                 moved = self._move_aside(candidate)
                 damaged.append(f"{candidate} ({damage})")
                 absl_logging.warning(
@@ -213,17 +202,8 @@ class Checkpoints:
             )
         try:
             return self._read(step, target, part)
-        except _Damage as damage:
-            raise self._is_damaged(step, damage, steps) from damage
-
-    def _is_damaged(self, step: int, damage: _Damage, steps: list[int]) -> InputError:
-        others = [other for other in steps if other != step]
-        advice = f"; or move it away, to use one of the other steps {others}"
-        return InputError(
-            f"Found a damaged checkpoint {self._directory / str(step)}: {damage}. "
-            "Expected a whole one. Bring back a copy of it, or make it anew"
-            f"{advice if others else ''}."
-        )
+        except reading.Damage as damage:
+            raise reading.refused(self._directory, step, damage, steps) from damage
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
@@ -241,42 +221,7 @@ class Checkpoints:
         return self._manager
 
     def _read(self, step: int, target: Any, part: bool) -> Any:
-        """The state of one checkpoint, verified; raises _Damage or InputError."""
-        leaves = self._read_item(step, "leaves", ocp.args.JsonRestore())
-        try:
-            leaves = unsealed(leaves)
-        except (KeyError, TypeError, ValueError) as error:
-            raise _Damage(f"its table of leaves is broken ({error})") from error
-        check_same_leaves(leaves, target, self._directory / str(step), part)
-        wanted = without_empty(target)
-        args = ocp.args.StandardRestore(wanted)
-        if part:
-            args = ocp.args.PyTreeRestore(
-                wanted,
-                partial_restore=True,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
-            )
-        state = with_empty(self._read_item(step, "state", args), target)
-        for name, checksum in checksums(state).items():
-            if checksum != leaves[name]["checksum"]:
-                raise _Damage(f"the values of leaf '{name}' differ from those saved")
-        return state
-
-    def _read_item(self, step: int, name: str, args: Any) -> Any:
-        item, reason = None, ""
-        try:
-            with silence_of_failed_reads():
-                args = ocp.args.Composite(**{name: args})
-                item = self._open().restore(step, args=args)[name]
-                if item is None:
-                    reason = f"its part '{name}' is missing"
-        except (MemoryError, jax.errors.JaxRuntimeError):
-            raise
-        except Exception as error:
-            reason = reason_of_failed_read(error, self._directory / str(step))
-        if not hosts.all_agree(not reason):
-            raise _Damage(reason or "another process cannot read it")
-        return item
+        return reading.read(self._open, self._directory, step, target, part)
 
     def _move_aside(self, step: int) -> epath.Path:
         """Renames a checkpoint, so that its step can be saved again."""

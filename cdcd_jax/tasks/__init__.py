@@ -6,9 +6,10 @@ of speed then serve it. Nothing else asks for its name: what they must know of a
 stands in its `describe()`.
 
 Files: `conditional` (tokens under a condition) with `settings`, `target`, `contrast`,
-`drawing` and `bound`; `mt_diffusion` (several modalities in one z) with `modalities`,
-`joint_network`, `joint_objective` and `joint_drawing`; `tokenizer` (pictures or sound
-as codes) with `autoencoders`, `codebooks` and `reconstruction`; `labels` for all.
+`contrast_settings`, `drawing` and `bound`; `mt_diffusion` (several modalities in one z)
+with `modalities`, `joint_network`, `joint_objective` and `joint_drawing`; `tokenizer`
+(pictures or sound as codes) with `autoencoders`, `codebooks`, `reconstruction` and
+`reconstruction_figures`; `labels` for all.
 """
 
 from collections.abc import Mapping

@@ -15,13 +15,10 @@ from cdcd_jax.diffusion.schedule import Schedule
 from cdcd_jax.diffusion.transition import Transition, one_step_table, sample_x_t
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.partition import by_shard, parts
-from cdcd_jax.networks.positions import grid_of, length_of, plane_of
+from cdcd_jax.networks.positions import grid_of, length_of
 from cdcd_jax.networks.presence import Drop
-from cdcd_jax.tasks.settings import choose, missing_null
+from cdcd_jax.tasks.contrast_settings import checked_number, come_with_records
 from cdcd_jax.tasks.target import target_of
-
-# Where inter negatives come from.
-SOURCES = ("batch", "records")
 
 
 class Network(NamedTuple):
@@ -64,94 +61,12 @@ class Contrast:
         self.chunk = config["model"]["head_chunk"]
         self.schedule = noise
         self.jumps = one_step_table(noise)
-        self.number = self.settings["num_negatives"]  # those that there are, too
-        self._check(config)
-
-    def _check(self, config: Mapping[str, Any]) -> None:
-        settings = self.settings
-        for key, choices in (
-            ("level", contrastive.LEVELS),
-            ("path", contrastive.PATHS),
-            ("form", contrastive.FORMS),
-            ("critic", contrastive.CRITICS),
-            ("negatives", contrastive.NEGATIVES),
-        ):
-            choose("contrastive", key, settings[key], choices)
-        choose("contrastive", "ramp", settings["ramp"], objective.RAMPS)
-        choose("contrastive", "inter_from", settings["inter_from"], SOURCES)
-        if settings["weight"]:
-            self._check_terms(config["model"])
-            self._check_negatives(config)
-        elif self.number:  # only reported, so that it is left out where it cannot be
-            try:
-                self._check_negatives(config)
-            except (UsageError, ValueError):
-                self.number = 0
-
-    def _check_terms(self, model: Mapping[str, Any]) -> None:
-        """What of the settings contradict each other or train nothing."""
-        settings = self.settings
-        if settings["critic"] == "ratio":
-            if settings["form"] != "infonce":
-                raise UsageError(
-                    "contrastive.critic = 'ratio' scores infonce only, not form "
-                    f"{settings['form']!r}: set contrastive.form = 'infonce' or "
-                    "contrastive.critic = 'conditional'"
-                )
-            if fault := missing_null(model):
-                raise UsageError(
-                    "contrastive.critic = 'ratio' compares with the null, but "
-                    f"{fault}: set model.condition_dropout = 0.1 or "
-                    "contrastive.critic = 'conditional'"
-                )
-        if not self.number:
-            raise UsageError(
-                f"contrastive.weight = {settings['weight']} needs negatives, but "
-                "contrastive.num_negatives = 0: set one of both"
-            )
-        if model["conditions"] and model["condition_dropout"] == 1:
-            raise UsageError(
-                f"contrastive.weight = {settings['weight']} trains nothing where no "
-                "example keeps its condition: lower model.condition_dropout = 1, or "
-                "set contrastive.weight = 0"
-            )
-
-    def _check_negatives(self, config: Mapping[str, Any]) -> None:
-        """Where negatives come from and how many there can be."""
-        settings, conditions = self.settings, config["model"]["conditions"]
-        if settings["negatives"] != "intra" and not self.from_records:
-            if not conditions:
-                raise UsageError(
-                    "a model without model.conditions has no negatives under another "
-                    "condition: set contrastive.weight = 0 or "
-                    "contrastive.negatives = 'intra'"
-                )
-            microbatch = config["data"]["batch_size"] // config["optim"]["accumulate"]
-            negatives.check_group(settings["group"], microbatch, self.number)
-            key = settings["key"]
-            choose("contrastive", "key", key, conditions)
-            if conditions[key].get("num_classes") == 1:
-                raise UsageError(
-                    f"Found one class of contrastive.key = {key!r}; expected two or "
-                    "more, since a negative is an example of another: set "
-                    "contrastive.weight = 0, or take another contrastive.key or "
-                    "contrastive.negatives = 'intra'"
-                )
-        if settings["negatives"] != "inter":
-            if plane_of(self.grid) is None:
-                raise UsageError(
-                    f"Found contrastive.negatives = {settings['negatives']!r} on "
-                    f"model.grid = {self.grid}; expected a grid (H, W), whose pieces "
-                    "are put in another order; take negatives 'inter'."
-                )
-            negatives.chunk_layout(self.grid, tuple(settings["chunks"]))
+        self.number = checked_number(config)
 
     @property
     def from_records(self) -> int:
         """Negatives that each example of a batch must bring."""
-        settings = self.settings
-        asked = settings["inter_from"] == "records" and settings["negatives"] != "intra"
-        return self.number if asked and settings["weight"] else 0
+        return self.number if come_with_records(self.settings) else 0
 
     @property
     def group(self) -> int:

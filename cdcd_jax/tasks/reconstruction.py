@@ -1,4 +1,8 @@
-"""Losses of reconstructed pictures beyond pixels: pyramid, perceptual, adversarial."""
+"""Losses of reconstructions: differences, pyramid, spectra, and those of networks.
+
+What has no network is a term of pictures and sounds alike; the perceptual and the
+adversarial one are of pictures alone.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,11 +10,42 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cdcd_jax.networks import discriminator as patches
+from cdcd_jax.networks import spectral
 from cdcd_jax.networks.perceptual import Perceptual
 
 SCALES = 3
+
+
+def reconstruction_terms(
+    losses: Mapping[str, Any], x: jax.Array, y: jax.Array, sample_rate: int | None
+) -> dict[str, jax.Array]:
+    """The unweighted terms that are asked for; l1 and l2 always, as figures.
+
+    Args:
+        losses: the section of the config, name -> weight.
+        x, y: pictures [B, H, W, C] or sounds [B, S] and their reconstructions, in
+            [-1, 1].
+        sample_rate: Hz, of sound; None of pictures.
+
+    Returns:
+        name -> scalar.
+    """
+    terms = {"l1": jnp.mean(jnp.abs(x - y)), "l2": jnp.mean(jnp.square(x - y))}
+    if losses["pyramid"]:
+        terms["pyramid"] = pyramid_loss(x, y)
+    if sample_rate is None:
+        return terms
+    sizes = spectral.resolutions_at(sample_rate, x.shape[-1])
+    if losses["spectral"]:
+        distance = jnp.mean(spectral.multispectral_distance(x, y, sizes))
+        terms["spectral"] = distance / np.sqrt(x.shape[-1])
+    if losses["log_spectral"]:
+        distance = spectral.log_spectral_distance(x, y, sizes)
+        terms["log_spectral"] = jnp.mean(distance)
+    return terms
 
 
 def pyramid_loss(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ weights.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from cdcd_jax.networks import quantizer as vq
-from cdcd_jax.networks import spectral
 from cdcd_jax.networks.partition import constrain
 from cdcd_jax.tasks.autoencoders import IMAGES, NETWORKS, whole_settings
 from cdcd_jax.tasks.codebooks import Codebooks
 from cdcd_jax.tasks.labels import labels_by_prefix
-from cdcd_jax.tasks.reconstruction import ImageLosses, pyramid_loss
+from cdcd_jax.tasks.reconstruction import ImageLosses, reconstruction_terms
+from cdcd_jax.tasks.reconstruction_figures import figures_of
 
 
 class TokenizerTask:
@@ -46,13 +46,13 @@ class TokenizerTask:
             self.image_losses = ImageLosses(self.losses, self.model)
         # whole on every device, so that every process can read them
         whole = lambda a: constrain(a, *[None] * a.ndim)
-        self._encode_batch = jax.jit(
+        self.encode_batch = jax.jit(
             lambda params, extra, media, level: whole(
                 self.encode_media(params, extra, media, level=level)
             ),
             static_argnums=3,
         )
-        self._decode_batch = jax.jit(
+        self.decode_batch = jax.jit(
             lambda params, extra, codes, level: whole(
                 self.decode_codes(params, extra, codes, level)
             ),
@@ -136,9 +136,9 @@ class TokenizerTask:
         """
         del key, options
         media = condition[self.media["kind"]]
-        codes = self._encode_batch(params, extra, media, 0)
+        codes = self.encode_batch(params, extra, media, 0)
         name = "images" if self.is_image else "audio"
-        drawn = {"tokens": codes, name: self._decode_batch(params, extra, codes, 0)}
+        drawn = {"tokens": codes, name: self.decode_batch(params, extra, codes, 0)}
         return jax.tree.map(np.asarray, drawn)
 
     def evaluate(
@@ -157,49 +157,7 @@ class TokenizerTask:
             `class_accuracy` of reconstructions and `class_accuracy_real` of originals.
         """
         del key
-        kind, figures, judge = self.media["kind"], {}, None
-        joined = lambda name: np.concatenate([b[kind] for b in batches[name]])
-        labels = lambda name: np.concatenate(
-            [b["condition"]["label"] for b in batches[name]]
-        )
-        if self.settings["eval"]["figures"]:
-            from cdcd_jax.metrics.sounds import SoundClassifier
-
-            examples = joined("train"), labels("train")
-            judge = SoundClassifier(*examples, self.media["sample_rate"])
-            truth = labels("test")
-            figures["class_accuracy_real"] = judge.accuracy(joined("test"), truth)
-            figures["class_accuracy_real/n"] = len(truth)
-        for level in range(len(self.hops)):
-            scores, counts, rebuilt = [], np.zeros(self.num_codes), []
-            for batch in batches["test"]:
-                codes = self._encode_batch(params, extra, batch[kind], level)
-                y = self._decode_batch(params, extra, codes, level)
-                x = np.asarray(batch[kind], np.float32)
-                y = np.asarray(y, np.float32)
-                rebuilt.append(y)
-                axes = tuple(range(1, x.ndim))
-                error = np.maximum(np.mean(np.square(x - y), axes), 1e-12)
-                peak = 255.0**2 if self.is_image else np.mean(np.square(x), axes)
-                scores.append(10 * np.log10(np.maximum(peak, 1e-12) / error))
-                counts += np.bincount(np.asarray(codes).ravel(), minlength=len(counts))
-            share = counts[counts > 0] / counts.sum()
-            end = f"_{level}" if level else ""
-            name = "psnr" if self.is_image else "snr"
-            n = sum(map(len, scores))
-            figures |= {
-                name + end: float(np.mean(np.concatenate(scores))),
-                f"{name}{end}/n": n,
-                "codes_used" + end: len(share) / self.num_codes,
-                f"codes_used{end}/n": n,
-                "perplexity" + end: float(np.exp(-np.sum(share * np.log(share)))),
-                f"perplexity{end}/n": n,
-            }
-            if judge:
-                heard = judge.accuracy(np.concatenate(rebuilt), truth)
-                figures[f"class_accuracy{end}"] = heard
-                figures[f"class_accuracy{end}/n"] = n
-        return figures
+        return figures_of(self, params, extra, batches)
 
     def labels(self, params: Any) -> Any:
         """The perceptual network is frozen; the discriminator has its own optimizer."""
@@ -327,23 +285,7 @@ class TokenizerTask:
         weights = {"commitment": self.quantizer["commitment"]}
         return weights.get(name, self.losses.get(name, 1.0))
 
-    def _reconstruction(self, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
-        """The unweighted terms that are asked for; l1 and l2 always, as figures."""
-        terms = {"l1": jnp.mean(jnp.abs(x - y)), "l2": jnp.mean(jnp.square(x - y))}
-        if self.losses["pyramid"]:
-            terms["pyramid"] = pyramid_loss(x, y)
-        if self.is_image:
-            return terms
-        sizes = spectral.resolutions_at(self.model["sample_rate"], x.shape[-1])
-        if self.losses["spectral"]:
-            distance = jnp.mean(spectral.multispectral_distance(x, y, sizes))
-            terms["spectral"] = distance / np.sqrt(x.shape[-1])
-        if self.losses["log_spectral"]:
-            distance = spectral.log_spectral_distance(x, y, sizes)
-            terms["log_spectral"] = jnp.mean(distance)
-        return terms
-
-    def _reweighted(self, x: jax.Array):
+    def _reweighted(self, x: jax.Array) -> Callable[[jax.Array], jax.Array]:
         """The reconstruction term as a function of the prediction alone."""
 
         def term(y: jax.Array) -> jax.Array:
@@ -351,3 +293,7 @@ class TokenizerTask:
             return sum(self._weight(name) * value for name, value in terms.items())
 
         return term
+
+    def _reconstruction(self, x: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
+        rate = None if self.is_image else self.model["sample_rate"]
+        return reconstruction_terms(self.losses, x, y, rate)
