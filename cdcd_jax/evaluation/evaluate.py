@@ -11,8 +11,9 @@ from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.data.raw_examples import open_raw, raw_pass
 from cdcd_jax.data.sources import known_split
 from cdcd_jax.errors import UsageError
-from cdcd_jax.evaluation import sets as drawn
+from cdcd_jax.evaluation import parts as drawn
 from cdcd_jax.evaluation.advice import judges_for
+from cdcd_jax.evaluation.sets import DrawnSet, check_sets, sets_of
 from cdcd_jax.evaluation.splits import conditions_of, judged_splits
 from cdcd_jax.evaluation.table import print_figures
 from cdcd_jax.generation import time_profile
@@ -111,7 +112,7 @@ def open_data(model: Trained) -> Any:
         return source
     card = model.open_records()
     _ = model.decoders  # made with what made the records
-    drawn.check_sets(config, model.task)
+    check_sets(config, model.task)
     open_judge(model, keep=False)
     return card
 
@@ -151,7 +152,7 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
         time_profile.write_profile(workdir, step, loss)
     hosts.wait_for_all("time profile")
     batches: dict[str, Any] = {"test": test, "bound": bound}
-    sets = drawn.sets_of(config, task, workdir)
+    sets = sets_of(config, task, workdir)
     fault = missing_null(config["model"])
     if fault and settings["guidance_scale"] != 1 and not settings["sets"]:
         hosts.say(f"without guided samples: {fault}")
@@ -176,7 +177,7 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
     return figures, f"{drew}, evaluation {judged:.1f} s"
 
 
-def _usage(model: Trained, part: drawn.DrawnSet) -> dict[str, float]:
+def _usage(model: Trained, part: DrawnSet) -> dict[str, float]:
     """How many codes the samples of a set use, of each output that is tokens."""
     outputs = drawn.outputs_of(model.workdir / drawn.FOLDER / part.name)
     figures = {}
@@ -190,9 +191,7 @@ def _usage(model: Trained, part: drawn.DrawnSet) -> dict[str, float]:
     return figures
 
 
-def _draw_sets(
-    model: Trained, card: Card, sets: Sequence[drawn.DrawnSet]
-) -> tuple[Any, int]:
+def _draw_sets(model: Trained, card: Card, sets: Sequence[DrawnSet]) -> tuple[Any, int]:
     """Draws all sets; they by name, and how many samples were drawn now."""
     config, workdir, task = model.config, model.workdir, model.task
     settings, decoders = config["eval"], model.decoders
@@ -244,7 +243,7 @@ def _draw_sets(
 def _write_page(
     model: Trained,
     figures: Mapping[str, float],
-    sets: Sequence[drawn.DrawnSet],
+    sets: Sequence[DrawnSet],
     samples: drawn.Sets,
 ) -> None:
     """`evaluation.html`: figures, curves, pictures and sounds in one file."""

@@ -6,7 +6,7 @@ order:
 
     names        how figures are named after the set that they judge
     frechet, diversity, manifold    distances, copies and spread of sets
-    classifier, pictures, sounds    judges of class that are trained here
+    classifier, pixels, pictures, sounds    judges of class that are trained here
     captions     do two digits stand as their caption says?
     beats, music        rhythm, tempo and genre of music for a dance
     inception_score, clip_score, audio_distance     by networks from elsewhere
