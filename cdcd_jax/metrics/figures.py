@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from cdcd_jax.metrics import joint, masked, paired, represented
 from cdcd_jax.metrics.captions import captioned_pixels
 from cdcd_jax.metrics.music import danced_music
 from cdcd_jax.metrics.pictures import labelled_pictures
@@ -12,4 +13,17 @@ FIGURES: dict[str, Callable[..., dict[str, float]]] = {
     "labelled_pictures": labelled_pictures,  # class to image, photographs
     "captioned_pixels": captioned_pixels,  # text to image
     "danced_music": danced_music,  # dance to music
+    "joint_pixels": joint.joint_pixels,  # pictures with their labels
+    "paired_pixels": paired.paired_pixels,  # two pictures
+    "masked_pixels": masked.masked_pixels,  # pictures known in part
+    "represented_pixels": represented.represented_pixels,  # pictures with vectors
+}
+
+# figures -> the sets that they judge, where these are told apart by their names
+# (`<kind>` or `<kind>_<ending>`); other figures judge sets of any name
+SETS: dict[str, tuple[str, ...]] = {
+    "joint_pixels": joint.KINDS,
+    "paired_pixels": paired.KINDS,
+    "masked_pixels": masked.KINDS,
+    "represented_pixels": represented.KINDS,
 }

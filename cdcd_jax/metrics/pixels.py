@@ -1,4 +1,4 @@
-"""Figures of small pictures with a class, in the space of their pixels."""
+"""Figures of small pictures with a class, in the space of their pixels in [-1, 1]."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,9 +22,45 @@ Decoded = Mapping[str, Any]
 COPY_THRESHOLD = 0.25 * 2 / 16
 
 
-def _pixels(decoded: Decoded) -> np.ndarray:
-    images = np.asarray(decoded["images"], np.float64)
+def pixels_of(decoded: Decoded, name: str = "images") -> np.ndarray:
+    """Pictures uint8 [N, H, W, C] as float64 [N, H * W * C] in [-1, 1]."""
+    images = np.asarray(decoded[name], np.float64)
     return images.reshape(len(images), -1) / 127.5 - 1.0
+
+
+class PixelJudge:
+    """Tells classes, copies and distances of pictures, as real ones teach.
+
+    Attributes:
+        real, held_out: pixels of the training and the test split.
+        classifier: of the training split.
+
+    Args:
+        train, test: real images and labels.
+    """
+
+    def __init__(self, train: Decoded, test: Decoded) -> None:
+        self.real, self.held_out = pixels_of(train), pixels_of(test)
+        self._labels = np.asarray(train["condition"]["label"])
+        self.classifier = PixelClassifier(self.real, self._labels)
+
+    def distances(self, end: str, pixels: np.ndarray) -> dict[str, float]:
+        """copy_rate and frechet_distance of pictures; of '_real' ones: of training."""
+        far = self.real if end == "_real" else pixels
+        return {
+            f"copy_rate{end}": copy_rate(pixels, self.real, COPY_THRESHOLD),
+            f"copy_rate{end}/n": len(pixels),
+            f"frechet_distance{end}": frechet_distance(far, self.held_out),
+            f"frechet_distance{end}/n": len(far),
+        }
+
+    def within_class(
+        self, end: str, pixels: np.ndarray, classes: np.ndarray
+    ) -> dict[str, float]:
+        """spread_within_class of pictures."""
+        spread = relative_spread_within_class(pixels, classes, self.real, self._labels)
+        name = f"spread_within_class{end}"
+        return {name: spread, f"{name}/n": len(pixels)}
 
 
 def labelled_pixels(
@@ -42,30 +78,21 @@ def labelled_pixels(
         and of real data with the suffix _real (test images as if they were samples;
         the distance of training to test). `<name>/n` is the number of images judged.
     """
-    real, held_out = _pixels(train), _pixels(test)
-    labels = np.asarray(train["condition"]["label"])
-    classifier = PixelClassifier(real, labels)
-    figures: dict[str, float] = {}
+    judge = PixelJudge(train, test)
 
-    def judge(end: str, pixels: np.ndarray, classes: np.ndarray) -> None:
-        values = {
-            "class_accuracy": classifier.accuracy(pixels, classes),
-            "copy_rate": copy_rate(pixels, real, COPY_THRESHOLD),
-            "spread": relative_spread(pixels, real),
-            "spread_within_class": relative_spread_within_class(
-                pixels, classes, real, labels
-            ),
-            "frechet_distance": frechet_distance(
-                real if end == "_real" else pixels, held_out
-            ),
+    def figures(end: str, pixels: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+        return {
+            f"class_accuracy{end}": judge.classifier.accuracy(pixels, classes),
+            f"class_accuracy{end}/n": len(pixels),
+            **judge.distances(end, pixels),
+            f"spread{end}": relative_spread(pixels, judge.real),
+            f"spread{end}/n": len(pixels),
+            **judge.within_class(end, pixels, classes),
         }
-        for name, value in values.items():
-            figures[f"{name}{end}"] = value
-            figures[f"{name}{end}/n"] = len(pixels)
 
+    found: dict[str, float] = {}
     for name, decoded in samples.items():
         classes = np.asarray(decoded["condition"]["label"])
-        judge(suffix(name), _pixels(decoded), classes)
-    judge("_real", held_out, np.asarray(test["condition"]["label"]))
-    figures["frechet_distance_real/n"] = len(real)
-    return figures
+        found |= figures(suffix(name), pixels_of(decoded), classes)
+    labels = np.asarray(test["condition"]["label"])
+    return found | figures("_real", judge.held_out, labels)
