@@ -13,8 +13,8 @@ from cdcd_jax.data.sources import known_split
 from cdcd_jax.errors import UsageError
 from cdcd_jax.evaluation import parts as drawn
 from cdcd_jax.evaluation.advice import judges_for
-from cdcd_jax.evaluation.sets import DrawnSet, check_sets, sets_of
-from cdcd_jax.evaluation.splits import conditions_of, judged_splits
+from cdcd_jax.evaluation.sets import DrawnSet, check_sets, columns_of, sets_of
+from cdcd_jax.evaluation.splits import judged_splits, known_of, rows_told_by
 from cdcd_jax.evaluation.table import print_figures
 from cdcd_jax.generation import time_profile
 from cdcd_jax.generation.generate import reconstruct
@@ -200,17 +200,12 @@ def _draw_sets(model: Trained, card: Card, sets: Sequence[DrawnSet]) -> tuple[An
         if not part.swept:
             check_place(workdir / "samples" / part.name)
     number = settings["num_samples"]
-    drawn_for = conditions_of(model, card)
-    known: dict[str, Any] = {"condition": drawn_for}
-    known["sample_rate"] = decoders.sample_rate
-    if "truth" in drawn_for:
-        known["truth"] = {**known, **decoders.decode({SINGLE: drawn_for.pop("truth")})}
-        known["truth"].pop(SINGLE)
-    rows = told(model, drawn_for)
-    for texts in rows.texts.values():
-        known["texts"] = list(texts)
+    known = known_of(model, card)
+    drawn_for = known["condition"]
     asked = {key: settings[key] for key in ("split", "num_samples")}
     asked |= dict(step=step, seed=config["seed"], data=_data_told(config, card))
+    if "truth" in known:  # records, of which other rows may be taken another time
+        asked["rows"] = rows_told_by(drawn_for)
     asked["batch_size"] = config["sampling"]["batch_size"]
     folder, fresh = workdir / drawn.FOLDER, 0
     samples = drawn.Sets(folder, sets, decoders, known)
@@ -227,7 +222,7 @@ def _draw_sets(model: Trained, card: Card, sets: Sequence[DrawnSet]) -> tuple[An
         took = f"{new} samples in {time.perf_counter() - began:.1f} s"
         hosts.say(f"{part.name}: {took}, {part.said}")
         if not part.swept:
-            under = {k: v for k, v in drawn_for.items() if part.gets(k)}
+            under = part.under(drawn_for)
             shown = told(model, under)
             write_samples(
                 workdir / "samples" / part.name,
@@ -263,10 +258,8 @@ def _write_page(
     points = [{"name": p.name, "options": dict(p.swept), **p.cost} for p in swept]
     path = model.workdir / "evaluation.html"
     title = f"{model.workdir.name}: evaluation"
-    columns = {suffix(part.name): part.name for part in sets if not part.swept}
-    page.write_page(
-        path, title, figures, model.config, sheets, sounds, points, columns or page.SETS
-    )
+    columns = columns_of(sets) or page.SETS
+    page.write_page(path, title, figures, model.config, sheets, sounds, points, columns)
     hosts.say(f"figures and samples on one page: {path}")
 
 

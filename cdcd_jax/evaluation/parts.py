@@ -39,7 +39,7 @@ def draw(
     Args:
         parts: parameters and extra.
         folder: of the set.
-        condition: modality -> [N, ...].
+        condition: modality -> [N, ...], of all sets.
         number: N.
         key: of the set; a part folds its number in.
         asked: all that the tokens depend on, as JSON has it.
@@ -47,7 +47,7 @@ def draw(
     size = -(-PART // task.settings["sampling"]["batch_size"])
     size *= task.settings["sampling"]["batch_size"]
     said = json.loads(json.dumps({**asked, **drawn.settings}))
-    condition = {k: v for k, v in condition.items() if drawn.gets(k)}
+    condition = drawn.under(condition)
     _keep_if(folder, said)
     fresh = 0
     for i, begin in enumerate(range(0, number, size)):
@@ -104,7 +104,8 @@ class Sets(Mapping[str, Any]):
         folder: of all sets.
         sets: all of them.
         decoders: of what the model draws.
-        known: what all sets have beside it: condition, truth, sample_rate.
+        known: what all sets have beside it: condition, truth, sample_rate, ...; a set
+            from which pixels are hidden has `hidden` too, bool [N, H * W * C].
     """
 
     def __init__(
@@ -115,7 +116,11 @@ class Sets(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         # with the conditions that a set did not get as well: a judge compares with them
-        return {**self.drawn(name), **self._known}
+        part, found = self._sets[name], {**self.drawn(name), **self._known}
+        if part.hidden:
+            found["hidden"] = part.hidden.of(self.condition)
+            found["condition"] = part.seen(self.condition)
+        return found
 
     def drawn(self, name: str) -> dict[str, np.ndarray]:
         """All samples of a set, decoded, without what is known beside them."""

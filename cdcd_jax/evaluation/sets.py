@@ -7,14 +7,19 @@ any there are `unguided` and `guided`.
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from cdcd_jax.config import check_type
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
+from cdcd_jax.evaluation.hidden import Hidden, hidden_of
 from cdcd_jax.generation.generate import sampling_of
 from cdcd_jax.generation.time_profile import resolved
+from cdcd_jax.metrics.figures import SETS
+from cdcd_jax.metrics.names import kind_of, suffix
 from cdcd_jax.networks.presence import PRESENT
 from cdcd_jax.reporting.samples import name_fault
 from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
@@ -34,6 +39,7 @@ class DrawnSet:
         swept: what the sweep changed, {} of other sets.
         given: the conditions that it gets; None for all.
         outputs: what of the draw is kept and judged; None for all.
+        hidden: which pixels of its condition are unknown; None for none.
     """
 
     name: str
@@ -41,6 +47,7 @@ class DrawnSet:
     swept: Mapping[str, Any]
     given: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
+    hidden: Hidden | None = None
 
     @property
     def cost(self) -> dict[str, int]:
@@ -57,12 +64,21 @@ class DrawnSet:
     def settings(self) -> dict[str, Any]:
         """What its samples depend on."""
         told: dict[str, Any] = {"options": dataclasses.asdict(self.options)}
-        chosen = {"given": self.given, "outputs": self.outputs}
+        share = self.hidden and self.hidden.share
+        chosen = {"given": self.given, "outputs": self.outputs, "hidden": share}
         return told | {k: v for k, v in chosen.items() if v is not None}
 
     def gets(self, condition: str) -> bool:
         """Whether it is drawn under this condition."""
         return self.given is None or condition.removesuffix(PRESENT) in self.given
+
+    def seen(self, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All conditions [N, ...], with what is hidden from it unknown."""
+        return self.hidden.over(condition) if self.hidden else dict(condition)
+
+    def under(self, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Of all conditions those that it is drawn under, as they are seen."""
+        return {k: v for k, v in self.seen(condition).items() if self.gets(k)}
 
     def keeps(self, output: str) -> bool:
         """Whether this output is kept."""
@@ -84,6 +100,7 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
     asked = _checked(settings["sets"]) or {
         name: dict(guidance_scale=scale) for name, scale in scales.items()
     }
+    _check_judged(settings["figures"], [*asked, *swept])
     description = task.describe()
     sets = []
     for name, wish in asked.items():
@@ -91,9 +108,11 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
             "given": _chosen(name, "given", wish, description["conditions"]),
             "outputs": _chosen(name, "outputs", wish, description["outputs"]),
         }
-        changes = {k: v for k, v in wish.items() if k not in chosen}
+        hidden = hidden_of(name, wish, description["conditions"], config["seed"])
+        own = (*chosen, "hidden")
+        changes = {k: v for k, v in wish.items() if k not in own}
         options = _options(config, task, workdir, changes, f"eval.sets.{name}: ")
-        sets.append(DrawnSet(name, options, {}, **chosen))
+        sets.append(DrawnSet(name, options, {}, **chosen, hidden=hidden))
     for key, values in swept.items():
         for value in values:
             check_type(f"eval.sweep.{key}", config["sampling"][key], value)
@@ -125,6 +144,19 @@ def _checked(sets: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
                 "dict(steps=8); correct it"
             )
     return sets
+
+
+def _check_judged(figures: str, names: Sequence[str]) -> None:
+    """Raises UsageError for sets, or a sweep, that these figures would pass over."""
+    kinds = SETS.get(figures)
+    others = [name for name in names if kinds and not kind_of(name, kinds)]
+    if others:
+        raise UsageError(
+            f"Found eval.figures = {figures!r}, which do not judge {others[0]!r}; "
+            f"expected sets called {', '.join(kinds)}, or so with an ending such as "
+            f"{kinds[0]}_quick, and no sweep; name them so in eval.sets, or set "
+            "eval.figures=''"
+        )
 
 
 def _options(
@@ -167,6 +199,22 @@ def _chosen(
             + f"; correct it at {unknown[0]!r}"
         )
     return names
+
+
+def columns_of(sets: Sequence[DrawnSet]) -> dict[str, str]:
+    """Endings of figures of these sets -> what stands above their columns.
+
+    A figure may end like its set, or with what a set's name says beyond that of
+    another: that of `joint_quick` beside `joint` with _quick.
+    """
+    names = [part.name for part in sets if not part.swept]
+    beyond = [
+        name.removeprefix(f"{other}_")
+        for name in names
+        for other in names
+        if name.startswith(f"{other}_")
+    ]
+    return {suffix(name): name for name in (*beyond, *names)}
 
 
 def check_sets(config: Mapping[str, Any], task: Any) -> None:

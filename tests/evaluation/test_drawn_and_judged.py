@@ -47,6 +47,7 @@ def model(tmp_path):
         decoders=SimpleNamespace(
             sample_rate=None,
             tokens={"tokens": K},
+            outputs={"tokens": {}},
             decode=lambda outputs: {"images": 2 * outputs["tokens"]},
         ),
     )

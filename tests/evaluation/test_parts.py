@@ -5,6 +5,7 @@ import numpy as np
 
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.evaluation import parts
+from cdcd_jax.evaluation.hidden import Hidden
 from cdcd_jax.evaluation.sets import DrawnSet
 from cdcd_jax.models.decoders import Decoders
 
@@ -111,3 +112,36 @@ def test_parts_of_other_settings_are_thrown_away(tmp_path):
 
     assert [fresh(3, step=1), fresh(3, step=1)] == [8, 0]
     assert [fresh(4, step=1), fresh(4, step=2), fresh(4, step=2)] == [8, 8, 0]
+
+
+def test_what_is_hidden_is_unknown_to_the_model_and_known_to_the_judge(tmp_path):
+    """The same pixels in each part, and told beside the samples."""
+    seen = []
+
+    class Shown(TwoOutputs):
+        def sample(self, params, extra, condition, key, options, number):
+            seen.append(condition)
+            return super().sample(params, extra, condition, key, options, number)
+
+    hidden = Hidden(0.5, ("a",), 1, 0)
+    options = SamplingOptions()
+    masked = DrawnSet("masked_50", options, {}, given=("a",), hidden=hidden)
+    plain = DrawnSet("plain", options, {}, given=())
+    rows = {"a": np.repeat(np.arange(40), 8).reshape(10, 32), "b": np.arange(10)}
+    for part in (masked, plain):
+        folder = tmp_path / part.name
+        args = ({}, {}), part, folder, rows, 10, jax.random.key(0), {}
+        assert parts.draw(Shown(), *args) == 10
+    (under, nothing) = seen
+    assert set(under) == {"a"} and nothing == {}
+    expected = hidden.of(rows)
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(under["a"], np.where(expected, -1, rows["a"]))
+    decoders = Decoders({"label": {"kind": "label"}}, None)
+    samples = parts.Sets(tmp_path, [masked, plain], decoders, {"condition": rows})
+    found = samples["masked_50"]
+    np.testing.assert_array_equal(found["hidden"], expected)
+    np.testing.assert_array_equal(found["condition"]["a"], under["a"])
+    np.testing.assert_array_equal(found["condition"]["b"], rows["b"])
+    assert "hidden" not in samples["plain"]
+    np.testing.assert_array_equal(samples["plain"]["condition"]["a"], rows["a"])

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import tiny
 
@@ -80,6 +81,73 @@ def test_what_they_say(tmp_path):
 def test_sets_that_cannot_be(wanted, says, tmp_path):
     with pytest.raises(UsageError, match=says):
         of(wanted, tmp_path)
+
+
+def masking(whole):
+    """A task that takes a picture of which pixels may be unknown."""
+    task = make_task(whole)
+    masked = dict(kind="image", grid=(8, 8), masked=True, optional=True)
+    told = {**task.describe(), "conditions": {**task.conditions, "masked": masked}}
+    task.describe = lambda: told
+    return task
+
+
+def test_a_set_hides_pixels_of_what_it_gets(tmp_path):
+    wanted = dict(
+        quarter=dict(given=("masked",), hidden=0.25, steps=3),
+        whole=dict(given=("masked",)),
+        none=dict(given=()),
+    )
+    whole = config(wanted, OPTIONAL)
+    task = masking(whole)
+    sets.check_sets(whole, task)
+    quarter, all_known, none = sets.sets_of(whole, task, tmp_path)
+    assert quarter.options.steps == 3 and quarter.settings["hidden"] == 0.25
+    assert "hidden" not in all_known.settings
+    rows = {"masked": np.ones((40, 64), np.int32), "label": np.arange(40)}
+    under = quarter.under(rows)
+    assert set(under) == {"masked"} and set(quarter.seen(rows)) == {"masked", "label"}
+    assert 0 < (under["masked"] == -1).mean() < 0.5
+    np.testing.assert_array_equal(all_known.under(rows)["masked"], rows["masked"])
+    assert none.under(rows) == {}
+    # what is hidden is the run's own
+    other = sets.sets_of({**whole, "seed": 1}, task, tmp_path)[0]
+    assert (other.under(rows)["masked"] != under["masked"]).any()
+
+
+JOINT = dict(joint=dict(given=()), image_to_label_quick=dict(steps=3))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sweep", "says"),
+    [
+        ({}, (), "joint_pixels', which do not judge 'unguided'; expected sets called"),
+        ({"jiont": {}}, (), "do not judge 'jiont'; expected sets called joint, label_"),
+        (JOINT, (3, 4), "do not judge 'steps'; .* and no sweep"),
+    ],
+)
+def test_figures_that_would_pass_a_set_over(wanted, sweep, says, tmp_path):
+    whole = merge(config(wanted, OPTIONAL), dict(eval=dict(figures="joint_pixels")))
+    task = make_task(whole)
+    whole = merge(whole, dict(eval=dict(sweep=dict(steps=sweep))))
+    with pytest.raises(UsageError, match=says):
+        sets.check_sets(whole, task)
+
+
+def test_figures_of_sets_of_their_kinds(tmp_path):
+    whole = merge(config(JOINT, OPTIONAL), dict(eval=dict(figures="joint_pixels")))
+    names = [part.name for part in sets.sets_of(whole, make_task(whole), tmp_path)]
+    assert names == list(JOINT)
+
+
+def test_columns_are_sets_and_what_their_names_say_beyond_another():
+    names = ("unguided", "joint", "joint_quick", "one_pass", "masked_10", "masked_100")
+    made = [sets.DrawnSet(name, sets.SamplingOptions(), {}) for name in names]
+    swept = sets.DrawnSet("steps=3", sets.SamplingOptions(), {"steps": 3})
+    found = sets.columns_of([*made, swept])
+    assert found == {"": "unguided", "_quick": "quick"} | {
+        f"_{name}": name for name in names[1:]
+    }
 
 
 def test_sets_without_a_judge(tmp_path):
