@@ -178,11 +178,16 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
 
 
 def _usage(model: Trained, part: DrawnSet) -> dict[str, float]:
-    """How many codes the samples of a set use, of each output that is tokens."""
+    """How many codes the samples of a set use, of each output that is tokens.
+
+    What the set was given whole says nothing of the model.
+    """
     outputs = drawn.outputs_of(model.workdir / drawn.FOLDER / part.name)
+    specs = {n: model.conditions[n] for n in part.given or ()}
+    given = {s.get("field", n) for n, s in specs.items() if not s.get("masked")}
     figures = {}
     for name, num_codes in model.decoders.tokens.items():
-        if name not in outputs:
+        if name not in outputs or name in given:
             continue
         end = "" if name == SINGLE else f"_{name}"
         for key, value in token_usage(outputs[name], num_codes).items():

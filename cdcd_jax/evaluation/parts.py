@@ -104,8 +104,9 @@ class Sets(Mapping[str, Any]):
         folder: of all sets.
         sets: all of them.
         decoders: of what the model draws.
-        known: what all sets have beside it: condition, truth, sample_rate, ...; a set
-            from which pixels are hidden has `hidden` too, bool [N, H * W * C].
+        known: what all sets have beside it: condition, truth, sample_rate, ...; one
+            that says so also has `given`, names of conditions, and one from which
+            pixels are hidden `hidden`, bool [N, H * W * C].
     """
 
     def __init__(
@@ -117,6 +118,8 @@ class Sets(Mapping[str, Any]):
     def __getitem__(self, name: str) -> dict[str, Any]:
         # with the conditions that a set did not get as well: a judge compares with them
         part, found = self._sets[name], {**self.drawn(name), **self._known}
+        if part.given is not None:
+            found["given"] = part.given
         if part.hidden:
             found["hidden"] = part.hidden.of(self.condition)
             found["condition"] = part.seen(self.condition)

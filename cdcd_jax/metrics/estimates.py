@@ -33,13 +33,14 @@ def part_of(name: str, of: Mapping[str, Any], key: str) -> Any:
 def records_of(decoded: Mapping[str, Any]) -> np.ndarray:
     """The record that each sample was drawn for, int [N], by its first sample.
 
-    Samples under equal conditions are of one record; where the true pictures are known
-    (`truth`), these must be equal too.
+    Samples under equal conditions, and with equal true pictures, are of one record.
+    Without `truth` they were drawn for no records: each counts by itself.
     """
-    known = [*decoded["condition"].values()]
-    known += [decoded["truth"]["images"]] if "truth" in decoded else []
-    arrays = [np.asarray(array) for array in known]
-    number = len(arrays[0])
+    arrays = [np.asarray(array) for array in decoded["condition"].values()]
+    if "truth" not in decoded:
+        return np.arange(len(arrays[0]))
+    arrays.append(np.asarray(decoded["truth"]["images"]))
+    number = len(arrays[-1])
     first: dict[bytes, int] = {}
     rows = (b"".join(array[i].tobytes() for array in arrays) for i in range(number))
     return np.array([first.setdefault(row, i) for i, row in enumerate(rows)])

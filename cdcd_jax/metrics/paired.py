@@ -19,9 +19,10 @@ def paired_pixels(
     """Pairs of pictures: is the drawn one the record's, or at least of its class?
 
     Args:
-        samples: sets by name. `forward` and `backward` have one picture, drawn from the
-            other one of a record, and `truth` with both; `pair` has two that were drawn
-            together. More of a kind are called `<kind>_<ending>`.
+        samples: sets by name. `forward` and `backward` have a picture that was drawn
+            from the other one of a record, `given`, which they may have too, and
+            `truth` with both; `pair` has two that were drawn together. More of a kind
+            are called `<kind>_<ending>`.
         train, test: records with two pictures uint8 [N, H, W, C], `images` and another,
             and perhaps condition['label'].
 
@@ -53,14 +54,7 @@ def paired_pixels(
         if kind == "pair":
             figures |= _pair(name, end, decoded, train, second, readers)
             continue
-        drawn = [key for key in ("images", second) if key in decoded]
-        if len(drawn) != 1:
-            raise InputError(
-                f"Found the set {name} with the pictures {drawn}; expected the one "
-                "that is drawn from the other; name its output in "
-                f"eval.sets.{name}.outputs"
-            )
-        (key,) = drawn
+        key = _drawn(name, decoded, second)
         back = "_backward" if kind == "backward" else ""
         figures |= _one(name, back + end, decoded, key, readers)
         ways[back] = key
@@ -83,6 +77,19 @@ def _second(train: Decoded) -> str:
             "one, which the model draws too; judge others with eval.figures=''"
         )
     return next(name for name in pictures if name != "images")
+
+
+def _drawn(name: str, decoded: Decoded, second: str) -> str:
+    """The picture that a set drew, not the one that it was given."""
+    found = [key for key in ("images", second) if key in decoded]
+    if len(found) == 2 and decoded.get("given"):
+        found = ["images" if second in decoded["given"] else second]
+    if len(found) != 1:
+        raise InputError(
+            f"Found the set {name} with the pictures {found}; expected the one that is "
+            f"drawn from the other; name the other in eval.sets.{name}.given"
+        )
+    return found[0]
 
 
 def _one(

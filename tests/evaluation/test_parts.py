@@ -45,7 +45,7 @@ def test_all_outputs_of_a_part_are_kept(tmp_path):
     assert set(parts.outputs_of(tmp_path / "label")) == {"label"}
     known = {"condition": condition, "sample_rate": None}
     samples = parts.Sets(tmp_path, [both, label], decoders, known)
-    assert set(samples["label"]) == {"label", "condition", "sample_rate"}
+    assert set(samples["label"]) == {"label", "given", *known}
     assert set(samples["label"]["condition"]) == {"a", "b"}  # a judge needs all
     assert set(samples.media("label")) == {"label"}
     rows = np.array([1, 3])
@@ -144,4 +144,5 @@ def test_what_is_hidden_is_unknown_to_the_model_and_known_to_the_judge(tmp_path)
     np.testing.assert_array_equal(found["condition"]["a"], under["a"])
     np.testing.assert_array_equal(found["condition"]["b"], rows["b"])
     assert "hidden" not in samples["plain"]
+    assert found["given"] == ("a",) and samples["plain"]["given"] == ()
     np.testing.assert_array_equal(samples["plain"]["condition"]["a"], rows["a"])

@@ -12,10 +12,16 @@ RNG = np.random.default_rng(0)
 def test_records_are_told_by_their_conditions_and_pictures():
     labels, tokens = np.array([3, 3, 1, 3, 1]), np.array([[1], [1], [2], [2], [2]])
     decoded = {"condition": {"label": labels, "image": tokens}}
-    np.testing.assert_array_equal(records_of(decoded), [0, 0, 2, 3, 2])
+    truth = {"images": np.zeros((5, 1), np.uint8)}
+    np.testing.assert_array_equal(
+        records_of({**decoded, "truth": truth}), [0, 0, 2, 3, 2]
+    )
     truth = {"images": np.array([[0], [1], [2], [2], [2]], np.uint8)}
-    known = {**decoded, "truth": truth}
-    np.testing.assert_array_equal(records_of(known), [0, 1, 2, 3, 2])
+    np.testing.assert_array_equal(
+        records_of({**decoded, "truth": truth}), [0, 1, 2, 3, 2]
+    )
+    # rows of classes that were made up are of no record
+    np.testing.assert_array_equal(records_of(decoded), np.arange(5))
     np.testing.assert_array_equal(ranks(np.array([0, 0, 2, 0, 2])), [0, 1, 0, 2, 1])
 
 

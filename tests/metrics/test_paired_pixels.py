@@ -38,6 +38,17 @@ def test_the_true_pictures_and_those_of_others():
     assert figures["class_kept_guidance"] < 0.3
 
 
+def test_what_was_given_is_not_judged():
+    """A model gives back what it was given, beside what it drew."""
+    known = made_pairs.repeated(TEST, 1)
+    wrong = lambda name: np.roll(TEST[name], 20, axis=0)
+    forth = {"images": TEST["images"], "target": wrong("target"), "given": ("image",)}
+    back = {"images": wrong("images"), "target": TEST["target"], "given": ("target",)}
+    sets = {"forward": {**forth, **known}, "backward": {**back, **known}}
+    figures = paired_pixels(sets, TRAIN, TEST)
+    assert figures["transition_error"] > 0.3 < figures["transition_error_backward"]
+
+
 def test_errors_and_spread_of_samples_that_differ():
     """A level up in one sample, a level down in the other, of every pixel."""
     part = {**TEST, "target": np.full((300, 8, 8, 1), 128, np.uint8)}
@@ -111,7 +122,7 @@ def test_without_labels_no_class_is_kept():
 def test_what_cannot_be_judged():
     both = {"images": TEST["images"], "target": TEST["target"]}
     known = made_pairs.repeated(TEST, 1)
-    with pytest.raises(InputError, match=r"forward with .* name its output"):
+    with pytest.raises(InputError, match=r"forward with .* name the other in eval"):
         paired_pixels({"forward": {**both, **known}}, TRAIN, TEST)
     alone = {k: v for k, v in TRAIN.items() if k != "target"}
     with pytest.raises(InputError, match="expected images and a second"):
