@@ -29,8 +29,10 @@ import numpy as np
 from cdcd_jax.config import resolve_stages
 from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.diffusion import samplers
-from cdcd_jax.evaluation import sets as drawn
+from cdcd_jax.diffusion.sampler import SamplingOptions
+from cdcd_jax.evaluation import parts as drawn
 from cdcd_jax.evaluation.evaluate import open_data
+from cdcd_jax.evaluation.sets import DrawnSet
 from cdcd_jax.evaluation.splits import conditions_of, judged_splits
 from cdcd_jax.generation.rows import draw_key
 from cdcd_jax.generation.time_profile import resolved
@@ -92,7 +94,7 @@ def sampler_of(text: str) -> dict[str, Any]:
     if method not in samplers.SAMPLERS:
         known = ", ".join(samplers.SAMPLERS)
         sys.exit(f"error: unknown sampler {method!r}: choose of {known}")
-    known = {field.name for field in dataclasses.fields(drawn.SamplingOptions)}
+    known = {field.name for field in dataclasses.fields(SamplingOptions)}
     known -= {"method", "steps", "times"}  # which others say
     options: dict[str, Any] = {"method": method}
     for part in rest:
@@ -140,14 +142,14 @@ class Runner:
         changed = {**self.config, "sampling": {**self.config["sampling"], **changes}}
         try:
             changed = resolved(changed, self.task.schedule, self.workdir)
-            options = drawn.SamplingOptions.of(changed["sampling"])
+            options = SamplingOptions.of(changed["sampling"])
             self.task.check_sampling(options)
         except ValueError as error:
             print(f"{sampler}, {steps} steps: {error}", file=sys.stderr)
             return None
         name = f"{sampler},steps={steps}"
         name += f",w={options.guidance_scale:g},n={self.number}"
-        part = drawn.DrawnSet(name, options, {})
+        part = DrawnSet(name, options, {})
         asked = {"step": self.step, "seed": self.config["seed"]}
         folder, key = self.workdir / "few_steps" / name, draw_key(self.config, name)
         given = (folder, self.condition, self.number, key, asked)

@@ -273,11 +273,15 @@ def one_pass(card: Card, split: str, batch_size: int) -> Iterator[Batch]:
 def spread_records(card: Card, split: str, number: int) -> Batch:
     """`number` records spread evenly over a split, as one batch.
 
+    Of more than there are each stands as often as the others, one behind the other.
+
     Raises:
       InputError: unknown split, or a corrupt record.
     """
     records = RecordSource(card, split)
     chosen = np.linspace(0, len(records) - 1, number).astype(int)
+    if number > len(records):
+        chosen = np.arange(number) * len(records) // number
     rows = [records[int(i)] for i in chosen]
     condition = {
         name: np.stack([row["condition"][name] for row in rows])

@@ -3,7 +3,9 @@
 Here alone it is known where samples come from and what they are compared with; the
 judges are in `metrics` and get arrays. In reading order:
 
-    sets      which sets of samples are drawn, in parts that outlive a kill
+    hidden    pixels that are hidden from a model which restores them
+    sets      which sets of samples are drawn
+    parts     what was drawn of a set, in parts that outlive a kill
     splits    the real examples that judges learn from and compare with
     advice    who could judge the samples of a model that names no judge
     bounds    the bound alone, of examples that somebody names

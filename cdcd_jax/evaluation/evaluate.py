@@ -11,9 +11,10 @@ from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.data.raw_examples import open_raw, raw_pass
 from cdcd_jax.data.sources import known_split
 from cdcd_jax.errors import UsageError
-from cdcd_jax.evaluation import sets as drawn
+from cdcd_jax.evaluation import parts as drawn
 from cdcd_jax.evaluation.advice import judges_for
-from cdcd_jax.evaluation.splits import conditions_of, judged_splits
+from cdcd_jax.evaluation.sets import DrawnSet, check_sets, columns_of, sets_of
+from cdcd_jax.evaluation.splits import judged_splits, known_of, rows_told_by
 from cdcd_jax.evaluation.table import print_figures
 from cdcd_jax.generation import time_profile
 from cdcd_jax.generation.generate import reconstruct
@@ -111,7 +112,7 @@ def open_data(model: Trained) -> Any:
         return source
     card = model.open_records()
     _ = model.decoders  # made with what made the records
-    drawn.check_sets(config, model.task)
+    check_sets(config, model.task)
     open_judge(model, keep=False)
     return card
 
@@ -151,7 +152,7 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
         time_profile.write_profile(workdir, step, loss)
     hosts.wait_for_all("time profile")
     batches: dict[str, Any] = {"test": test, "bound": bound}
-    sets = drawn.sets_of(config, task, workdir)
+    sets = sets_of(config, task, workdir)
     fault = missing_null(config["model"])
     if fault and settings["guidance_scale"] != 1 and not settings["sets"]:
         hosts.say(f"without guided samples: {fault}")
@@ -176,12 +177,17 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
     return figures, f"{drew}, evaluation {judged:.1f} s"
 
 
-def _usage(model: Trained, part: drawn.DrawnSet) -> dict[str, float]:
-    """How many codes the samples of a set use, of each output that is tokens."""
+def _usage(model: Trained, part: DrawnSet) -> dict[str, float]:
+    """How many codes the samples of a set use, of each output that is tokens.
+
+    What the set was given whole says nothing of the model.
+    """
     outputs = drawn.outputs_of(model.workdir / drawn.FOLDER / part.name)
+    specs = {n: model.conditions[n] for n in part.given or ()}
+    given = {s.get("field", n) for n, s in specs.items() if not s.get("masked")}
     figures = {}
     for name, num_codes in model.decoders.tokens.items():
-        if name not in outputs:
+        if name not in outputs or name in given:
             continue
         end = "" if name == SINGLE else f"_{name}"
         for key, value in token_usage(outputs[name], num_codes).items():
@@ -190,9 +196,7 @@ def _usage(model: Trained, part: drawn.DrawnSet) -> dict[str, float]:
     return figures
 
 
-def _draw_sets(
-    model: Trained, card: Card, sets: Sequence[drawn.DrawnSet]
-) -> tuple[Any, int]:
+def _draw_sets(model: Trained, card: Card, sets: Sequence[DrawnSet]) -> tuple[Any, int]:
     """Draws all sets; they by name, and how many samples were drawn now."""
     config, workdir, task = model.config, model.workdir, model.task
     settings, decoders = config["eval"], model.decoders
@@ -201,17 +205,12 @@ def _draw_sets(
         if not part.swept:
             check_place(workdir / "samples" / part.name)
     number = settings["num_samples"]
-    drawn_for = conditions_of(model, card)
-    known: dict[str, Any] = {"condition": drawn_for}
-    known["sample_rate"] = decoders.sample_rate
-    if "truth" in drawn_for:
-        known["truth"] = {**known, **decoders.decode({SINGLE: drawn_for.pop("truth")})}
-        known["truth"].pop(SINGLE)
-    rows = told(model, drawn_for)
-    for texts in rows.texts.values():
-        known["texts"] = list(texts)
+    known = known_of(model, card)
+    drawn_for = known["condition"]
     asked = {key: settings[key] for key in ("split", "num_samples")}
     asked |= dict(step=step, seed=config["seed"], data=_data_told(config, card))
+    if "truth" in known:  # records, of which other rows may be taken another time
+        asked["rows"] = rows_told_by(drawn_for)
     asked["batch_size"] = config["sampling"]["batch_size"]
     folder, fresh = workdir / drawn.FOLDER, 0
     samples = drawn.Sets(folder, sets, decoders, known)
@@ -228,7 +227,7 @@ def _draw_sets(
         took = f"{new} samples in {time.perf_counter() - began:.1f} s"
         hosts.say(f"{part.name}: {took}, {part.said}")
         if not part.swept:
-            under = {k: v for k, v in drawn_for.items() if part.gets(k)}
+            under = part.under(drawn_for)
             shown = told(model, under)
             write_samples(
                 workdir / "samples" / part.name,
@@ -244,7 +243,7 @@ def _draw_sets(
 def _write_page(
     model: Trained,
     figures: Mapping[str, float],
-    sets: Sequence[drawn.DrawnSet],
+    sets: Sequence[DrawnSet],
     samples: drawn.Sets,
 ) -> None:
     """`evaluation.html`: figures, curves, pictures and sounds in one file."""
@@ -264,10 +263,8 @@ def _write_page(
     points = [{"name": p.name, "options": dict(p.swept), **p.cost} for p in swept]
     path = model.workdir / "evaluation.html"
     title = f"{model.workdir.name}: evaluation"
-    columns = {suffix(part.name): part.name for part in sets if not part.swept}
-    page.write_page(
-        path, title, figures, model.config, sheets, sounds, points, columns or page.SETS
-    )
+    columns = columns_of(sets) or page.SETS
+    page.write_page(path, title, figures, model.config, sheets, sounds, points, columns)
     hosts.say(f"figures and samples on one page: {path}")
 
 

@@ -1,39 +1,30 @@
-"""The sets of samples that an evaluation judges, drawn in parts that outlive a kill.
+"""The sets of samples that an evaluation judges, and the points of its sweep.
 
 `eval.sets` names them: what is given, what is drawn and how sampling differs; without
-any there are `unguided` and `guided`. A part is a file of all that was drawn,
-`<workdir>/evaluation/<set>/part_00000.npz`, written under another name first; parts of
-other settings are thrown away. So an evaluation that was stopped goes on, and holds one
-set of samples at a time.
+any there are `unguided` and `guided`.
 """
 
 import dataclasses
 import itertools
-import json
 import pathlib
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from cdcd_jax.config import check_type
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.errors import UsageError
+from cdcd_jax.evaluation.hidden import Hidden, hidden_of
 from cdcd_jax.generation.generate import sampling_of
 from cdcd_jax.generation.time_profile import resolved
-from cdcd_jax.models.decoders import Decoders
+from cdcd_jax.metrics.figures import SETS
+from cdcd_jax.metrics.names import kind_of, suffix
 from cdcd_jax.networks.presence import PRESENT
-from cdcd_jax.reporting import files
 from cdcd_jax.reporting.samples import name_fault
-from cdcd_jax.reporting.sheets import Medium
-from cdcd_jax.runtime import hosts
 from cdcd_jax.tasks.drawing import rows_of_an_example, said_cost
 from cdcd_jax.tasks.settings import missing_null
 
-FOLDER = "evaluation"
-PART = 1000  # samples of a part, at least
 # names that other samples have, or other columns of the page
 _TAKEN = "user|reconstructions|reconstructed|real|step_.*"
 
@@ -48,6 +39,7 @@ class DrawnSet:
         swept: what the sweep changed, {} of other sets.
         given: the conditions that it gets; None for all.
         outputs: what of the draw is kept and judged; None for all.
+        hidden: which pixels of its condition are unknown; None for none.
     """
 
     name: str
@@ -55,6 +47,7 @@ class DrawnSet:
     swept: Mapping[str, Any]
     given: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
+    hidden: Hidden | None = None
 
     @property
     def cost(self) -> dict[str, int]:
@@ -71,12 +64,21 @@ class DrawnSet:
     def settings(self) -> dict[str, Any]:
         """What its samples depend on."""
         told: dict[str, Any] = {"options": dataclasses.asdict(self.options)}
-        chosen = {"given": self.given, "outputs": self.outputs}
+        share = self.hidden and self.hidden.share
+        chosen = {"given": self.given, "outputs": self.outputs, "hidden": share}
         return told | {k: v for k, v in chosen.items() if v is not None}
 
     def gets(self, condition: str) -> bool:
         """Whether it is drawn under this condition."""
         return self.given is None or condition.removesuffix(PRESENT) in self.given
+
+    def seen(self, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All conditions [N, ...], with what is hidden from it unknown."""
+        return self.hidden.over(condition) if self.hidden else dict(condition)
+
+    def under(self, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Of all conditions those that it is drawn under, as they are seen."""
+        return {k: v for k, v in self.seen(condition).items() if self.gets(k)}
 
     def keeps(self, output: str) -> bool:
         """Whether this output is kept."""
@@ -98,6 +100,7 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
     asked = _checked(settings["sets"]) or {
         name: dict(guidance_scale=scale) for name, scale in scales.items()
     }
+    _check_judged(settings["figures"], [*asked, *swept])
     description = task.describe()
     sets = []
     for name, wish in asked.items():
@@ -105,9 +108,11 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
             "given": _chosen(name, "given", wish, description["conditions"]),
             "outputs": _chosen(name, "outputs", wish, description["outputs"]),
         }
-        changes = {k: v for k, v in wish.items() if k not in chosen}
+        hidden = hidden_of(name, wish, description["conditions"], config["seed"])
+        own = (*chosen, "hidden")
+        changes = {k: v for k, v in wish.items() if k not in own}
         options = _options(config, task, workdir, changes, f"eval.sets.{name}: ")
-        sets.append(DrawnSet(name, options, {}, **chosen))
+        sets.append(DrawnSet(name, options, {}, **chosen, hidden=hidden))
     for key, values in swept.items():
         for value in values:
             check_type(f"eval.sweep.{key}", config["sampling"][key], value)
@@ -139,6 +144,19 @@ def _checked(sets: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
                 "dict(steps=8); correct it"
             )
     return sets
+
+
+def _check_judged(figures: str, names: Sequence[str]) -> None:
+    """Raises UsageError for sets, or a sweep, that these figures would pass over."""
+    kinds = SETS.get(figures)
+    others = [name for name in names if kinds and not kind_of(name, kinds)]
+    if others:
+        raise UsageError(
+            f"Found eval.figures = {figures!r}, which do not judge {others[0]!r}; "
+            f"expected sets called {', '.join(kinds)}, or so with an ending such as "
+            f"{kinds[0]}_quick, and no sweep; name them so in eval.sets, or set "
+            "eval.figures=''"
+        )
 
 
 def _options(
@@ -183,6 +201,22 @@ def _chosen(
     return names
 
 
+def columns_of(sets: Sequence[DrawnSet]) -> dict[str, str]:
+    """Endings of figures of these sets -> what stands above their columns.
+
+    A figure may end like its set, or with what a set's name says beyond that of
+    another: that of `joint_quick` beside `joint` with _quick.
+    """
+    names = [part.name for part in sets if not part.swept]
+    beyond = [
+        name.removeprefix(f"{other}_")
+        for name in names
+        for other in names
+        if name.startswith(f"{other}_")
+    ]
+    return {suffix(name): name for name in (*beyond, *names)}
+
+
 def check_sets(config: Mapping[str, Any], task: Any) -> None:
     """Raises UsageError if a set or a point of the sweep cannot be; needs no files."""
     # which fits where an optimised one does
@@ -197,121 +231,3 @@ def check_sets(config: Mapping[str, Any], task: Any) -> None:
     changed = {"sampling": {**config["sampling"], **plain}}
     changed["eval"] = {**config["eval"], "sweep": sweep, "sets": sets}
     sets_of({**config, **changed}, task, pathlib.Path())
-
-
-def draw(
-    task: Any,
-    parts: tuple[Any, Any],
-    drawn: DrawnSet,
-    folder: pathlib.Path,
-    condition: Mapping[str, np.ndarray],
-    number: int,
-    key: jax.Array,
-    asked: Mapping[str, Any],
-) -> int:
-    """Draws the parts that are missing; returns how many samples were drawn now.
-
-    Args:
-        parts: parameters and extra.
-        folder: of the set.
-        condition: modality -> [N, ...].
-        number: N.
-        key: of the set; a part folds its number in.
-        asked: all that the tokens depend on, as JSON has it.
-    """
-    size = -(-PART // task.settings["sampling"]["batch_size"])
-    size *= task.settings["sampling"]["batch_size"]
-    said = json.loads(json.dumps({**asked, **drawn.settings}))
-    condition = {k: v for k, v in condition.items() if drawn.gets(k)}
-    _keep_if(folder, said)
-    fresh = 0
-    for i, begin in enumerate(range(0, number, size)):
-        rows = slice(begin, min(begin + size, number))
-        if (file := folder / f"part_{i:05d}.npz").exists():
-            continue
-        outputs = task.sample(
-            *parts,
-            {name: value[rows] for name, value in condition.items()},
-            jax.random.fold_in(key, i),
-            drawn.options,
-            rows.stop - begin,
-        )
-        fresh += rows.stop - begin
-        hosts.wait_for_all(f"{drawn.name} part {i}")  # all saw that it was missing
-        if hosts.is_main():
-            kept = {k: v for k, v in outputs.items() if drawn.keeps(k)}
-            files.write_npz(file, **kept)
-    hosts.wait_for_all(f"{drawn.name} drawn")
-    return fresh
-
-
-def _keep_if(folder: pathlib.Path, said: Mapping[str, Any]) -> None:
-    """Makes the folder of a set, empty unless its parts are of these settings."""
-    path = folder / "settings.json"
-    if hosts.is_main() and files.read_json(path) != said:
-        if folder.exists():
-            _remove(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        files.write_json(path, said)
-    hosts.wait_for_all(f"settings of {folder.name}")
-
-
-def _remove(folder: Any) -> None:
-    if files.is_url(folder):
-        folder.rmtree()
-    else:
-        shutil.rmtree(folder)
-
-
-def outputs_of(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """All that was drawn of a set, by output, [N, ...]; `tokens` are int32 [N, L]."""
-    parts = []
-    for part in sorted(folder.glob("part_*.npz")):
-        with part.open("rb") as file, np.load(file) as arrays:
-            parts.append({name: arrays[name] for name in arrays.files})
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
-
-
-class Sets(Mapping[str, Any]):
-    """Name -> decoded samples, which are read and decoded when they are looked at.
-
-    Args:
-        folder: of all sets.
-        sets: all of them.
-        decoders: of what the model draws.
-        known: what all sets have beside it: condition, truth, sample_rate.
-    """
-
-    def __init__(
-        self, folder: Any, sets: Sequence[DrawnSet], decoders: Decoders, known: Mapping
-    ) -> None:
-        self._folder, self._sets = folder, {part.name: part for part in sets}
-        self._decoders, self._known = decoders, known
-
-    def __getitem__(self, name: str) -> dict[str, Any]:
-        # with the conditions that a set did not get as well: a judge compares with them
-        return {**self.drawn(name), **self._known}
-
-    def drawn(self, name: str) -> dict[str, np.ndarray]:
-        """All samples of a set, decoded, without what is known beside them."""
-        return self._decoders.decode(outputs_of(self._folder / name))
-
-    def some(self, name: str, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """A few rows of a set, decoded, without what is known beside them."""
-        outputs = outputs_of(self._folder / name)
-        return self._decoders.decode({k: v[rows] for k, v in outputs.items()})
-
-    def media(self, name: str) -> dict[str, Medium]:
-        """What of a set can be seen or heard."""
-        return self._decoders.media_of(self._sets[name].keeps)
-
-    @property
-    def condition(self) -> Mapping[str, np.ndarray]:
-        """Of all sets."""
-        return self._known["condition"]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sets)
-
-    def __len__(self) -> int:
-        return len(self._sets)

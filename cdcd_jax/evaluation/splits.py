@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,47 @@ def conditions_of(model: Trained, card: Card) -> dict[str, np.ndarray]:
     return {**rows["condition"], "truth": rows["tokens"]}
 
 
+def known_of(model: Trained, card: Card) -> dict[str, Any]:
+    """What is known beside all samples.
+
+    Returns:
+        condition, that of `conditions_of`; sample_rate; texts, where there are such;
+        and of rows of records `truth`: condition, and all that the records hold of what
+        the model draws, decoded as samples are.
+    """
+    condition = conditions_of(model, card)
+    known: dict[str, Any] = {"condition": condition}
+    known["sample_rate"] = model.decoders.sample_rate
+    if "truth" in condition:
+        held = _recorded(model, condition.pop("truth"), condition)
+        seen = {k: v for k, v in held.items() if k.split("/")[0] != SINGLE}
+        known["truth"] = {**known, **seen}
+    for texts in told(model, condition).texts.values():
+        known["texts"] = list(texts)
+    return known
+
+
+def rows_told_by(condition: Mapping[str, np.ndarray]) -> int:
+    """A number by which rows of conditions are recognised."""
+    found = 0
+    for name in sorted(condition):
+        data = np.ascontiguousarray(condition[name]).tobytes()
+        found = zlib.crc32(data, zlib.crc32(name.encode(), found))
+    return found
+
+
+def _recorded(
+    model: Trained, tokens: np.ndarray, condition: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What records hold of the model's outputs, decoded."""
+    fields = {**condition, SINGLE: tokens}
+    outputs = model.decoders.outputs
+    # an output that is a condition too lies where that one does
+    names = {n: model.conditions.get(n, {}).get("field", n) for n in outputs}
+    held = {name: fields[of] for name, of in names.items() if of in fields}
+    return model.decoders.decode({**held, SINGLE: tokens})
+
+
 def judged_splits(
     model: Trained, card: Card, batches: dict[str, Any]
 ) -> dict[str, Any]:
@@ -37,15 +79,14 @@ def judged_splits(
 
     Where these are raw, `batches["samples"]` gets the test split's reconstructions.
     """
-    settings, decoders = model.config["eval"], model.decoders
-    rate = decoders.sample_rate
+    settings, rate = model.config["eval"], model.decoders.sample_rate
     judged = {"test": batches["test"]}
     raw = settings["judge"] == "raw"
     if not raw and settings["figures"]:
         size = model.config["data"]["batch_size"]
         judged["train"] = list(one_pass(card, "train", size))
     for batch in itertools.chain(*judged.values()):
-        batch |= decoders.decode({SINGLE: batch["tokens"]})
+        batch |= _recorded(model, batch["tokens"], batch["condition"])
     if raw:
         rebuilt = {**joined(batches["test"]), "sample_rate": rate}
         rebuilt = {"reconstructed": {**rebuilt, "truth": rebuilt}}

@@ -1,9 +1,12 @@
 """Figures of an evaluation as they are printed."""
 
 import itertools
+import math
 from collections.abc import Mapping
 
 from cdcd_jax.reporting import terminal
+
+_ERROR = "/standard_error"
 
 
 def print_figures(figures: Mapping[str, float | None], title: str) -> None:
@@ -14,10 +17,9 @@ def print_figures(figures: Mapping[str, float | None], title: str) -> None:
         if point and "/" not in point:
             points.setdefault(point, {})[figure] = _number(value)
     shown = {
-        name: _number(value)
-        + (f"  (n = {figures[name + '/n']})" if name + "/n" in figures else "")
+        name: _number(value) + _about(name, figures)
         for name, value in figures.items()
-        if not name.endswith("/n") and name != "step" and "@" not in name
+        if not name.endswith(("/n", _ERROR)) and name != "step" and "@" not in name
     }
     print(f"evaluation of {title}\n{terminal.format_table(shown)}")
     if points:
@@ -28,6 +30,13 @@ def print_figures(figures: Mapping[str, float | None], title: str) -> None:
         for row in rows:
             cells = zip(row[1:], widths[1:], strict=True)
             print(row[0].ljust(widths[0]), *(c.rjust(w) for c, w in cells), sep="  ")
+
+
+def _about(name: str, figures: Mapping[str, float | None]) -> str:
+    """Its standard error and how many were judged, where they are known."""
+    error, number = figures.get(name + _ERROR), figures.get(f"{name}/n")
+    told = "" if error is None or math.isnan(error) else f" ± {error:.2g}"
+    return told + ("" if number is None else f"  (n = {number})")
 
 
 def _number(value: float | None) -> str:

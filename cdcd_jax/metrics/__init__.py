@@ -5,8 +5,10 @@ come from, and which of them are judged, is known to `evaluation` alone. In read
 order:
 
     names        how figures are named after the set that they judge
+    estimates    with standard errors over records
     frechet, diversity, manifold    distances, copies and spread of sets
-    classifier, pictures, sounds    judges of class that are trained here
+    classifier, pixels, pictures, sounds    judges of class that are trained here
+    joint, paired, masked, represented    several modalities, drawn from each other
     captions     do two digits stand as their caption says?
     beats, music        rhythm, tempo and genre of music for a dance
     inception_score, clip_score, audio_distance     by networks from elsewhere

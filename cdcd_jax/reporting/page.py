@@ -165,7 +165,8 @@ def number_text(value: float | None) -> str:
 def figure_table(figures: Mapping[str, Figure], sets: Mapping[str, str] = SETS) -> str:
     """A row a figure, a column a kind of examples; kinds without figures are left out.
 
-    A cell is empty where nothing was measured.
+    A cell is empty where nothing was measured. Figures that have no kind of examples in
+    common are in tables of their own, one below the other.
     """
     columns = {"": "value", **sets, **_OTHER}
     rows: dict[str, dict[str, Figure]] = {}
@@ -173,6 +174,28 @@ def figure_table(figures: Mapping[str, Figure], sets: Mapping[str, str] = SETS) 
         fits = [e for e in columns if e and name.endswith(e)]
         ending = max(fits, key=len, default="")
         rows.setdefault(name.removesuffix(ending), {})[ending] = figure
+    return "".join(_kinds_table(part, columns, sets) for part in _apart(rows))
+
+
+def _apart(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Mapping]]:
+    """Rows in groups, of which no two have a column in common, in their order."""
+    groups: list[dict[str, Mapping]] = []
+    for name, row in rows.items():
+        near = [g for g in groups if any(set(row) & set(of) for of in g.values())]
+        first = near[0] if near else {}
+        for group in near[1:]:
+            first |= group
+            groups.remove(group)
+        first[name] = row
+        groups += [] if near else [first]
+    return groups
+
+
+def _kinds_table(
+    rows: Mapping[str, Mapping[str, Figure]],
+    columns: Mapping[str, str],
+    sets: Mapping[str, str],
+) -> str:
     kinds = [kind for kind in columns if any(kind in row for row in rows.values())]
     # a tokenizer's figures know no guidance
     alone = not any(kind in sets for kind in kinds if kind)

@@ -9,7 +9,8 @@ import pytest
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.diffusion.schedule import make_schedule
 from cdcd_jax.evaluation import evaluate, splits
-from cdcd_jax.evaluation.sets import DrawnSet, outputs_of
+from cdcd_jax.evaluation.parts import outputs_of
+from cdcd_jax.evaluation.sets import DrawnSet
 from cdcd_jax.metrics.diversity import token_usage
 
 K = 100
@@ -46,6 +47,7 @@ def model(tmp_path):
         decoders=SimpleNamespace(
             sample_rate=None,
             tokens={"tokens": K},
+            outputs={"tokens": {}},
             decode=lambda outputs: {"images": 2 * outputs["tokens"]},
         ),
     )

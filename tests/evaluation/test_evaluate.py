@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from cdcd_jax.data.digits import DigitsSource
-from cdcd_jax.evaluation import sets as drawn
+from cdcd_jax.evaluation import parts as drawn
 from cdcd_jax.evaluation.advice import judges_for
 from cdcd_jax.generation.time_profile import NAME
 from cdcd_jax.metrics.frechet import frechet_distance

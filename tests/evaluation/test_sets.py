@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 import tiny
@@ -10,7 +9,6 @@ import tiny
 from cdcd_jax.config import merge
 from cdcd_jax.errors import UsageError
 from cdcd_jax.evaluation import sets
-from cdcd_jax.models.decoders import Decoders
 from cdcd_jax.tasks import make_task
 
 OPTIONAL = dict(
@@ -85,114 +83,77 @@ def test_sets_that_cannot_be(wanted, says, tmp_path):
         of(wanted, tmp_path)
 
 
+def masking(whole):
+    """A task that takes a picture of which pixels may be unknown."""
+    task = make_task(whole)
+    masked = dict(kind="image", grid=(8, 8), masked=True, optional=True)
+    told = {**task.describe(), "conditions": {**task.conditions, "masked": masked}}
+    task.describe = lambda: told
+    return task
+
+
+def test_a_set_hides_pixels_of_what_it_gets(tmp_path):
+    wanted = dict(
+        quarter=dict(given=("masked",), hidden=0.25, steps=3),
+        whole=dict(given=("masked",)),
+        none=dict(given=()),
+    )
+    whole = config(wanted, OPTIONAL)
+    task = masking(whole)
+    sets.check_sets(whole, task)
+    quarter, all_known, none = sets.sets_of(whole, task, tmp_path)
+    assert quarter.options.steps == 3 and quarter.settings["hidden"] == 0.25
+    assert "hidden" not in all_known.settings
+    rows = {"masked": np.ones((40, 64), np.int32), "label": np.arange(40)}
+    under = quarter.under(rows)
+    assert set(under) == {"masked"} and set(quarter.seen(rows)) == {"masked", "label"}
+    assert 0 < (under["masked"] == -1).mean() < 0.5
+    np.testing.assert_array_equal(all_known.under(rows)["masked"], rows["masked"])
+    assert none.under(rows) == {}
+    # what is hidden is the run's own
+    other = sets.sets_of({**whole, "seed": 1}, task, tmp_path)[0]
+    assert (other.under(rows)["masked"] != under["masked"]).any()
+
+
+JOINT = dict(joint=dict(given=()), image_to_label_quick=dict(steps=3))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sweep", "says"),
+    [
+        ({}, (), "joint_pixels', which do not judge 'unguided'; expected sets called"),
+        ({"jiont": {}}, (), "do not judge 'jiont'; expected sets called joint, label_"),
+        (JOINT, (3, 4), "do not judge 'steps'; .* and no sweep"),
+    ],
+)
+def test_figures_that_would_pass_a_set_over(wanted, sweep, says, tmp_path):
+    whole = merge(config(wanted, OPTIONAL), dict(eval=dict(figures="joint_pixels")))
+    task = make_task(whole)
+    whole = merge(whole, dict(eval=dict(sweep=dict(steps=sweep))))
+    with pytest.raises(UsageError, match=says):
+        sets.check_sets(whole, task)
+
+
+def test_figures_of_sets_of_their_kinds(tmp_path):
+    whole = merge(config(JOINT, OPTIONAL), dict(eval=dict(figures="joint_pixels")))
+    names = [part.name for part in sets.sets_of(whole, make_task(whole), tmp_path)]
+    assert names == list(JOINT)
+
+
+def test_columns_are_sets_and_what_their_names_say_beyond_another():
+    names = ("unguided", "joint", "joint_quick", "one_pass", "masked_10", "masked_100")
+    made = [sets.DrawnSet(name, sets.SamplingOptions(), {}) for name in names]
+    swept = sets.DrawnSet("steps=3", sets.SamplingOptions(), {"steps": 3})
+    found = sets.columns_of([*made, swept])
+    assert found == {"": "unguided", "_quick": "quick"} | {
+        f"_{name}": name for name in names[1:]
+    }
+
+
 def test_sets_without_a_judge(tmp_path):
     whole = merge(config(dict(a=dict(steps=3))), dict(eval=dict(figures="")))
     (found,) = sets.sets_of(whole, make_task(whole), tmp_path)
     assert found.name == "a"  # drawn and shown all the same
-
-
-class TwoOutputs:
-    """Draws its key's numbers under two names; notes under what."""
-
-    def __init__(self):
-        self.settings = dict(sampling=dict(batch_size=4))
-        self.calls = []
-
-    def sample(self, params, extra, condition, key, options, number):
-        self.calls.append(sorted(condition))
-        value = np.int32(jax.random.randint(key, (), 0, 100))
-        return {
-            "label": np.full(number, value),
-            "tokens": np.full((number, 3), value),
-        }
-
-
-def test_all_outputs_of_a_part_are_kept(tmp_path):
-    task, decoders = TwoOutputs(), Decoders({"label": {"kind": "label"}}, None)
-    options = sets.SamplingOptions()
-    both = sets.DrawnSet("both", options, {})
-    label = sets.DrawnSet("label", options, {}, given=("a",), outputs=("label",))
-    condition = {"a": np.arange(8), "b": np.arange(8)}
-    for part in (both, label):
-        fresh = sets.draw(
-            task,
-            *(({}, {}), part, tmp_path / part.name, condition, 8),
-            *(jax.random.key(0), {"step": 1}),
-        )
-        assert fresh == 8
-    assert task.calls == [["a", "b"], ["a"]]
-    found = sets.outputs_of(tmp_path / "both")
-    assert found["label"].shape == (8,) and found["tokens"].shape == (8, 3)
-    assert set(sets.outputs_of(tmp_path / "label")) == {"label"}
-    known = {"condition": condition, "sample_rate": None}
-    samples = sets.Sets(tmp_path, [both, label], decoders, known)
-    assert set(samples["label"]) == {"label", "condition", "sample_rate"}
-    assert set(samples["label"]["condition"]) == {"a", "b"}  # a judge needs all
-    assert set(samples.media("label")) == {"label"}
-    rows = np.array([1, 3])
-    assert samples.some("both", rows)["tokens"].shape == (2, 3)
-    again = sets.draw(
-        task,
-        *(({}, {}), label, tmp_path / "label", condition, 8),
-        *(jax.random.key(0), {"step": 1}),
-    )
-    assert again == 0  # nothing is drawn twice
-
-
-def test_parts_are_no_copies(tmp_path, monkeypatch):
-    """Each part has noise of its own and its own rows of the conditions it gets."""
-    monkeypatch.setattr(sets, "PART", 4)
-    seen, values = [], []
-
-    class Shown(TwoOutputs):
-        def sample(self, params, extra, condition, key, options, number):
-            seen.append({name: rows.tolist() for name, rows in condition.items()})
-            outputs = super().sample(params, extra, condition, key, options, number)
-            values.append(outputs["label"])
-            return outputs
-
-    drawn = sets.DrawnSet("some", sets.SamplingOptions(), {}, given=("a",))
-    condition = {"a": np.arange(10), "a/present": np.arange(10) > 4, "b": np.arange(10)}
-    args = ({}, {}), drawn, tmp_path / "some", condition, 10, jax.random.key(0), {}
-    assert sets.draw(Shown(), *args) == 10
-    assert [part["a"] for part in seen] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert all(set(part) == {"a", "a/present"} for part in seen)
-    found = sets.outputs_of(tmp_path / "some")["label"]
-    assert len(found) == 10 and len(set(found[[0, 4, 8]].tolist())) == 3
-    np.testing.assert_array_equal(found, np.concatenate(values))  # in their order
-    decoders = Decoders({"label": {"kind": "label"}}, None)
-    samples = sets.Sets(tmp_path, [drawn], decoders, {})
-    some = samples.some("some", np.array([9, 0, 5]))["label"]
-    np.testing.assert_array_equal(some, found[[9, 0, 5]])
-    # a part that is lost is drawn again as it was
-    (tmp_path / "some" / "part_00001.npz").unlink()
-    assert sets.draw(Shown(), *args) == 4 and seen[-1]["a"] == [4, 5, 6, 7]
-    np.testing.assert_array_equal(sets.outputs_of(tmp_path / "some")["label"], found)
-
-
-def test_parts_fill_whole_batches(tmp_path, monkeypatch):
-    """At least `PART` samples, in batches of 4; the last part has what is left."""
-    monkeypatch.setattr(sets, "PART", 5)
-    task, numbers = TwoOutputs(), []
-    sample = task.sample
-    task.sample = lambda *args: numbers.append(args[-1]) or sample(*args)
-    drawn = sets.DrawnSet("some", sets.SamplingOptions(), {})
-    args = ({}, {}), drawn, tmp_path / "some", {"a": np.arange(19)}, 19
-    assert sets.draw(task, *args, jax.random.key(0), {}) == 19
-    assert numbers == [8, 8, 3]
-
-
-def test_parts_of_other_settings_are_thrown_away(tmp_path):
-    """By the sampling options, and by all else that the tokens depend on."""
-    condition, key = {"a": np.arange(8)}, jax.random.key(0)
-
-    def fresh(steps, **asked):
-        drawn = sets.DrawnSet("some", sets.SamplingOptions(steps=steps), {})
-        args = ({}, {}), drawn, tmp_path / "some", condition, 8, key, asked
-        return sets.draw(TwoOutputs(), *args)
-
-    assert [fresh(3, step=1), fresh(3, step=1)] == [8, 0]
-    assert [fresh(4, step=1), fresh(4, step=2), fresh(4, step=2)] == [8, 8, 0]
 
 
 def test_named_sets_are_judged_and_shown(copied):

@@ -11,8 +11,8 @@ from cdcd_jax.metrics.diversity import (
     relative_spread_within_class,
     token_usage,
 )
-from cdcd_jax.metrics.figures import COPY_THRESHOLD, labelled_pixels
 from cdcd_jax.metrics.frechet import frechet_distance
+from cdcd_jax.metrics.pixels import COPY_THRESHOLD, labelled_pixels
 
 RNG = np.random.default_rng(0)
 

@@ -169,6 +169,27 @@ def test_all_figures_and_points_are_there(tmp_path: pathlib.Path) -> None:
     assert tree.said("h1") == ["A run"] == tree.said("title")[:1]
 
 
+def test_figures_without_a_common_column_have_tables_of_their_own(
+    tmp_path: pathlib.Path,
+) -> None:
+    sets = {"_quick": "quick", "_joint": "joint", "_joint_quick": "joint_quick"}
+    figures = {"agreement": 0.9, "token_usage_joint": 1.0, "agreement_quick": 0.8}
+    figures |= {"token_usage_joint_quick": 0.5, "agreement_real": 1.0}
+    tree = written(tmp_path, figures=figures, sets=sets)
+    assert tree.rows == [
+        ["figure", "value", "quick", "real"],
+        ["agreement", "0.9", "0.8", "1"],
+        ["figure", "joint", "joint_quick"],
+        ["token_usage", "1", "0.5"],
+    ]
+    # a row that has columns of both joins them
+    figures |= {"token_usage": 0.25}
+    (tmp_path / "page.html").unlink()
+    tree = written(tmp_path, figures=figures, sets=sets)
+    assert tree.rows[0] == ["figure", "value", "quick", "joint", "joint_quick", "real"]
+    assert tree.rows[2] == ["token_usage", "0.25", "", "1", "0.5", ""]
+
+
 def test_curves_have_all_points_and_lines(tmp_path: pathlib.Path) -> None:
     tree = written(tmp_path, figures=FIGURES, points=POINTS)
     assert charts(tree) == 2 and tree.said("figcaption") == [
