@@ -1,4 +1,4 @@
-"""Digits and their labels in one diffusion space, drawn together or one given the other.
+"""Digits and their labels in one diffusion space, drawn together or one of the other.
 
     ./launch/local.sh --config=configs/mt_diffusion/digits_joint.py
     ./launch/local.sh --config=configs/mt_diffusion/digits_joint.py:unconditional
@@ -26,6 +26,11 @@ SETS = dict(
 )
 VARIANTS = {
     "": {},
+    "unconditional": dict(
+        model=dict(modalities=dict(label=None)),
+        eval=dict(sets=dict.fromkeys(SETS) | dict(joint={})),
+    ),
+    "conditional": dict(),
 }
 
 
@@ -46,15 +51,15 @@ def get_config(name: str = "") -> ConfigDict:
             num_codes=17,
             grid=(8, 8),
             patch=8,
-            width=256,
-            depth=4,
-            heads=4,
-            mlp_ratio=4,
+            width=192,
+            depth=3,
+            heads=3,
+            mlp_ratio=2,
             modalities=dict(image=IMAGE, label=LABEL),
         ),
         diffusion=dict(schedule="cosine", timesteps=100),
         optim=dict(num_steps=2500, learning_rate=1e-3, weight_decay=0.0),
-        sampling=dict(method="ddpm", steps=100, batch_size=600),
-        eval=dict(at_end=True, num_samples=1800),
+        sampling=dict(method="ddpm", steps=50, batch_size=600),
+        eval=dict(at_end=True, num_samples=1800, figures="joint_pixels", sets=SETS),
     )
     return ConfigDict(merge(config, variant(name, VARIANTS)))
