@@ -63,7 +63,8 @@ def evaluate(model: Trained) -> dict[str, float]:
         asked["eval"] = {k: v for k, v in asked["eval"].items() if k != "sets"}
     asked |= {"step": step, "data": _data_told(config, data)}
     if not takes_raw:
-        asked |= {key: config[key] for key in ("sampling", "contrastive")}
+        told = ("sampling", "contrastive")
+        asked |= {key: config[key] for key in told if key in config}
     asked = json.loads(json.dumps(asked))
     path, asked_path = workdir / "evaluation.json", workdir / "evaluation_config.json"
     if files.read_json(asked_path) == asked and (figures := files.read_json(path)):

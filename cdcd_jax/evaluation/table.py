@@ -40,5 +40,5 @@ def _about(name: str, figures: Mapping[str, float | None]) -> str:
 
 
 def _number(value: float | None) -> str:
-    """A figure as it is printed; one that is not defined was written as null."""
-    return "-" if value is None else f"{value:.4g}"
+    """A figure as it is printed; one that is not defined is nan, or null in a file."""
+    return "-" if value is None or math.isnan(value) else f"{value:.4g}"

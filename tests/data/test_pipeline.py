@@ -18,6 +18,7 @@ from cdcd_jax.data.pipeline import (
     one_pass,
     open_dataset,
     open_training,
+    spread_records,
     training_batches,
 )
 from cdcd_jax.data.records import RecordSource
@@ -50,6 +51,17 @@ def test_every_epoch_is_another_permutation(make_dataset: MakeDataset) -> None:
     for epoch in epochs:
         np.testing.assert_array_equal(np.sort(epoch), np.arange(30))
     assert len({tuple(epoch) for epoch in epochs}) == 8
+
+
+def test_records_are_spread_evenly(make_dataset: MakeDataset) -> None:
+    """Few of them over the whole split; of many each as often, one behind the other."""
+    card = make_dataset(12)
+    which = lambda number: spread_records(card, "train", number)["tokens"][:, 0]
+    np.testing.assert_array_equal(which(3), [0, 5, 11])
+    np.testing.assert_array_equal(which(12), np.arange(12))
+    np.testing.assert_array_equal(which(96), np.repeat(np.arange(12), 8))
+    counts = np.bincount(which(100), minlength=12)
+    assert set(counts) == {8, 9} and (np.diff(which(100)) >= 0).all()
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 45])

@@ -26,11 +26,13 @@ def test_errors_stand_beside_their_figures(capsys) -> None:
     figures = {name: 0.98765, f"{name}/n": 1800, f"{name}/standard_error": 0.00432}
     figures |= {"spread": 0.5, "spread/n": 8, "spread/standard_error": float("nan")}
     figures |= {"one": None, "one/n": 0, "one/standard_error": None}
+    figures |= {"two": float("nan"), "two/n": 0}
     print_figures(figures, "step 6")
     lines = capsys.readouterr().out.splitlines()
     assert [" ".join(line.split()) for line in lines[1:]] == [
         f"{name} 0.9877 ± 0.0043 (n = 1800)",
         "spread 0.5 (n = 8)",
         "one - (n = 0)",
+        "two - (n = 0)",
     ]
     assert max(map(len, lines)) <= 80
