@@ -10,7 +10,7 @@ condition, with the same trunk and steps.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import experiment, merge, variant
+from cdcd_jax.config import experiment, variant
 
 IMAGE = dict(kind="image", field="tokens")
 LABEL = dict(kind="label", num_classes=10, weight=0.7, loss_weight=0.1)
@@ -24,18 +24,21 @@ SETS = dict(
     label_to_image_substitution=dict(given=("label",), known="substitution"),
     image_to_label_substitution=dict(given=("image",), known="substitution"),
 )
+# modalities, other conditions, and the sets of samples that are judged
 VARIANTS = {
-    "": {},
-    "unconditional": dict(
-        model=dict(modalities=dict(label=None)),
-        eval=dict(sets=dict.fromkeys(SETS) | dict(joint={})),
+    "": (dict(image=IMAGE, label=LABEL), {}, SETS),
+    "unconditional": (dict(image=IMAGE), {}, dict(joint={})),
+    "conditional": (
+        dict(image=IMAGE),
+        dict(label=dict(kind="label", num_classes=10)),
+        dict(label_to_image={}, label_to_image_guided=dict(guidance_scale=1.5)),
     ),
-    "conditional": dict(),
 }
 
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'unconditional' or 'conditional'."""
+    modalities, conditions, sets = variant(name, VARIANTS)
     records = dict(
         mode="pretokenize",
         seed=0,
@@ -55,11 +58,12 @@ def get_config(name: str = "") -> ConfigDict:
             depth=3,
             heads=3,
             mlp_ratio=2,
-            modalities=dict(image=IMAGE, label=LABEL),
+            modalities=modalities,
+            conditions=conditions,
         ),
         diffusion=dict(schedule="cosine", timesteps=100),
         optim=dict(num_steps=2500, learning_rate=1e-3, weight_decay=0.0),
         sampling=dict(method="ddpm", steps=50, batch_size=600),
-        eval=dict(at_end=True, num_samples=1800, figures="joint_pixels", sets=SETS),
+        eval=dict(at_end=True, num_samples=1800, figures="joint_pixels", sets=sets),
     )
-    return ConfigDict(merge(config, variant(name, VARIANTS)))
+    return ConfigDict(config)
