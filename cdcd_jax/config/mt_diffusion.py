@@ -25,7 +25,7 @@ def settings() -> dict[str, Any]:
         diffusion=dict(
             schedule="cosine",  # a key of diffusion.gaussian_schedule.GAUSSIAN_CURVES
             timesteps=100,  # T, steps from data to noise
-            prediction="noise",  # what the head of z says: noise, x_0, v
+            prediction="v",  # what the head of z says: noise, x_0, v
             loss="simple",  # of z: simple (mean squared error), bound (nats a token)
             variance="posterior",  # of p(z_s | z_t) in the bound: posterior, beta
             weight_ramp="linear",  # of weights (from, to): linear, sigmoid
