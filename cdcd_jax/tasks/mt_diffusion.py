@@ -64,10 +64,7 @@ class MTDiffusionTask:
         if config["eval"]["figures"]:
             figures = config["eval"]["figures"]
             choose("eval", "figures", figures, metric_figures.FIGURES)
-        codes = {
-            n: make_code(m.code, self.network.space) for n, m in self.modalities.items()
-        }
-        whole = [name for name, code in codes.items() if not code.discrete]
+        whole = [n for n in self.modalities if self._is_whole(n)]
         self.gaussian = make_gaussian(config, self.modalities, self._primary(whole))
         self.schedule = self.gaussian.levels
         rest = whole[0] if len(whole) == 1 else ""
@@ -298,6 +295,12 @@ class MTDiffusionTask:
 
     # -- parts of them -------------------------------------------------------------
 
+    def _is_whole(self, name: str) -> bool:
+        """Whether z has it as numbers, not as one of finitely many codes."""
+        one = self.modalities[name]
+        in_z = np.ravel(one.weight)[0] != 0
+        return in_z and not make_code(one.code, self.network.space).discrete
+
     def _primary(self, whole: Sequence[str]) -> str:
         """The modality of the bound's L0: the records' own tokens, or the first whole.
 
@@ -305,7 +308,8 @@ class MTDiffusionTask:
             whole: the modalities that are not of finitely many codes.
         """
         streams = [n for n in whole if self.modalities[n].field == STREAM]
-        return (streams or list(whole) or list(self.modalities))[0]
+        in_z = [n for n, one in self.modalities.items() if np.ravel(one.weight)[0] != 0]
+        return (streams or list(whole) or in_z or list(self.modalities))[0]
 
     def _output_name(self, name: str) -> str:
         """What samples call a modality: the records' own tokens as they always were."""

@@ -3,9 +3,11 @@
     ./launch/local.sh --config=configs/mt_diffusion/digits_joint.py
     ./launch/local.sh --config=configs/mt_diffusion/digits_joint.py:unconditional
     ./launch/local.sh --config=configs/mt_diffusion/digits_joint.py:conditional
+    ./launch/local.sh --config=configs/mt_diffusion/digits_joint.py:classifier
 
 The second draws digits alone (one modality); the third takes the label as an ordinary
-condition, with the same trunk and steps.
+condition; the last draws labels of given digits, which are never drawn themselves. All
+have the same trunk and steps.
 """
 
 from ml_collections import ConfigDict
@@ -33,11 +35,19 @@ VARIANTS = {
         dict(label=dict(kind="label", num_classes=10)),
         dict(label_to_image={}, label_to_image_guided=dict(guidance_scale=1.5)),
     ),
+    "classifier": (
+        dict(
+            image={**IMAGE, "weight": 0.0, "loss_weight": 0.0},
+            label={**LABEL, "given": False},
+        ),
+        {},
+        dict(one_pass=SETS["one_pass"]),
+    ),
 }
 
 
 def get_config(name: str = "") -> ConfigDict:
-    """name: '', 'unconditional' or 'conditional'."""
+    """name: '', 'unconditional', 'conditional' or 'classifier'."""
     modalities, conditions, sets = variant(name, VARIANTS)
     records = dict(
         mode="pretokenize",
@@ -59,6 +69,7 @@ def get_config(name: str = "") -> ConfigDict:
             heads=3,
             mlp_ratio=2,
             modalities=modalities,
+            known=1.0 if name == "classifier" else 0.5,
             conditions=conditions,
         ),
         diffusion=dict(schedule="cosine", timesteps=100),
