@@ -217,6 +217,8 @@ def draw_samples(
         canvas = lay_out(config, tokenizer, conditions, condition)
         canvas = canvas.of_rows(np.zeros(number, int))
 
+    beside: dict[str, np.ndarray] = {}
+
     def sample(
         window: int, corner: tuple[int, int], tokens: np.ndarray, known: np.ndarray
     ) -> np.ndarray:
@@ -229,14 +231,18 @@ def draw_samples(
             shared=canvas.toward is not None,
         )
         own = jax.random.fold_in(key, window) if window else key
-        drawn = task.sample(*parts, seen(condition), own, options, number, edit)
-        return drawn["tokens"]
+        drawn = dict(task.sample(*parts, seen(condition), own, options, number, edit))
+        tokens = drawn.pop("tokens")
+        beside.update(drawn)
+        return tokens
 
     known = np.broadcast_to(canvas.known, canvas.tokens.shape)
     drawn, cuts = windows.draw(sample, canvas.plan, canvas.tokens, known)
     tokens, size = drawn.reshape(number, -1), canvas.plan.canvas
     larger = () if size in (canvas.plan.window, (1, tokens.shape[1])) else (size,)
     outputs = kept(tokenizer.decode(tokens, *larger), canvas, tokenizer.sample_rate)
+    if cuts == 1:  # else each window has drawn its own
+        outputs |= decoders.decode(beside) if beside else {}
     return {"tokens": tokens, **outputs, **canvas.record}, cuts
 
 

@@ -18,6 +18,7 @@ from cdcd_jax.reporting.sheets import (
     contact_order,
     contact_sheet,
     sample_rate_of,
+    word,
 )
 from cdcd_jax.runtime import hosts
 
@@ -75,6 +76,15 @@ class Samples:
     def titles(self) -> list[str] | None:
         """N captions for people; None where nothing has a name."""
         return self.rows.titles
+
+    @property
+    def words(self) -> dict[str, list[str]]:
+        """Name of a drawn label or text -> what it says, of N samples."""
+        return {
+            name: [word(sample, medium) for sample in self.outputs[name]]
+            for name, medium in self.media.items()
+            if medium.kind in ("text", "label") and name not in self.rows.condition
+        }
 
     def __len__(self) -> int:
         return len(next(iter(self.outputs.values())))

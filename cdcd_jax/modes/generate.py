@@ -1,9 +1,13 @@
 """--mode=generate: samples of a model under what the flags ask, as files."""
 
+from collections import Counter
+
 from cdcd_jax import api
 from cdcd_jax.generation.classes import Flag
 from cdcd_jax.modes.flags import Options
 from cdcd_jax.runtime import hosts
+
+MOST_WORDS = 10  # of drawn labels and texts that are said
 
 
 def generate(options: Options) -> None:
@@ -23,6 +27,9 @@ def generate(options: Options) -> None:
         samples = model.edit(**edit, toward=toward, **asked)
     else:
         samples = model.sample(**asked)
+    for name, words in samples.words.items():
+        counts = Counter(words).most_common(MOST_WORDS)
+        hosts.say(f"{name}: " + ", ".join(f"{w} ({n})" for w, n in counts))
     hosts.say(
         f"{len(samples)} samples of step {samples.step} in {samples.seconds:.1f} s, "
         f"{samples.cost}: {directory}"
