@@ -59,7 +59,6 @@ def settings() -> dict[str, Any]:
             order_temperature=1.0,  # of confidence: noise in the order, at first
             purity_weight=0.0,  # of purity: sharpens what is sure
             remask=0.1,  # of remasking: its strength, 0 to 1
-            overlap=0.5,  # of a window of long music, continued from the one before
             videos=4,  # of dances with their music that `--mode=generate` draws
         ),
         eval=sections.evaluation(_SWEPT),

@@ -56,6 +56,7 @@ def drawing() -> dict[str, Any]:
         guidance_scale=1.0,  # 1 needs no second half of rows
         batch_size=250,  # samples at once
         num_samples=10,  # `--mode=generate`: samples of each condition
+        overlap=0.5,  # of a window of what is larger, continued from the one before
     )
 
 
