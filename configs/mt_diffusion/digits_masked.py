@@ -7,13 +7,14 @@ In training every pixel is hidden by itself, with a share that is drawn from 0 t
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import experiment
+from cdcd_jax.config import experiment, variant
 
 PERCENT = (10, 25, 50, 75, 100)
 
 
-def get_config() -> ConfigDict:
-    """The one setting there is."""
+def get_config(name: str = "") -> ConfigDict:
+    """name: '', there is no other."""
+    variant(name, {"": None})
     records = dict(
         mode="pretokenize",
         seed=0,
