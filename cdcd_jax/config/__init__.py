@@ -7,6 +7,7 @@ In reading order:
     keys         what all tasks share, the tasks' tables, `defaults`, `experiment`
     sections     sections that several tasks of diffusion share
     conditional  settings of a model that draws tokens under a condition
+    mt_diffusion settings of a model of several modalities in one z
     tokenizer    settings of a tokenizer
     merging      one config over another; unknown keys and other types
     patterns     dotted keys with * and **

@@ -78,10 +78,14 @@ def weighed(
 
 def summed(base: Any, others: Iterable[tuple[Any, jax.Array]]) -> Any:
     """base + sum_i w_i (other_i - base), of trees of arrays [B, ...]; w_i [B]."""
+
+    def add(total: jax.Array, other: jax.Array, base: jax.Array, weight: jax.Array):
+        return total + weight.reshape(-1, *[1] * (base.ndim - 1)) * (other - base)
+
     total = base
     for other, weight in others:
-        add = lambda t, o, b: t + weight.reshape(-1, *[1] * (b.ndim - 1)) * (o - b)  # noqa: B023
-        total = jax.tree.map(add, total, other, base)
+        plus = functools.partial(add, weight=weight)
+        total = jax.tree.map(plus, total, other, base)
     return total
 
 

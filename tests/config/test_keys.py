@@ -28,7 +28,7 @@ def test_a_task_from_outside(monkeypatch) -> None:
 
 
 def test_an_unknown_task_names_those_that_there_are() -> None:
-    with pytest.raises(UsageError, match=r"'x' is unknown: .* conditional, tokenizer"):
+    with pytest.raises(UsageError, match=r"'x' is unknown: .* conditional, mt_diffusion, tokenizer"):
         defaults("x")
 
 
