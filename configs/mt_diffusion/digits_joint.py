@@ -73,7 +73,7 @@ def get_config(name: str = "") -> ConfigDict:
             conditions=conditions,
         ),
         diffusion=dict(schedule="cosine", timesteps=100),
-        optim=dict(num_steps=2500, learning_rate=1e-3, weight_decay=0.0),
+        optim=dict(num_steps=5000, learning_rate=1e-3, weight_decay=0.0),
         sampling=dict(method="ddpm", steps=50, batch_size=600),
         eval=dict(at_end=True, num_samples=1800, figures="joint_pixels", sets=sets),
     )
