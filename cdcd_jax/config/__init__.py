@@ -8,6 +8,7 @@ In reading order:
     sections     sections that several tasks of diffusion share
     conditional  settings of a model that draws tokens under a condition
     tokenizer    settings of a tokenizer
+    bridge       settings of towers whose vectors find each other
     merging      one config over another; unknown keys and other types
     patterns     dotted keys with * and **
     ranges       which numbers a key may have
