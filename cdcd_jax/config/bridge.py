@@ -28,8 +28,8 @@ def settings() -> dict[str, Any]:
         # by how much two views of a picture differ, in training; evenly from -x to x
         views=dict(
             shift=0.5,  # pixels along each side
-            rotation=5.0,  # degrees
-            zoom=0.05,  # logarithm of the size
+            rotation=10.0,  # degrees
+            zoom=0.1,  # logarithm of the size
             noise=0.2,  # deviation, of pixels in [-1, 1]
             erase=0.0,  # share of each side of a block that is erased
         ),

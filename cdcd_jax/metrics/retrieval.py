@@ -5,9 +5,7 @@ import numpy as np
 NEIGHBOURS = 5  # whose labels vote
 
 
-def nearest_is_own(
-    asked: np.ndarray, known: np.ndarray, block: int = 1024
-) -> float:
+def nearest_is_own(asked: np.ndarray, known: np.ndarray, block: int = 1024) -> float:
     """Share of rows of `asked` [N, D] nearest to the same row of `known` [N, D].
 
     A row with two that are as near is counted where its own comes first.

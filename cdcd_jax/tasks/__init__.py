@@ -124,8 +124,8 @@ class Task(Protocol):
 
 TASKS: dict[str, Any] = {
     "conditional": ConditionalTask,
-    "tokenizer": TokenizerTask,
     "mt_diffusion": MTDiffusionTask,
+    "tokenizer": TokenizerTask,
     "bridge": BridgeTask,
 }
 

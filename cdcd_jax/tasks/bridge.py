@@ -120,10 +120,11 @@ class BridgeTask:
         Returns:
             Of one tower `view_retrieval`, the share of examples of which another view
             finds its partner among all, both ways; of several
-            `<one>_to_<other>_retrieval`. For each tower (`_<tower>` behind the name, of
-            several) `noise_retrieval`, the share whose vector with noise of `eval.noise`
-            on the pixels is still nearest to its own without, and `probe_accuracy` of
-            the nearest training vectors' labels (`eval.probe`). `<name>/n` beside each.
+            `<one>_to_<other>_retrieval`. For each tower, with `_<tower>` behind the
+            name where there are several: `noise_retrieval`, the share whose vector with
+            noise of `eval.noise` on the pixels is nearest to its own without, and
+            `probe_accuracy`, of the nearest training vectors' labels (`eval.probe`).
+            `<name>/n` beside each.
         """
         del extra
         test, train = batches["test"], batches["train"]
@@ -221,7 +222,7 @@ class BridgeTask:
 
 
 def _check_fields(specs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises UsageError unless each tower has a field of its own, and one the tokens."""
+    """Raises UsageError unless all read another field, and one of them the tokens."""
     fields = [spec["field"] for spec in specs.values()]
     if TOKENS not in fields or len(set(fields)) < len(fields):
         told = {name: spec["field"] for name, spec in specs.items()}

@@ -83,5 +83,7 @@ def _erased(key: jax.Array, x: jax.Array, share: float) -> jax.Array:
         middle = jnp.arange(places) + 0.5 - start[:, None] * places * (1 - share)
         return (middle >= 0) & (middle < share * places)
 
-    block = inside(height, start[:, 0])[:, :, None] & inside(width, start[:, 1])[:, None]
+    block = (
+        inside(height, start[:, 0])[:, :, None] & inside(width, start[:, 1])[:, None]
+    )
     return jnp.where(block[..., None], BACKGROUND, x)
