@@ -99,7 +99,7 @@ class BridgeTask:
             sides = [(found[one], found[other]) for one, other in self.pairs]
         else:
             (name,) = self.towers
-            sides = [(side(name, keys[0]), side(name, keys[1]))]
+            sides = [jax.vmap(functools.partial(side, name))(keys)]
         scale = bounded_scale(params["scale"])
         terms = [symmetric_infonce(*pair, scale, self._same(batch)) for pair in sides]
         own = jnp.arange(len(batch[TOKENS]))
