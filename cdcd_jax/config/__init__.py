@@ -9,6 +9,7 @@ In reading order:
     conditional  settings of a model that draws tokens under a condition
     mt_diffusion settings of a model of several modalities in one z
     tokenizer    settings of a tokenizer
+    bridge       settings of towers whose vectors find each other
     merging      one config over another; unknown keys and other types
     patterns     dotted keys with * and **
     ranges       which numbers a key may have

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdcd_jax.config import conditional, mt_diffusion, tokenizer
+from cdcd_jax.config import bridge, conditional, mt_diffusion, tokenizer
 from cdcd_jax.config.merging import merge
 from cdcd_jax.errors import UsageError
 
@@ -21,6 +21,7 @@ TASK_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
     "conditional": conditional.settings,
     "mt_diffusion": mt_diffusion.settings,
     "tokenizer": tokenizer.settings,
+    "bridge": bridge.settings,
 }
 
 

@@ -28,7 +28,7 @@ _RANGES = (
             *("report.keep_checkpoints", "model.num_codes", "model.width"),
             *("model.depth", "model.heads", "model.mlp_ratio", "contrastive.group"),
             *("sampling.batch_size", "sampling.num_samples", "eval.num_samples"),
-            *("eval.bound_samples", "model.conditions.*.queries"),
+            *("eval.bound_samples", "model.conditions.*.queries", "model.features"),
             *("model.conditions.*.num_classes", "model.conditions.*.vocabulary"),
         ),
     ),

@@ -42,6 +42,12 @@ def default_config() -> dict[str, Any]:
             features="",
             normalize=True,
         ),
+        # name -> dict(path=.., tower="", mean_by=""): a condition of so many numbers
+        # that an encoder, the work directory of a run of task bridge, makes of the
+        # tokens: `tower` is which of its towers, "" for the one of tokens; with
+        # `mean_by`, a condition of the source, the mean over the training examples of
+        # the same class in place of each one's own
+        represent={},
         # others of each training record, for the contrast; 0 for no table
         negatives=dict(
             number=0,  # of each record
@@ -87,6 +93,9 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
             "rows, 10 in CDCD's; set it, or leave the file away."
         )
     _check_text(config["text"])
+    config["represent"] = {
+        name: _whole_represent(name, own) for name, own in config["represent"].items()
+    }
     tokenizer = config["tokenizer"]
     if tokenizer.get("kind") == "checkpoint":
         tokenizer.setdefault("batch_size", config["batch_size"])
@@ -113,6 +122,18 @@ def _check_text(text: Mapping[str, Any]) -> None:
             f"Found text.features with text.vocabulary = {vocabulary!r}; expected "
             "CLIP's vocabulary for its tower; set text.vocabulary = 'clip'."
         )
+
+
+def _whole_represent(name: str, own: Any) -> dict[str, str]:
+    """The settings of vectors with their defaults."""
+    known = {"path": "", "tower": "", "mean_by": ""}
+    fits = isinstance(own, Mapping) and set(own) <= set(known) and own.get("path")
+    if not fits or not all(isinstance(value, str) for value in own.values()):
+        raise UsageError(
+            f"Found represent.{name} = {own!r}; expected dict(path=..), the work "
+            "directory of an encoder, and perhaps tower=.. and mean_by=..; correct it."
+        )
+    return {**known, **own}
 
 
 def given_vocabulary(text: Mapping[str, Any]) -> str:
@@ -145,8 +166,9 @@ def check_same(
 ) -> None:
     """Raises InputError unless both describe the same records.
 
-    A job has `config`, `fingerprint` of the tokenizer, and the sha256 of what it takes
-    over ("" without): `vocabulary`, and `negatives`, of the file that names them.
+    A job has `config`, `fingerprint` of the tokenizer, `represent`, the fingerprints of
+    encoders, and the sha256 of what it takes over ("" without): `vocabulary`, and
+    `negatives`, of the file that names them.
 
     `begun`: there is no table of negatives yet, and it may become another one.
     """
@@ -181,6 +203,13 @@ def check_same(
             f"{wanted['fingerprint']}; choose another work directory, or delete that "
             "one."
         )
+    old, new = (job.get("represent", {}) for job in (found, wanted))
+    if old != new:
+        raise InputError(
+            f"Found records in {workdir} with vectors of the encoders {old}; expected "
+            f"the fingerprints {new}; choose another work directory, or delete that "
+            "one."
+        )
     of_config = wanted["config"]
     for name, what, path in (
         ("vocabulary", "a vocabulary", given_vocabulary(of_config["text"])),
@@ -196,7 +225,12 @@ def check_same(
 
 
 def _placeless(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without the places of what a job knows by its sha256."""
+    """Without the places of what a job knows by its content."""
+    represent = {
+        name: {k: v for k, v in own.items() if k != "path"}
+        for name, own in config.get("represent", {}).items()
+    }
+    config = {**config, "represent": represent}  # records as before have none
     text, negatives = config.get("text", {}), config.get("negatives", {})
     if given_vocabulary(text):
         config = {**config, "text": {**text, "vocabulary": "of other records"}}

@@ -85,7 +85,9 @@ class Card:
       num_codes: K; tokens lie in [0, K).
       grid: shape of the tokens before they are flattened; L is its product.
       conditions: name -> {"shape", "dtype"} and, for labels, "num_classes", for
-        pictures "levels" and "grid"; perhaps "kind" and "names".
+        pictures "levels" and "grid", for vectors "encoder" (the fingerprint of what
+        made them) and perhaps "mean_by" (whose classes they are means of); perhaps
+        "kind" and "names".
       tokenizer: settings of the tokenizer, with `kind` and `fingerprint`.
       splits: name -> Split.
       config: the settings that the records were made with; {} where unknown.

@@ -14,7 +14,7 @@ from cdcd_jax.data.card import Card
 # What a condition's numbers mean; what else is said of one follows from the shards.
 _MEANING = (
     *("kind", "num_classes", "names", "vocabulary", "num_tokens", "sha256"),
-    *("levels", "grid"),
+    *("levels", "grid", "encoder", "mean_by"),
 )
 _SHOWN = 3  # classes that a message names
 
@@ -53,7 +53,7 @@ def _sha256(value: Any) -> str:
 
 
 def other_meaning(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What the numbers of the new records mean otherwise: codes, classes, words.
+    """What the new records' numbers mean otherwise: codes, classes, words, vectors.
 
     Args:
       old, new: of `identity`. A condition that only one has is no difference here.

@@ -1,12 +1,12 @@
-"""The contrastive objective: a sample's loss against that of its negatives.
+"""Contrastive objectives: a sample's loss against that of its negatives, and vectors.
 
-In the three forms that the paper (Zhu et al., ICLR 2023, section 3), its code and
-InfoNCE suggest.
+The first in the three forms that the paper (Zhu et al., ICLR 2023, section 3), its code
+and InfoNCE suggest. d(z) is the diffusion loss of tokens z at one time t under a
+condition c, in nats summed over positions: the variational term (level 'step') or
+-log p(x_0 = z | x_t, c) (level 'sample'). These functions return one value an example,
+in nats a token of the bound, that is T (or 1 / p(t)) times nats over L.
 
-d(z) is the diffusion loss of tokens z at one time t under a condition c, in nats summed
-over positions: the variational term (level 'step') or -log p(x_0 = z | x_t, c) (level
-'sample'). Every function returns one value an example, in nats a token of the bound,
-that is T (or 1 / p(t)) times nats over L.
+Of vectors that two sides give of the same examples: `symmetric_infonce`, in nats.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ CRITICS = ("conditional", "ratio")
 LEVELS = ("step", "sample")
 NEGATIVES = ("intra", "inter", "both")
 PATHS = ("shared", "parallel")
+MOST_SCALE = 100.0  # of cosines, as in CLIP (Radford et al., ICML 2021)
 
 
 def _mean_valid(d: jax.Array, valid: jax.Array) -> jax.Array:
@@ -111,3 +112,42 @@ def nce_accuracy(
     counts = jnp.any(valid, axis=-1)
     wins = jnp.where(counts, d_positive < best, False)
     return jnp.sum(wins) / jnp.sum(counts)
+
+
+def bounded_scale(free: Float[Array, ""]) -> Float[Array, ""]:
+    """What cosines are multiplied by, in [1, `MOST_SCALE`], of any number that learns.
+
+    Its logarithm is ln(MOST_SCALE) / (1 + exp(-free)): no gradient ends at a bound, and
+    0 gives 10.
+    """
+    return jnp.exp(jnp.log(MOST_SCALE) * jax.nn.sigmoid(free))
+
+
+def symmetric_infonce(
+    a: Float[Array, "B D"],
+    b: Float[Array, "B D"],
+    scale: Float[Array, ""] | float,
+    same: Bool[Array, "B B"] | None = None,
+) -> Float[Array, " B"]:
+    """Cross-entropy of finding an example's other side among all, mean of both ways.
+
+    l_ij = scale a_i.b_j; the loss is -log softmax_j(l_ij)_i / 2 - log softmax_j(l_ji)_i
+    / 2. Bounded below by 0; log B where the sides have nothing in common.
+
+    Args:
+        a, b: [B, D] of length 1, row i of both of example i.
+        scale: of the cosines, one over the temperature.
+        same: bool [B, B], true where i and j say the same, so that neither is a
+            negative of the other; each example's own other side counts anyway. It is
+            symmetric.
+
+    Returns:
+        [B].
+    """
+    logits = scale * (a @ b.T)
+    own = jnp.diagonal(logits)
+    if same is not None:
+        left_out = same & ~jnp.eye(len(a), dtype=bool)
+        logits = jnp.where(left_out, -jnp.inf, logits)
+    total = jax.nn.logsumexp(logits, axis=1) + jax.nn.logsumexp(logits, axis=0)
+    return total / 2 - own

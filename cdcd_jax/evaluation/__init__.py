@@ -7,6 +7,7 @@ judges are in `metrics` and get arrays. In reading order:
     sets      which sets of samples are drawn
     parts     what was drawn of a set, in parts that outlive a kill
     splits    the real examples that judges learn from and compare with
+    held_out  figures of tasks that draw nothing new: reconstructions, vectors
     advice    who could judge the samples of a model that names no judge
     bounds    the bound alone, of examples that somebody names
     evaluate  all of it, down to evaluation.json and its page

@@ -21,14 +21,14 @@ def bound(
             of the model's records, None for `eval.split`.
 
     Raises:
-        UsageError: a tokenizer.
+        UsageError: a task that has none, such as a tokenizer.
         InputError: no checkpoint, or unusable records.
     """
     model = model.at_newest()
-    if "media" in model.description:
+    if not hasattr(model.task, "bound"):
         raise UsageError(
-            f"Found {model.workdir}, which holds a tokenizer; expected a model of "
-            "tokens, which alone has a bound; open one, or take .evaluate()"
+            f"Found {model.workdir}, which holds a {model.config['task']}; expected a "
+            "model of tokens, which alone has a bound; open one, or take .evaluate()"
         )
     if batches is None or isinstance(batches, str):
         from cdcd_jax.data.pipeline import one_pass  # which takes a second

@@ -3,21 +3,21 @@
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cdcd_jax.data.card import Card
 from cdcd_jax.data.pipeline import one_pass
-from cdcd_jax.data.raw_examples import open_raw, raw_pass
+from cdcd_jax.data.raw_examples import open_raw
 from cdcd_jax.data.sources import known_split
 from cdcd_jax.errors import UsageError
 from cdcd_jax.evaluation import parts as drawn
 from cdcd_jax.evaluation.advice import judges_for
+from cdcd_jax.evaluation.held_out import found, reconstructed
 from cdcd_jax.evaluation.sets import DrawnSet, check_sets, columns_of, sets_of
 from cdcd_jax.evaluation.splits import judged_splits, known_of, rows_told_by
 from cdcd_jax.evaluation.table import print_figures
 from cdcd_jax.generation import time_profile
-from cdcd_jax.generation.generate import reconstruct
 from cdcd_jax.generation.rows import draw_key, told
 from cdcd_jax.metrics.diversity import token_usage
 from cdcd_jax.metrics.names import suffix
@@ -48,21 +48,20 @@ def evaluate(model: Trained) -> dict[str, float]:
     those of `eval.sweep` are judged as well (see `sets`). `<workdir>/evaluation.html`
     shows all in one file. A tokenizer's reconstructions of held-out examples are
     judged, and some lie in
-    `.../reconstructions`.
+    `.../reconstructions`. A task that draws nothing judges held-out records itself.
 
     Raises:
         InputError: no checkpoint, or unusable data.
     """
     config, workdir = model.config, model.workdir
-    takes_raw = "media" in model.description
-    figures_of = _reconstructed if takes_raw else _sampled
+    figures_of = _figures_of(model)
     data = open_data(model)
     step = model.at_newest().weights[0]
     asked = {key: config[key] for key in ("seed", "eval")}
     if not asked["eval"].get("sets"):  # as before there were any
         asked["eval"] = {k: v for k, v in asked["eval"].items() if k != "sets"}
     asked |= {"step": step, "data": _data_told(config, data)}
-    if not takes_raw:
+    if figures_of is _sampled:
         told = ("sampling", "contrastive")
         asked |= {key: config[key] for key in told if key in config}
     asked = json.loads(json.dumps(asked))
@@ -82,6 +81,13 @@ def evaluate(model: Trained) -> dict[str, float]:
         print_figures(figures, f"step {step}")
         print(times, file=sys.stderr)
     return figures
+
+
+def _figures_of(model: Trained) -> Callable[[Trained, Any], tuple[dict, str]]:
+    """What makes the figures, by what the task takes and gives."""
+    if "media" in model.description:
+        return reconstructed
+    return _sampled if model.description["outputs"] else found
 
 
 def _data_told(config: Mapping[str, Any], data: Any) -> dict[str, Any]:
@@ -112,6 +118,9 @@ def open_data(model: Trained) -> Any:
         known_split(config["eval"]["split"], source.card()["splits"], "data.raw")
         return source
     card = model.open_records()
+    if not description["outputs"]:
+        known_split(config["eval"]["split"], tuple(card.splits), "data.path")
+        return card
     _ = model.decoders  # made with what made the records
     check_sets(config, model.task)
     open_judge(model, keep=False)
@@ -267,20 +276,3 @@ def _write_page(
     columns = columns_of(sets) or page.SETS
     page.write_page(path, title, figures, model.config, sheets, sounds, points, columns)
     hosts.say(f"figures and samples on one page: {path}")
-
-
-def _reconstructed(model: Trained, source: Any) -> tuple[dict[str, float], str]:
-    """The figures of a tokenizer, and what they took."""
-    began, settings = time.perf_counter(), model.config["eval"]
-    directory = model.workdir / "samples" / "reconstructions"
-    check_place(directory)
-    kind = model.description["media"]["kind"]
-    split = source.split(settings["split"])
-    size = model.config["data"]["batch_size"]
-    batches = {"test": raw_pass(split, kind, settings["num_samples"], size)}
-    if settings["figures"]:  # which a classifier of real examples judges
-        real = source.split("train")
-        batches["train"] = raw_pass(real, kind, len(real), size)
-    figures = model.task.evaluate(*model.weights[1:], batches, None)
-    reconstruct(model).save(directory)
-    return figures, f"evaluation {time.perf_counter() - began:.1f} s"

@@ -37,9 +37,15 @@ def drawn(
         directory: gets the files; None for none.
 
     Raises:
-        UsageError: a name or a value that cannot be.
+        UsageError: a name or a value that cannot be, or a task that draws nothing.
         InputError: no sound checkpoint, or files that cannot be used.
     """
+    if not model.description["outputs"]:
+        raise UsageError(
+            f"Found {model.workdir}, a run of task = {model.config['task']!r}, which "
+            "draws nothing: it gives vectors of examples; expected a model that draws "
+            "samples; open one, or take cdcd_jax.models.encoders.open_encoder"
+        )
     config, is_tokenizer = model.config, "media" in model.description
     sampling = config.get("sampling", {})
     given, options = divided(asked, condition, model.conditions, sampling)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cdcd_jax.config import merge
+from cdcd_jax.errors import UsageError
 from cdcd_jax.generation.canvases import draw_samples
 from cdcd_jax.generation.generate import held_out
 from cdcd_jax.generation.rows import draw_key, standing_for_all, told
@@ -27,6 +28,7 @@ def draw_step_samples(config: Mapping[str, Any], workdir: Any) -> Show:
         config: a whole experiment, its stages resolved.
 
     Raises:
+        UsageError: sheets of a task that draws nothing.
         InputError: no such tokenizer, or unusable data.
     """
     if not config["report"]["sample_every"]:
@@ -34,6 +36,11 @@ def draw_step_samples(config: Mapping[str, Any], workdir: Any) -> Show:
     model = Trained(config, workdir)
     if "media" in model.description:
         return _reconstructions(model)
+    if not model.description["outputs"]:
+        raise UsageError(
+            f"Found report.sample_every = {config['report']['sample_every']} with task "
+            f"= {config['task']!r}, which draws no samples; expected 0; set it."
+        )
     return _samples(model)
 
 

@@ -8,6 +8,7 @@ order:
     estimates    with standard errors over records
     frechet, diversity, manifold    distances, copies and spread of sets
     classifier, pixels, pictures, sounds    judges of class that are trained here
+    retrieval    is the nearest vector its own, and are the nearest alike?
     joint, paired, masked, represented    several modalities, drawn from each other
     captions     do two digits stand as their caption says?
     beats, music        rhythm, tempo and genre of music for a dance

@@ -10,6 +10,8 @@ In reading order:
     vocabularies   the vocabulary of a model, beside it or with its records
     run_records    which records a run has learned from, and whether others are the same
     decoders       what a model draws -> what people see, output by output
+    encoders       tokens -> vectors, by a run whose task gives some
+    representations    vectors of examples, as records hold them
     model          task, mesh, weights and decoders of a work directory
     texts          texts of raw examples, as records hold them
     feature_judge  networks of others, and what they say of real examples

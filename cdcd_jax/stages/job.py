@@ -25,6 +25,11 @@ def made(card: Card) -> dict[str, Any]:
         "fingerprint": card.tokenizer.get("fingerprint"),
         "vocabulary": sums[0] if given and sums else "",
         "negatives": next((t.given for t in tables if t), ""),
+        "represent": {
+            name: spec["encoder"]
+            for name, spec in card.conditions.items()
+            if "encoder" in spec
+        },
     }
 
 

@@ -21,6 +21,7 @@ from cdcd_jax.data.sources import TooManyUnreadable, open_source
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary, train
 from cdcd_jax.data.walk import told
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.models.representations import Representations
 from cdcd_jax.models.texts import TextEncoder, text_conditions
 from cdcd_jax.models.tokenizers import open_tokenizer
 from cdcd_jax.reporting.files import is_url
@@ -29,6 +30,7 @@ from cdcd_jax.stages.job import claim, made, tidy
 from cdcd_jax.stages.repair import repair, strangers, vocabulary_of
 from cdcd_jax.stages.shard_set import (
     ShardSet,
+    encoded,
     make_shards,
     read_ahead,
     unreadable_of,
@@ -70,6 +72,7 @@ def pretokenize(
     tokenizer = open_tokenizer(config["tokenizer"], tuple(config["grid"]))
     raw = source.card()
     _check_media(raw["media"], tokenizer)
+    vectors = Representations(config["represent"], raw["conditions"], tokenizer)
     given = _given(config["text"], raw["conditions"])
     table = config["negatives"]
     file = NegativesFile(table["file"]) if table["file"] else None
@@ -78,6 +81,7 @@ def pretokenize(
         "fingerprint": tokenizer.fingerprint,
         "vocabulary": given.sha256 if given else "",
         "negatives": file.sha256 if file else "",
+        "represent": vectors.fingerprints,
     }
     card, kept = None, None
     if (workdir / CARD_NAME).exists():
@@ -102,10 +106,15 @@ def pretokenize(
     names = text_conditions(raw["conditions"])
     trained = given or kept or _trained(sizes["train"], names)
     texts = TextEncoder(config["text"], raw["conditions"], trained)
-    layout = Layout(tokenizer.num_codes, tokenizer.grid, texts.conditions)
+    if vectors.averaged:
+        read = read_ahead(sizes["train"], list(range(sizes["train"].rows)))
+        whole = encoded(iter(read), 0, tokenizer, texts)
+        vectors.learn(e for e in whole if "unreadable" not in e)
+    conditions = {**texts.conditions, **vectors.conditions}
+    layout = Layout(tokenizer.num_codes, tokenizer.grid, conditions)
     if card:
         broken = [part for part, _ in bad]
-        repair(card, broken, sizes, layout, tokenizer, texts, named)
+        repair(card, broken, sizes, layout, tokenizer, texts, vectors, named)
         if hosts.is_main():
             tidy(workdir)
             _say_complete(card, verify)
@@ -123,7 +132,7 @@ def pretokenize(
     told = []
     for shards in sizes.values():
         try:
-            make_shards(workdir, shards, layout, tokenizer, texts)
+            make_shards(workdir, shards, layout, tokenizer, texts, vectors)
         except TooManyUnreadable as error:  # all of them are told at once
             told.append(str(error))
     if told:

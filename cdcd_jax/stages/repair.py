@@ -18,6 +18,7 @@ from cdcd_jax.data.records import files_of, sha256
 from cdcd_jax.data.shards import Layout, write_negatives
 from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary
 from cdcd_jax.errors import InputError
+from cdcd_jax.models.representations import Representations
 from cdcd_jax.models.texts import TextEncoder
 from cdcd_jax.runtime import hosts
 from cdcd_jax.stages.shard_set import ShardSet, make_shards, read_ahead
@@ -55,6 +56,7 @@ def repair(
     layout: Layout,
     tokenizer: Any,
     texts: TextEncoder,
+    vectors: Representations,
     named: NamedNegatives | None = None,
 ) -> None:
     """Makes files of finished records again; every process of a run calls it.
@@ -63,7 +65,7 @@ def repair(
         card: of the records.
         bad: the shards and tables of negatives that are not as the card says.
         sizes: split -> its shards, of the raw source as it is now.
-        layout, tokenizer, texts, named: what the records are made with.
+        layout, tokenizer, texts, vectors, named: what the records are made with.
 
     Raises:
         InputError: the raw source, or what encodes it, is not what it was.
@@ -77,7 +79,7 @@ def repair(
     for name, shards in sizes.items():
         known = card.splits[name].shards
         only = [i for i, shard in enumerate(known) if shard in bad]
-        make_shards(place, shards, layout, tokenizer, texts, only)
+        make_shards(place, shards, layout, tokenizer, texts, vectors, only)
     hosts.wait_for_all("repaired")
     if hosts.is_main():
         for name, split in card.splits.items():

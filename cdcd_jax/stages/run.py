@@ -129,7 +129,9 @@ def run_training(
     else:
         hosts.say("random batches in place of data (data.synthetic)")
     draw = draw_step_samples(resolved, workdir)
-    claim_workdir(config, workdir, moved=MOVED if kept else ())
+    # of a stage "@..." is beside it, of the whole run below it
+    own = config if workdir == pipeline else resolved
+    claim_workdir(own, workdir, moved=MOVED if kept else ())
     if isinstance(data, Card):
         keep_vocabulary(data, workdir)
         keep_records(data, workdir, kept)

@@ -26,6 +26,7 @@ from cdcd_jax.data.sources import (
     UnreadableFiles,
 )
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.models.representations import Representations
 from cdcd_jax.models.texts import TextEncoder
 from cdcd_jax.reporting.terminal import Progress
 
@@ -90,6 +91,7 @@ def make_shards(
     layout: Layout,
     tokenizer: Any,
     texts: TextEncoder,
+    vectors: Representations,
     only: Collection[int] | None = None,
 ) -> None:
     """Writes this process's missing shards of a split.
@@ -118,8 +120,9 @@ def make_shards(
         done, shown = 0, -np.inf
         for number, path in todo:
             part = itertools.islice(stream, len(shards.range(number)))
-            encoded = _encoded(part, shards.range(number).start, tokenizer, texts)
-            note = write_shard(path, _noted(encoded, unreadable), layout)
+            first = shards.range(number).start
+            whole = encoded(part, first, tokenizer, texts, vectors)
+            note = write_shard(path, _noted(whole, unreadable), layout)
             begun += [path] * bool(note.unreadable)
             done += len(shards.range(number))
             used = np.count_nonzero(note.counts) / layout.num_codes
@@ -151,20 +154,35 @@ def read_ahead(shards: ShardSet, rows: list[int]) -> Iterator[dict[str, Any]]:
     return iter(stream.to_iter_dataset(ahead))
 
 
-def _encoded(
-    examples: Iterator[dict[str, Any]], first: int, tokenizer: Any, texts: TextEncoder
+def encoded(
+    examples: Iterator[dict[str, Any]],
+    first: int,
+    tokenizer: Any,
+    texts: TextEncoder,
+    vectors: Representations | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """What `write_shard` takes, in order; two batches are under way at a time."""
+    """What `write_shard` takes, in order; two batches are under way at a time.
+
+    Args:
+        examples: as `read_ahead` gives them.
+        first: the row of the first one.
+        vectors: to be had beside the source's conditions.
+    """
     kind, size = tokenizer.media["kind"], tokenizer.media["shape"][0]
 
     def finish(batch: list[dict], sound: list[dict], pending: Callable) -> Iterator:
-        tokens = iter(pending())
+        tokens = pending()
         places = [e.get("place", e["key"]) for e in sound]
-        conditions = iter(texts.encode([e["condition"] for e in sound], places))
+        rows = [e["condition"] for e in sound]
+        conditions = texts.encode(rows, places)
+        if vectors is not None and sound:
+            more = vectors.encode(tokens, rows)
+            conditions = [a | b for a, b in zip(conditions, more, strict=True)]
+        done = zip(tokens, conditions, strict=True)
         for example in batch:
             if "unreadable" not in example:
-                example = {**example, "condition": next(conditions)}
-                example["tokens"] = next(tokens)
+                row, condition = next(done)
+                example = {**example, "tokens": row, "condition": condition}
             yield example
 
     waiting = None

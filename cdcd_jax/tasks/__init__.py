@@ -9,7 +9,8 @@ Files: `conditional` (tokens under a condition) with `settings`, `target`, `cont
 `contrast_settings`, `drawing` and `bound`; `mt_diffusion` (several modalities in one z)
 with `modalities`, `joint_network`, `joint_objective` and `joint_drawing`; `tokenizer`
 (pictures or sound as codes) with `autoencoders`, `codebooks`, `reconstruction` and
-`reconstruction_figures`; `labels` for all.
+`reconstruction_figures`; `bridge` (vectors that find each other) with `views`; `labels`
+for all.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ import jax
 
 from cdcd_jax.config.ranges import check_ranges
 from cdcd_jax.errors import UsageError
+from cdcd_jax.tasks.bridge import BridgeTask
 from cdcd_jax.tasks.conditional import ConditionalTask
 from cdcd_jax.tasks.mt_diffusion import MTDiffusionTask
 from cdcd_jax.tasks.tokenizer import TokenizerTask
@@ -46,7 +48,8 @@ class Description(TypedDict):
     # kind in networks.conditioners); {} for none
     conditions: dict[str, dict[str, Any]]
     # name -> what `sample` returns under it, beside kind and shape (of one example):
-    # of kind "tokens" num_codes and grid, of kind "audio" sample_rate (Hz)
+    # of kind "tokens" num_codes and grid, of kind "audio" sample_rate (Hz); {} of a
+    # task that draws nothing and has no `sample`
     outputs: dict[str, dict[str, Any]]
     # what `loss` reads of a batch: name -> Field, or a dict of them
     batch: dict[str, Any]
@@ -123,6 +126,7 @@ TASKS: dict[str, Any] = {
     "conditional": ConditionalTask,
     "mt_diffusion": MTDiffusionTask,
     "tokenizer": TokenizerTask,
+    "bridge": BridgeTask,
 }
 
 
