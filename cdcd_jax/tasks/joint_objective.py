@@ -188,7 +188,9 @@ class JointObjective:
         if make_code(self.modalities[first].code, self.network.space).discrete:
             decoded = nats(first)
         else:
-            decoded = self.gaussian.decoded(reading, codes, t)
+            # z's own head, which at t = 1 is far finer than that of the picture
+            plain = self.gaussian.read(Predicted(said[VALUES], None), z_t, t)
+            decoded = self.gaussian.decoded(plain, codes, t)
         found = dict(
             denoising=self.gaussian.timesteps
             * self.gaussian.denoised(reading, codes, z_t, t),
