@@ -91,6 +91,13 @@ def lay_out(
     motion, seconds = None, windows.duration(condition, conditions)
     if seconds is not None:
         motion = seconds, windows.token_seconds(tokenizer, conditions, grid[1])
+    seen = [k for k, spec in conditions.items() if spec["kind"] == "image"]
+    if wish.expand and (given := [name for name in seen if name in condition]):
+        raise UsageError(
+            f"Found --edit.expand under the picture --condition.{given[0]}, which "
+            "shows the model's own window and nothing beyond it; expected one of both; "
+            "leave either out"
+        )
     if motion or "audio" in tokenizer.outputs:
         canvas = _sound(wish, source, tokenizer, grid, overlap, motion)
     else:

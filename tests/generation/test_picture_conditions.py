@@ -172,6 +172,8 @@ def test_samples_keep_what_they_were_drawn_under(model, tmp_path):
     npz = str(tmp_path / "out" / "samples.npz")
     edited = opened.edit(f"{npz}:3", mask="left", number=2)
     np.testing.assert_array_equal(edited.condition["target"], levels[[3, 3]])
+    with pytest.raises(UsageError, match=r"expand under the picture .*target"):
+        opened.edit(f"{npz}:3", expand=(0, 0, 2, 0))
     toward = opened.edit(
         target=image[0], toward=dict(target=tmp_path / "1.png"), number=3
     )
