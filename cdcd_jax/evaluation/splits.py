@@ -16,6 +16,7 @@ from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError
 from cdcd_jax.generation.rows import are_labels, every_label, held_out_records, told
 from cdcd_jax.models.decoders import SINGLE
+from cdcd_jax.models.encoders import encoder_of
 from cdcd_jax.models.model import Trained
 
 
@@ -36,12 +37,19 @@ def known_of(model: Trained, card: Card) -> dict[str, Any]:
 
     Returns:
         condition, that of `conditions_of`; sample_rate; texts, where there are such;
-        and of rows of records `truth`: condition, and all that the records hold of what
-        the model draws, decoded as samples are.
+        of records with vectors that the model draws `encode`, tokens int32 [N, L] ->
+        such vectors [N, F]; and of rows of records `truth`: condition, and all that the
+        records hold of what the model draws, decoded as samples are.
+
+    Raises:
+        InputError: the encoder of the vectors is not there any more.
     """
     condition = conditions_of(model, card)
     known: dict[str, Any] = {"condition": condition}
     known["sample_rate"] = model.decoders.sample_rate
+    for name in model.decoders.outputs:
+        if "encoder" in card.conditions.get(name, {}):
+            known["encode"] = encoder_of(card, name).encode
     if "truth" in condition:
         held = _recorded(model, condition.pop("truth"), condition)
         seen = {k: v for k, v in held.items() if k.split("/")[0] != SINGLE}
