@@ -30,6 +30,15 @@ _RANGES = (
             *("sampling.batch_size", "sampling.num_samples", "eval.num_samples"),
             *("eval.bound_samples", "model.conditions.*.queries", "model.features"),
             *("model.conditions.*.num_classes", "model.conditions.*.vocabulary"),
+            "model.patch",
+        ),
+    ),
+    (
+        "a whole number of at least 1",
+        lambda x: isinstance(x, int) and x >= 1,
+        (
+            *("model.modalities.*.num_classes", "model.modalities.*.num_codes"),
+            *("model.modalities.*.features", "model.modalities.*.length"),
         ),
     ),
     # more than these would only fill the memory, or trace for hours
@@ -40,7 +49,7 @@ _RANGES = (
         lambda x: x < 2**31 - 1,
         (
             *("model.num_codes", "model.conditions.*.num_classes"),
-            "model.conditions.*.vocabulary",
+            *("model.conditions.*.vocabulary", "model.modalities.*.num_classes"),
         ),
     ),
     (
@@ -52,6 +61,7 @@ _RANGES = (
             *("contrastive.weight", "contrastive.num_negatives", "sampling.videos"),
             *("sampling.guidance_scale", "eval.guidance_scale", "sampling.top_k"),
             *("data.threads", "sampling.order_temperature", "sampling.purity_weight"),
+            *("model.channels", "model.modalities.*.loss_weight"),
         ),
     ),
     (
@@ -59,19 +69,19 @@ _RANGES = (
         lambda x: 0 < x < math.inf,
         (
             *("sampling.temperature", "contrastive.temperature", "optim.clip_norm"),
-            "model.embedding_scale",
+            *("model.embedding_scale", "model.modalities.*.deviation"),
         ),
     ),
     ("above 0 and at most 1", lambda x: 0 < x <= 1, ("sampling.top_p",)),
     (
         "from 0 to 1",
         lambda x: 0 <= x <= 1,
-        ("model.condition_dropout", "sampling.remask"),
+        ("model.condition_dropout", "sampling.remask", "model.known", "sampling.eta"),
     ),
     (
         "at least 0 and below 1",
         lambda x: 0 <= x < 1,
-        ("sampling.overlap", "optim.ema_decay"),
+        ("sampling.overlap", "optim.ema_decay", "model.modality_dropout"),
     ),
 )
 

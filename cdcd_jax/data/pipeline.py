@@ -64,9 +64,32 @@ def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
         )
     card = read_card(path)
     check_shards(card)
-    tokens = description["batch"]["tokens"]
-    check_matches(card, tokens["high"], tokens["grid"], description["conditions"])
+    tokens, conditions = description["batch"]["tokens"], description["conditions"]
+    for name, field in description["batch"]["condition"].items():
+        # what may be left out when samples are drawn a batch may need all the same
+        if conditions.get(name, {}).get("optional", True) and not field.get("optional"):
+            _check_field(card, name, field)
+    check_matches(card, tokens["high"], tokens["grid"], conditions)
     return card
+
+
+def _check_field(card: Card, name: str, field: Mapping[str, Any]) -> None:
+    """Raises InputError if records lack what each batch needs, or have another."""
+    found = card.conditions.get(name)
+    fits = found is not None and list(found["shape"]) == list(field["shape"])
+    if fits and "high" in field:
+        number = found.get("num_classes", found.get("levels", found.get("num_tokens")))
+        fits = number == field["high"]
+        if "num_tokens" in found:  # of a vocabulary that may be larger
+            fits = number <= field["high"]
+    if not fits:
+        wanted = {"shape": list(field["shape"]), "numbers below": field.get("high")}
+        raise InputError(
+            f"Found {name!r} as {found} in the records {card.directory}, which have "
+            f"{sorted(card.conditions)}; expected {wanted}, on which the model is "
+            "trained; make records that hold it and name them in data.path, or take "
+            f"{name!r} out of the model, or describe it there as the records have it."
+        )
 
 
 def _check_differ(card: Card, key: str, most: int = 512) -> None:

@@ -126,11 +126,12 @@ def make_aggregation(
     far = WEIGHT_RAMPS[ramp](np.arange(timesteps) / max(timesteps - 1, 1))
     found = {}
     for name, given in weights.items():
-        ends = np.atleast_1d(np.asarray(given, np.float64))
-        if ends.shape not in ((1,), (2,)):
+        ends = np.atleast_1d(np.asarray(given))
+        if ends.shape not in ((1,), (2,)) or ends.dtype.kind not in "iuf":
             raise ValueError(
                 f"the weight of {name} is {given!r}: give a number, or (from, to)"
             )
+        ends = ends.astype(np.float64)
         if not np.all(np.isfinite(ends)):
             raise ValueError(f"the weight of {name} is {given!r}: give finite numbers")
         found[name] = np.append(0.0, ends[0] + (ends[-1] - ends[0]) * far)

@@ -74,17 +74,30 @@ class _Table(Code):
 
     def table(self, symbols: int, features: int) -> jax.Array:
         """float32 [symbols, features], at first random +1 or -1, no two rows equal."""
-        return self.param("table", _signs, (symbols, features))
+        return self.param("table", signs, (symbols, features))
 
 
-def _signs(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
-    """Rows of random signs, of which no two are equal where there are enough."""
+def signs(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Rows of random signs, float32 [symbols, features], no two of them equal.
+
+    Args:
+        shape: with 2^features >= symbols.
+    """
     symbols, features = shape
-    if features > 24:
+    bits = _bits(symbols)
+    if features > 2 * bits + 24:  # where two are equal in one of 2^25 tables at most
         return jax.random.rademacher(key, shape, jnp.float32)
-    # few features: different numbers, written in bits
-    numbers = jax.random.permutation(key, 2**features)[:symbols]
-    return 2.0 * ((numbers[:, None] >> jnp.arange(features)) & 1) - 1.0
+    key_numbers, key_rest = jax.random.split(key)
+    # different numbers, written in bits
+    numbers = jax.random.permutation(key_numbers, 2**bits)[:symbols, None]
+    told = 2.0 * ((numbers >> jnp.arange(bits)) & 1) - 1.0
+    rest = jax.random.rademacher(key_rest, (symbols, features - bits), jnp.float32)
+    return jnp.concatenate([told, rest], axis=1)
+
+
+def _bits(symbols: int) -> int:
+    """Signs that it takes to tell so many symbols apart."""
+    return (symbols - 1).bit_length()
 
 
 class LabelCode(_Table):
@@ -99,6 +112,15 @@ class LabelCode(_Table):
     @property
     def size(self) -> int:
         return self.num_classes
+
+    def check(self, name: str) -> None:
+        whole, bits = math.prod(self.space), _bits(self.num_classes)
+        if bits > whole:
+            raise UsageError(
+                f"Found modality {name!r} of {self.num_classes} classes in {whole} "
+                f"numbers of z; expected {bits} of them or more; raise model.channels, "
+                "or enlarge model.grid."
+            )
 
     def setup(self) -> None:
         self.rows = self.table(self.num_classes, math.prod(self.space))
@@ -143,12 +165,12 @@ class TokensCode(_Table):
     def check(self, name: str) -> None:
         whole = math.prod(self.space)
         features = whole // self.length
-        if whole % self.length or 2**features < self.num_codes:
+        if whole % self.length or features < _bits(self.num_codes):
             raise UsageError(
                 f"Found modality {name!r} of {self.length} tokens of {self.num_codes} "
-                f"codes in {whole} numbers of z; expected a divisor of that, with "
-                f"{max(math.ceil(math.log2(self.num_codes)), 1)} numbers a token or "
-                "more; raise model.channels, or shorten it."
+                f"codes in {whole} numbers of z; expected a length that divides them, "
+                f"with {_bits(self.num_codes)} numbers a token or more; change its "
+                "length or model.channels."
             )
 
     def setup(self) -> None:
@@ -178,7 +200,9 @@ class TokensCode(_Table):
 
 
 class ImageCode(Code):
-    """A picture, int32 [B, N] of K levels, whole or with unknown pixels: its patches.
+    """A picture, int32 [B, N] of K levels: its patches. -1 is an unknown pixel.
+
+    Of such a one the code is 0, which its head learns to say; it has no likelihood.
 
     Attributes:
         levels: K.
@@ -206,9 +230,9 @@ class ImageCode(Code):
         if not fits or (across, self.patch**2 * channels) != self.space:
             raise UsageError(
                 f"Found modality {name!r} of {height} x {width} pixels of {channels} "
-                f"channels with model.patch = {self.patch}; expected patches that fill "
-                f"it, {length} of {features} numbers; correct model.patch, model.grid "
-                "or model.channels."
+                f"channels with model.patch = {self.patch}; expected patches as z has "
+                f"them, {length} of {features} numbers; correct model.patch, "
+                "model.grid or model.channels."
             )
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -224,7 +248,7 @@ class ImageCode(Code):
 
     def nats(self, said: jax.Array, x: jax.Array) -> jax.Array:
         nats = decoder_nats(self(x), said, self.deviation, self.levels)
-        return jnp.sum(nats, axis=(1, 2))
+        return jnp.sum(jnp.where(self.cut(x >= 0), nats, 0.0), axis=(1, 2))
 
     def recode(self, said: jax.Array) -> jax.Array:
         return said
@@ -252,6 +276,15 @@ class VectorCode(Code):
     @property
     def size(self) -> int:
         return self.features
+
+    def check(self, name: str) -> None:
+        whole = math.prod(self.space)
+        if self.features > whole:
+            raise UsageError(
+                f"Found modality {name!r} of {self.features} features in {whole} "
+                "numbers of z; expected no more than these; shorten it, or raise "
+                "model.channels."
+            )
 
     def setup(self) -> None:
         whole = math.prod(self.space)

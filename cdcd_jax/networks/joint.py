@@ -1,8 +1,8 @@
 """A denoiser of several modalities in one z: codes, conditioners, backbone and heads.
 
 In come z_t and what is known; out go a head for the values of z as a whole (noise, x_0
-or v) and, where there are several modalities, one for each of them. All read the same
-features, at every t.
+or v) and one for each modality, where there are several or what it is cannot be read
+off z. All read the same features, at every t.
 """
 
 from collections.abc import Mapping
@@ -22,20 +22,25 @@ _HEAD = "of_{}"  # that of a modality
 ENCODER = "code_{}"  # where the parameters of a modality's code lie
 
 
-def make_code(spec: Mapping[str, Any], space: tuple[int, int]) -> codes.Code:
-    """An unbound code by its kind and attributes, to ask for sizes."""
+def make_code(
+    spec: Mapping[str, Any], space: tuple[int, int], **place: Any
+) -> codes.Code:
+    """A code by its kind and attributes; its `name` in a module, or none, unbound."""
     settings = {k: v for k, v in spec.items() if k != "kind"}
-    return codes.KINDS[spec["kind"]](space, parent=None, **settings)
+    return codes.KINDS[spec["kind"]](space, **settings, **(place or {"parent": None}))
 
 
 def outputs_of(
     modalities: Mapping[str, Mapping[str, Any]], space: tuple[int, int]
 ) -> dict[str, int]:
-    """Sizes of the heads by name, see `Denoiser.outputs`."""
+    """Sizes of the heads by name, see `Denoiser.outputs`.
+
+    What one picture or vector alone is, the values say.
+    """
+    made = {name: make_code(spec, space) for name, spec in modalities.items()}
     heads = {VALUES: space[1]}
-    if len(modalities) > 1:
-        for name, spec in modalities.items():
-            heads[_HEAD.format(name)] = make_code(spec, space).size
+    if len(made) > 1 or any(code.discrete for code in made.values()):
+        heads |= {_HEAD.format(name): code.size for name, code in made.items()}
     return heads
 
 
@@ -54,12 +59,10 @@ class JointDenoiser(ConditionalDenoiser, kw_only=True):
 
     def setup(self) -> None:
         super().setup()
-        made = {}
-        for name, spec in self.modalities.items():
-            settings = {k: v for k, v in spec.items() if k != "kind"}
-            kind = codes.KINDS[spec["kind"]]
-            made[name] = kind(self.space, name=ENCODER.format(name), **settings)
-        self.codes = made
+        self.codes = {
+            name: make_code(spec, self.space, name=ENCODER.format(name))
+            for name, spec in self.modalities.items()
+        }
         if self.absent:
             shape = (len(self.modalities), self.denoiser["width"])
             self.absence = self.param("absence", normal_init, shape)

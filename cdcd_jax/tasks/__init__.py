@@ -7,10 +7,10 @@ stands in its `describe()`.
 
 Files: `conditional` (tokens under a condition) with `settings`, `target`, `contrast`,
 `contrast_settings`, `drawing` and `bound`; `mt_diffusion` (several modalities in one z)
-with `modalities`, `joint_network`, `joint_objective` and `joint_drawing`; `tokenizer`
-(pictures or sound as codes) with `autoencoders`, `codebooks`, `reconstruction` and
-`reconstruction_figures`; `bridge` (vectors that find each other) with `views`; `labels`
-for all.
+with `modalities`, `joint_network`, `joint_values`, `joint_objective`, `joint_drawing`
+and `joint_asked`; `tokenizer` (pictures or sound as codes) with `autoencoders`,
+`codebooks`, `reconstruction` and `reconstruction_figures`; `bridge` (vectors that find
+each other) with `views`; `labels` for all.
 """
 
 from collections.abc import Mapping

@@ -48,7 +48,10 @@ class Row(NamedTuple):
 
 
 def rows_of_an_example(options: SamplingOptions, edit: Edit = NO_EDIT) -> int:
-    """How many rows a network evaluation has for each sample."""
+    """How many rows a network evaluation has for each sample, at most.
+
+    The null may be all there is, where modalities are given in other ways.
+    """
     by_name = len(edit.scales or {"": 1.0})
     guided = edit.scales is not None or options.guidance_scale != 1.0
     return by_name * (1 + (edit.toward is not None)) + guided

@@ -4,8 +4,9 @@ What is known comes into the draw in one of three ways (`sampling.known`):
 
     context       the network sees it clean, as a condition: what it was trained for
     guidance      the heads say how likely it is, and z is moved along the gradient of
-                  that: eps - sqrt(1 - alpha_bar_t) grad_z log p(x_known | z_t), as
-                  classifier guidance does (Dhariwal and Nichol 2021)
+                  that: eps - s sqrt(1 - alpha_bar_t) grad_z log p(x_known | z_t), as
+                  classifier guidance does (Dhariwal and Nichol 2021), with the scale s
+                  = `sampling.guidance_scale`
     substitution  its code takes the place of the predicted one in the sum
 
 The last step reads the heads instead of moving z once more.
@@ -78,57 +79,48 @@ class Drawing:
         step = _Step(self, params, condition, known, toward, scales, options, batch)
         begun = None if start is None else (self._begun(step, start), time)
         walk = self.gaussian.walk(options, begun, shared=shared)
-        walk, last = walk.without_last()
+        walk, last = walk.without_last()[0], int(walk.times[-1])
         drawn = process.draw(
             {Z: walk},
             lambda z, t: {Z: step.predict(z[Z], t[Z])[0]},
             {Z: key},
             {Z: (batch, *self.network.space)},
         )
-        z, t = drawn.x[Z], jnp.broadcast_to(last.time, batch)
-        found = self._outputs(step, z, t)
+        found = self._outputs(step, drawn.x[Z], last)
         # whole on every device, so that every process can read them
         return jax.tree.map(lambda a: constrain(a, *[None] * a.ndim), found)
 
     def _begun(self, step: "_Step", start: jax.Array) -> dict[str, jax.Array]:
         """Codes of a start: of the picture, of what is given, and 0 of the rest."""
-        own = {self.stream: start}
-        given = {**step.given, **own}
-        return {
-            name: step.code(name, given[name])
-            if name in given
-            else jnp.zeros((len(start), *self.network.space))
-            for name in self.modalities
-        }
+        codes = {**step.codes, self.stream: step.code(self.stream, start)}
+        none = jnp.zeros((len(start), *self.network.space))
+        return {name: codes.get(name, none) for name in self.modalities}
 
     @property
     def stream(self) -> str:
         """The modality that is the records' own tokens; "" for none."""
-        of_it = [
-            name
-            for name, one in self.modalities.items()
-            if one.field == STREAM and one.kind != "masked_image"
-        ]
+        of_it = [name for name, one in self.modalities.items() if one.is_stream]
         return of_it[0] if of_it else ""
 
-    def _outputs(
-        self, step: "_Step", z: jax.Array, t: jax.Array
-    ) -> dict[str, jax.Array]:
-        """What is read at the last step."""
+    def _outputs(self, step: "_Step", z: jax.Array, last: int) -> dict[str, jax.Array]:
+        """What is read at the last time that is visited."""
+        t = jnp.full(len(z), last)
         predicted, said = step.predict(z, t)
-        clean = self.gaussian.read(predicted, z, t).clean
         weights = self.gaussian.weights(t)
+        primary = self.primary
+        if primary and not self.gaussian.aggregation.weights[primary][last]:
+            primary = ""  # it is no part of this z
         found = {}
         for name in self.modalities:
             if name in step.given:
                 found[name] = step.given[name]
-            elif name in said and name != self.primary:
+            elif name in said and name != primary:
                 found[name] = step.apply("drawn", name, said[name])
-        if self.primary and self.primary not in found:
-            others = {n: step.code(n, x) for n, x in found.items()}
-            rest = clean - _sum(others, weights)
-            rest = rest / rowwise(weights[self.primary], rest)
-            found[self.primary] = step.apply("drawn", self.primary, rest)
+        if primary and primary not in found:
+            others = {n: step.code(n, x) for n, x in found.items()} | step.codes
+            rest = self.gaussian.read(predicted, z, t).clean - _sum(others, weights)
+            rest = rest / rowwise(weights[primary], rest)
+            found[primary] = step.apply("drawn", primary, rest)
         if step.pixels is not None:
             tokens, stands = step.pixels
             own = self.stream
@@ -156,9 +148,21 @@ class _Step:
         condition = dict(condition)
         if known is not None:
             for name, one in drawing.modalities.items():
-                if one.kind == "masked_image":  # the rest of the picture is to restore
+                if one.kind == "masked_image" and one.field == STREAM:
+                    # the rest of the picture is to restore
                     condition.setdefault(name, jnp.where(known[1], known[0], -1))
         self.given = {n: condition[n] for n in drawing.modalities if n in condition}
+        self.codes = {n: self.code(n, x) for n, x in self.given.items()}
+        for name in self.given if toward is not None else ():
+            if name in toward[0]:  # the nearer end, and a code on the way
+                end, far = toward[0][name], rowwise(toward[1], self.codes[name])
+                way = self.code(name, end) - self.codes[name]
+                self.codes[name] = self.codes[name] + far * way
+                near = rowwise(toward[1] <= 0.5, end)
+                self.given[name] = jnp.where(near, self.given[name], end)
+        # how much each says of the others through its head
+        scale = lambda n: options.guidance_scale if scales is None else scales.get(n, 0)
+        self.slopes = {n: scale(n) for n in self.given if self.how == "guidance"}
         seen = lambda given: {
             name: a
             for name, a in given.items()
@@ -166,13 +170,15 @@ class _Step:
         }
         ends = [seen(condition)] + ([] if toward is None else [seen(toward[0])])
         guided = scales is not None or options.guidance_scale != 1.0
-        rows = guided_rows(ends, network.conditions, scales, guided)
+        guided = guided and any(ends)  # else the null is all there is
+        by_name = seen(scales) if guided and scales is not None else None
+        rows = guided_rows(ends, network.conditions, by_name, guided)
         like = jax.ShapeDtypeStruct((batch, *network.space), jnp.float32)
         self.said_of = said_under(network, params, rows, like, "said")
         self.toward = None if toward is None else toward[1]
         self.scales = None
         if guided:
-            wanted = [options.guidance_scale] if scales is None else scales.values()
+            wanted = [options.guidance_scale] if scales is None else by_name.values()
             self.scales = [jnp.broadcast_to(own, batch) for own in wanted]
 
     def apply(self, method: str, *args: Any) -> Any:
@@ -192,13 +198,13 @@ class _Step:
 
     def predict(self, z: jax.Array, t: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         """What the process is told, and what the heads said."""
-        if self.how == "guidance" and self.given:
+        if self.slopes:
 
             def likely(z: jax.Array) -> tuple[jax.Array, Any]:
                 said = self.said(z, t)
                 nats = [
-                    self.apply("nats", name, said[name], x)
-                    for name, x in self.given.items()
+                    scale * self.apply("nats", name, said[name], self.given[name])
+                    for name, scale in self.slopes.items()
                 ]
                 return -jnp.sum(sum(nats)), said
 
@@ -209,7 +215,7 @@ class _Step:
         clean, noise, codes = gaussian.read(predicted, z, t)
         level, weights = gaussian.levels.at(t), gaussian.weights(t)
         if codes is not None and self.given:
-            codes = {**codes, **{n: self.code(n, x) for n, x in self.given.items()}}
+            codes = {**codes, **self.codes}
         if slope is not None:
             noise = noise - rowwise(level.noise, z) * slope
             clean = predictions.split("noise", noise, z, level)[0]

@@ -39,11 +39,6 @@ def make_joint_network(
         )
     height, width, channels = (*grid_of(model["grid"]), 1)[:3]
     patch = model["patch"]
-    if height % patch or width % patch:
-        raise UsageError(
-            f"Found model.patch = {patch} of {height} x {width} tokens; expected a "
-            "divisor of both; correct it."
-        )
     grid = height // patch, width // patch
     space = grid[0] * grid[1], model["channels"] or patch**2 * channels
     specs = {name: one.code for name, one in modalities.items()}

@@ -18,9 +18,10 @@ from cdcd_jax.diffusion import objective
 from cdcd_jax.diffusion.gaussian import Gaussian
 from cdcd_jax.diffusion.predictions import Predicted
 from cdcd_jax.networks import presence
-from cdcd_jax.networks.joint import VALUES, JointDenoiser, make_code
+from cdcd_jax.networks.joint import ENCODER, VALUES, JointDenoiser
 from cdcd_jax.networks.partition import constrain
-from cdcd_jax.tasks.modalities import Modality, drawn_known, values_of
+from cdcd_jax.tasks.joint_values import drawn_known, values_of
+from cdcd_jax.tasks.modalities import Modality
 
 Batch = Mapping[str, Any]
 Params = Any
@@ -61,19 +62,16 @@ class JointObjective:
         codes, gone = self.codes(params, x, keys[3])
         encoded = self._encoded(params, batch, x, known, gone, keys[4])
         apply = functools.partial(self.network.apply, {"params": params})
-        said = apply(self._noised(keys[5], codes, t), t, encoded, method="said")
-        kept = {
-            name: jax.lax.stop_gradient(code)
-            if self.modalities[name].gradient == "stop"
-            else code
-            for name, code in codes.items()
-        }
-        z_t = self._noised(keys[5], kept, t)
-        values = said
-        if any(one.gradient == "stop" for one in self.modalities.values()):
-            # the same numbers, without their gradient
-            values = apply(z_t, t, encoded, method="said")
-        terms = self.gaussian.terms(self._predicted(params, values), kept, z_t, t)
+        z_t = self._noised(keys[5], codes, t)
+        said = values = apply(z_t, t, encoded, method="said")
+        still = self._stopped(params)
+        if still is not params:
+            # the same numbers, of which these codes learn nothing
+            codes, _ = self.codes(still, x, jax.random.clone(keys[3]))
+            z_t = self._noised(jax.random.clone(keys[5]), codes, t)
+            again = z_t, t, encoded
+            values = self.network.apply({"params": still}, *again, method="said")
+        terms = self.gaussian.terms(self._predicted(still, values), codes, z_t, t)
         size_of_z = int(np.prod(z_t.shape[1:]))
         # the bound in nats a token of the records, T times a step as everywhere
         each = self.units if self.gaussian.loss == "bound" else size_of_z
@@ -91,6 +89,14 @@ class JointObjective:
         key = jax.random.key(0)
         x = values_of(self.modalities, batch, key)
         return self._prior(self.codes(params, x, key, dropout=0.0)[0])
+
+    def _stopped(self, params: Params) -> Params:
+        """The same, without a gradient of the codes that heads alone teach."""
+        alone = [n for n, one in self.modalities.items() if one.gradient == "stop"]
+        names = {ENCODER.format(name) for name in alone} & set(params)
+        if not names:
+            return params
+        return {**params, **{n: jax.lax.stop_gradient(params[n]) for n in names}}
 
     def _prior(self, codes: Mapping[str, jax.Array]) -> jax.Array:
         size_of_z = int(np.prod(next(iter(codes.values())).shape[1:]))
@@ -133,10 +139,7 @@ class JointObjective:
         key: jax.Array | None,
     ) -> Any:
         """What the network is given: conditions, what is known, what is absent."""
-        rows, rate = (
-            len(next(iter(x.values()))),
-            self.condition_dropout,
-        )
+        rows, rate = len(next(iter(x.values()))), self.condition_dropout
         given = presence.taken(self.own, batch["condition"])
         drop: Any = jnp.zeros(rows, bool)
         if key is not None:
@@ -171,8 +174,9 @@ class JointObjective:
         self, params: Params, batch: Batch, t: jax.Array, key: jax.Array
     ) -> dict[str, jax.Array]:
         """The bound's parts at t, nats [B]; `denoising` times T."""
-        x = values_of(self.modalities, batch, key)
-        hidden = [n for n, one in self.modalities.items() if one.kind == "masked_image"]
+        key_x, key = jax.random.split(key)
+        x = values_of(self.modalities, batch, key_x)
+        hidden = [n for n, one in self.modalities.items() if not one.is_drawn]
         x |= {name: jnp.full_like(x[name], -1) for name in hidden}
         rows = len(t)
         known = {name: jnp.full(rows, name in hidden) for name in self.modalities}
@@ -185,7 +189,7 @@ class JointObjective:
         nats = lambda name: apply(name, said[name], x[name], method="nats")
         first = self.gaussian.primary
         others = [nats(n) for n in self.modalities if n not in (first, *hidden)]
-        if make_code(self.modalities[first].code, self.network.space).discrete:
+        if self.modalities[first].discrete:
             decoded = nats(first)
         else:
             # z's own head, which at t = 1 is far finer than that of the picture

@@ -7,19 +7,25 @@ model, of the same name.
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.codes import KINDS
-from cdcd_jax.networks.joint import VALUES
+from cdcd_jax.networks.joint import ENCODER, VALUES, JointDenoiser
 from cdcd_jax.networks.positions import grid_of
+from cdcd_jax.tasks.settings import TAKEN, check_names
 
 STREAM = "tokens"  # the records' own tokens
+# what the network calls its own, and what samples do
+_TAKEN = {
+    *TAKEN,
+    *dir(JointDenoiser),
+    *(field.name for field in dataclasses.fields(JointDenoiser)),
+    *("codes", "absence", VALUES, STREAM, "images"),
+}
 GRADIENTS = ("fixed", "stop", "learn")
 # of each kind: what must be said, and what may be
 _NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -79,6 +85,26 @@ class Modality:
         }[self.kind]
 
     @property
+    def is_drawn(self) -> bool:
+        """Samples have it, which a picture has in part only to be completed."""
+        return self.kind != "masked_image"
+
+    @property
+    def is_stream(self) -> bool:
+        """It is the records' own tokens, whole: what samples call `tokens`."""
+        return self.field == STREAM and self.is_drawn
+
+    @property
+    def discrete(self) -> bool:
+        """See `codes.Code`."""
+        return KINDS[self.kind].discrete
+
+    @property
+    def output_name(self) -> str:
+        """What samples call it."""
+        return STREAM if self.is_stream else self.name
+
+    @property
     def batch_field(self) -> dict[str, Any]:
         """See `tasks.Field`."""
         if self.kind == "vector":
@@ -124,8 +150,20 @@ class Modality:
         return spec
 
 
+def names_taken(model: Mapping[str, Any]) -> set[str]:
+    """What no other condition of such a model may be called; see `settings.TAKEN`."""
+    return {*_not_for(model["modalities"]), *model["modalities"]}
+
+
+def _not_for(modalities: Mapping[str, Any]) -> set[str]:
+    """What no modality may be called beside these."""
+    return {*_TAKEN, *(ENCODER.format(name) for name in modalities)}
+
+
 def read_modalities(model: Mapping[str, Any]) -> dict[str, Modality]:
-    """`model.modalities`, whole and checked.
+    """`model.modalities`, whole and checked, in the order of their names.
+
+    So that the order of the config changes nothing.
 
     Raises:
         UsageError: none, or one that contradicts itself or does not exist.
@@ -136,18 +174,23 @@ def read_modalities(model: Mapping[str, Any]) -> dict[str, Modality]:
             f"Found model.grid = {grid}; expected (H, W) or (H, W, channels) of the "
             "records' tokens, which are pixels here; correct it."
         )
-    pixels = (*grid, 1)[:3]
-    found = {
-        name: _read(name, settings, model, pixels)
-        for name, settings in model["modalities"].items()
-    }
-    if not found:
+    if any(side % model["patch"] for side in grid[:2]):
         raise UsageError(
-            "Found no model.modalities; expected one or more, such as "
+            f"Found model.patch = {model['patch']} of {grid[0]} x {grid[1]} tokens; "
+            "expected a divisor of both; correct it."
+        )
+    pixels, declared = (*grid, 1)[:3], model["modalities"]
+    check_names("model.modalities", declared, _not_for(declared))
+    found = {
+        name: _read(name, declared[name], model, pixels) for name in sorted(declared)
+    }
+    if not any(one.is_drawn for one in found.values()):
+        raise UsageError(
+            f"Found model.modalities {sorted(found)}; expected one or more that are "
+            "drawn, which masked pictures are not, such as "
             'dict(image=dict(kind="image", field="tokens")); declare them.'
         )
-    streams = [m.name for m in found.values() if m.field == STREAM]
-    whole = [name for name in streams if found[name].kind != "masked_image"]
+    whole = [name for name, one in found.items() if one.is_stream]
     if len(whole) > 1:
         raise UsageError(
             f"Found model.modalities {', '.join(whole)} that are all the field "
@@ -157,6 +200,17 @@ def read_modalities(model: Mapping[str, Any]) -> dict[str, Modality]:
     return found
 
 
+def primary_of(modalities: Mapping[str, Modality]) -> str:
+    """The modality of the bound's L0: the records' own tokens, or the first of numbers.
+
+    Where there are symbols alone, the first of these; of what has a weight at t = 1.
+    """
+    drawn = [one for one in modalities.values() if one.is_drawn]
+    absent = lambda one: not np.ravel(one.weight)[0]
+    rank = lambda one: (absent(one), one.discrete, not one.is_stream)
+    return min(drawn, key=rank).name
+
+
 def _read(
     name: str,
     settings: Any,
@@ -164,17 +218,11 @@ def _read(
     pixels: tuple[int, int, int],
 ) -> Modality:
     where = f"model.modalities.{name}"
-    taken = {VALUES, STREAM, *model["conditions"]}
-    if not re.fullmatch(r"\w[\w-]*", name) or name in taken:
-        raise UsageError(
-            f"Found {where}; expected a name of letters, digits, _ and -, and none of "
-            f"{', '.join(sorted(taken))}; choose another."
-        )
-    kind = settings.get("kind") if isinstance(settings, Mapping) else settings
+    kind = settings.get("kind") if isinstance(settings, Mapping) else None
     if kind not in KINDS:
         raise UsageError(
-            f"Found {where} of kind {kind!r}; expected one of {', '.join(KINDS)}; "
-            "correct it."
+            f"Found {where} = {settings!r}; expected its settings, with a kind of "
+            f"{', '.join(KINDS)}; correct it."
         )
     needs, may = _NEEDS[kind]
     own = {k: v for k, v in settings.items() if k not in _SHARED and k != "kind"}
@@ -185,21 +233,22 @@ def _read(
         )
     shared = {**_SHARED, **{k: v for k, v in settings.items() if k in _SHARED}}
     field = shared.pop("field") or name
-    if field not in (name, STREAM):
+    if field not in (name, STREAM) or (field == STREAM and kind not in PICTURES):
         raise UsageError(
-            f"Found {where}.field = {field!r}; expected {STREAM!r}, the records' own "
-            f"tokens, or nothing for the condition {name!r} of the records; correct "
-            "it, or give the modality the condition's name."
+            f"Found {where}.field = {field!r} of kind {kind!r}; expected nothing for "
+            f"the condition {name!r} of the records, or of a picture {STREAM!r}, the "
+            "records' own tokens; correct it, or give the modality the condition's "
+            "name."
         )
     if shared["gradient"] not in GRADIENTS:
         raise UsageError(
             f"Found {where}.gradient = {shared['gradient']!r}; expected one of "
             f"{', '.join(GRADIENTS)}; correct it."
         )
-    if not shared["loss_weight"] >= 0:
+    if not isinstance(shared["given"], bool):
         raise UsageError(
-            f"Found {where}.loss_weight = {shared['loss_weight']!r}; expected a number "
-            "of at least 0; correct it."
+            f"Found {where}.given = {shared['given']!r}; expected True, or False for "
+            "what is only drawn; correct it."
         )
     names = tuple(own.pop("names", ()))
     if names and len(names) != own["num_classes"]:
@@ -209,45 +258,12 @@ def _read(
         )
     code = {"kind": kind, **own}
     if kind in PICTURES:
+        if not 2 <= model["num_codes"] <= 256:
+            raise UsageError(
+                f"Found model.num_codes = {model['num_codes']} levels of a pixel of "
+                f"{where}; expected 2 to 256, as records of pictures have; correct it."
+            )
         code |= dict(levels=model["num_codes"], pixels=pixels, patch=model["patch"])
     weight = shared.pop("weight")
     weight = tuple(weight) if isinstance(weight, list | tuple) else weight
     return Modality(name, kind, field, code, weight, names=names, **shared)
-
-
-def values_of(
-    modalities: Mapping[str, Modality], batch: Mapping[str, Any], key: jax.Array
-) -> dict[str, jax.Array]:
-    """x_i of a batch by name, [B, ...]; masked pictures with -1 where they are hidden.
-
-    Of each masked picture the share of hidden pixels is drawn, evenly from 0 to 1 and
-    in one of eleven all of them, and then each pixel by itself.
-    """
-    found = {}
-    for name, one in modalities.items():
-        here = batch if one.field == STREAM else batch["condition"]
-        x = found[name] = jnp.asarray(here[one.field])
-        if one.kind == "masked_image":
-            key_share, key_each = jax.random.split(key)
-            share = 1.1 * jax.random.uniform(key_share, (len(x), 1))
-            hidden = jax.random.uniform(key_each, x.shape) < share
-            found[name] = jnp.where(hidden, -1, x)
-    return found
-
-
-def drawn_known(
-    key: jax.Array, modalities: Mapping[str, Modality], share: float, rows: int
-) -> dict[str, jax.Array]:
-    """Which modalities of each example are known to the network: bool [B] by name.
-
-    Of a share of the examples some are, every subset of those that may be given as
-    likely; never none of them, and never all modalities there are.
-    """
-    names = [name for name, one in modalities.items() if one.given]
-    subsets = 2 ** len(names) - (1 if len(names) == len(modalities) else 0)
-    if subsets < 2:  # nothing to know beside what is drawn
-        return dict.fromkeys(names, jnp.zeros(rows, bool))
-    key_some, key_which = jax.random.split(key)
-    some = jax.random.bernoulli(key_some, share, (rows,))
-    which = jax.random.randint(key_which, (rows,), 1, subsets)
-    return {n: some & ((which >> i) & 1 == 1) for i, n in enumerate(names)}

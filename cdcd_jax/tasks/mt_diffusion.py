@@ -18,24 +18,17 @@ from cdcd_jax.diffusion.samplers.options import GaussianOptions
 from cdcd_jax.errors import UsageError
 from cdcd_jax.metrics import figures as metric_figures
 from cdcd_jax.networks import conditioners
-from cdcd_jax.networks.joint import ENCODER, make_code
+from cdcd_jax.networks.joint import ENCODER
 from cdcd_jax.networks.positions import grid_of
 from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, in_batches
-from cdcd_jax.tasks.joint_drawing import KNOWN, Drawing
+from cdcd_jax.tasks.joint_asked import check_asked, check_options
+from cdcd_jax.tasks.joint_drawing import Drawing
 from cdcd_jax.tasks.joint_network import make_gaussian, make_joint_network
 from cdcd_jax.tasks.joint_objective import JointObjective
 from cdcd_jax.tasks.labels import labels_by_prefix
-from cdcd_jax.tasks.modalities import (
-    STREAM,
-    read_modalities,
-)
-from cdcd_jax.tasks.settings import (
-    check_null,
-    choose,
-    field_of,
-    full_conditions,
-)
+from cdcd_jax.tasks.modalities import STREAM, names_taken, primary_of, read_modalities
+from cdcd_jax.tasks.settings import choose, field_of, full_conditions
 
 Batch = Mapping[str, Any]
 Params = Any
@@ -50,25 +43,27 @@ class MTDiffusionTask:
 
     def __init__(self, config: Mapping[str, Any]):
         self.settings = config
-        self.modalities = read_modalities(config["model"])
+        model = config["model"]
+        self.modalities = read_modalities(model)
         several = len(self.modalities) > 1
         given = {
             name: conditioners.full_spec(name, one.condition())
             for name, one in self.modalities.items()
             if one.given and several
         }
-        own = full_conditions(config["model"]["conditions"])
+        own = full_conditions(model["conditions"], names_taken(model))
         self.conditions = {**own, **given}
         self.own = own
         self.network = make_joint_network(config, self.modalities, own, given)
         if config["eval"]["figures"]:
             figures = config["eval"]["figures"]
             choose("eval", "figures", figures, metric_figures.FIGURES)
-        whole = [n for n in self.modalities if self._is_whole(n)]
-        self.gaussian = make_gaussian(config, self.modalities, self._primary(whole))
+        primary = primary_of(self.modalities)
+        self.gaussian = make_gaussian(config, self.modalities, primary)
         self.schedule = self.gaussian.levels
-        rest = whole[0] if len(whole) == 1 else ""
-        model = config["model"]
+        of_z = [n for n, one in self.modalities.items() if np.any(one.weight)]
+        numbers = [name for name in of_z if not self.modalities[name].discrete]
+        rest = primary if numbers == [primary] else ""
         self.objective = JointObjective(
             *(self.network, self.gaussian, self.modalities, own, self.units),
             model["known"],
@@ -139,17 +134,19 @@ class MTDiffusionTask:
             the outputs of `describe`, [N, ...].
 
         Raises:
-            UsageError: a condition is left out that is not optional, or a scale is of
-                none of them.
+            UsageError: a condition is left out that is not optional, or what is asked
+                cannot be, see `joint_asked`.
         """
         del extra
+        asked = options, condition, edit
+        check_asked(self.settings["model"], self.modalities, *asked)
         draw = functools.partial(self.draw_batch, params, options=options)
         most = self.settings["sampling"]["batch_size"]
         found = in_batches(draw, self.conditions, condition, key, number, edit, most)
         return {
-            self._output_name(name): np.asarray(found[name])
+            one.output_name: np.asarray(found[name])
             for name, one in self.modalities.items()
-            if one.kind != "masked_image"
+            if one.is_drawn
         }
 
     def evaluate(
@@ -188,9 +185,9 @@ class MTDiffusionTask:
             if one.field != STREAM
         }
         outputs = {
-            self._output_name(name): one.output(grid)
-            for name, one in self.modalities.items()
-            if one.kind != "masked_image"
+            one.output_name: one.output(grid)
+            for one in self.modalities.values()
+            if one.is_drawn
         }
         return {
             "conditions": self.conditions,
@@ -228,11 +225,8 @@ class MTDiffusionTask:
         self, options: GaussianOptions, start: int | None = None
     ) -> None:
         """Raises ValueError if these options cannot be."""
-        choose("sampling", "known", options.known, KNOWN)
+        check_options(self.settings["model"], options)
         self.gaussian.check(options, start)
-        if options.guidance_scale != 1.0:
-            asked = f"sampling.guidance_scale = {options.guidance_scale}"
-            check_null(self.settings["model"], asked)
 
     def check_first(self, params: Params, batch: Batch) -> None:
         """Raises UsageError where z at T is too far from noise for these weights.
@@ -292,25 +286,3 @@ class MTDiffusionTask:
 
     def profile(self, found: held_out.Bound) -> None:
         """None: no grid of times is optimised for arrays of numbers."""
-
-    # -- parts of them -------------------------------------------------------------
-
-    def _is_whole(self, name: str) -> bool:
-        """Whether z has it as numbers, not as one of finitely many codes."""
-        one = self.modalities[name]
-        in_z = np.ravel(one.weight)[0] != 0
-        return in_z and not make_code(one.code, self.network.space).discrete
-
-    def _primary(self, whole: Sequence[str]) -> str:
-        """The modality of the bound's L0: the records' own tokens, or the first whole.
-
-        Args:
-            whole: the modalities that are not of finitely many codes.
-        """
-        streams = [n for n in whole if self.modalities[n].field == STREAM]
-        in_z = [n for n, one in self.modalities.items() if np.ravel(one.weight)[0] != 0]
-        return (streams or list(whole) or in_z or list(self.modalities))[0]
-
-    def _output_name(self, name: str) -> str:
-        """What samples call a modality: the records' own tokens as they always were."""
-        return STREAM if self.modalities[name].field == STREAM else name

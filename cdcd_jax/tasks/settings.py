@@ -1,7 +1,7 @@
 """From `model.*` of a conditional task to its conditions and its denoiser, checked."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ _WIDEST_HEAD = 2**14  # its rotations would take minutes to lay out
 # Of matrix products.
 DTYPES = ("float32", "bfloat16", "float16")
 # What the network calls its own, where each condition has its module.
-_TAKEN = {*dir(ConditionalDenoiser), "network", "encoders", "denoiser", "conditions"}
+TAKEN = {*dir(ConditionalDenoiser), "network", "encoders", "denoiser", "conditions"}
 
 
 def choose(section: str, key: str, value: Any, choices: Iterable[str]) -> None:
@@ -59,13 +59,19 @@ def make_network(config: Mapping[str, Any]) -> ConditionalDenoiser:
     return ConditionalDenoiser(settings, conditions, model["join"])
 
 
-def full_conditions(conditions: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def full_conditions(
+    conditions: Mapping[str, Any], taken: Collection[str] = TAKEN
+) -> dict[str, dict[str, Any]]:
     """Descriptions of conditions by name, whole and checked.
+
+    Args:
+        conditions: `model.conditions`.
+        taken: names that they may not have.
 
     Raises:
         UsageError: one that is none, or a name that cannot be.
     """
-    _check_names(conditions)
+    check_names("model.conditions", conditions, taken)
     return {k: conditioners.full_spec(k, spec) for k, spec in conditions.items()}
 
 
@@ -122,10 +128,12 @@ def missing_null(model: Mapping[str, Any]) -> str:
     Args:
         model: the section of a config.
     """
-    if model.get("known", 0) > 0 and len(model.get("modalities", ())) > 1:
-        return ""  # of what is not known the null is learned
+    known = model.get("known", 0) if len(model.get("modalities", ())) > 1 else 0
+    if known == 1:
+        return "model.known = 1 never trained the null that guidance needs"
     if not model.get("conditions"):
-        return "the model takes no condition"
+        # of modalities the null is learned where they are not known
+        return "" if known else "the model takes no condition"
     if model.get("condition_dropout", 0) > 0 or model.get("null_trained"):
         return ""
     return "model.condition_dropout = 0 never trained the null that guidance needs"
@@ -163,13 +171,14 @@ def field_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     return field
 
 
-def _check_names(conditions: Iterable[str]) -> None:
-    for name in conditions:
-        if not re.fullmatch(r"\w[\w-]*", name) or name in _TAKEN:
+def check_names(section: str, names: Iterable[str], taken: Collection[str]) -> None:
+    """Raises UsageError for a name of a section that cannot be, or is taken."""
+    for name in names:
+        if not re.fullmatch(r"\w[\w-]*", name) or name in taken:
             raise UsageError(
-                f"Found model.conditions.{name}; expected a name of letters, digits, _ "
+                f"Found {section}.{name}; expected a name of letters, digits, _ "
                 "and -, which flags can carry, and none that the network itself uses "
-                f"({'this one it does' if name in _TAKEN else 'such as network'}); "
+                f"({'this one it does' if name in taken else 'such as network'}); "
                 "choose another name."
             )
 

@@ -127,7 +127,8 @@ def train(
                     checkpoints.save(step, state)
                 raise
             if step == first:
-                check_first(task, state.params, batch)
+                if not step:  # what trained so far goes on
+                    check_first(task, state.params, batch)
                 hosts.say("compiling the step (a large model takes minutes) ...")
             with trace.step(step + 1), clock.running():
                 state, metrics = update(state, batch)

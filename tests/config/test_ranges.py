@@ -5,9 +5,10 @@ import math
 
 import pytest
 
-from cdcd_jax.config import experiment, merge
+from cdcd_jax.config import TASK_SETTINGS, experiment, merge
 from cdcd_jax.config.ranges import _RANGES, check_ranges
 from cdcd_jax.errors import UsageError
+from cdcd_jax.networks.codes import KINDS as CODES
 from cdcd_jax.networks.conditioners import KINDS
 from cdcd_jax.tasks import make_task
 from cdcd_jax.training.program import build
@@ -39,19 +40,40 @@ def test_numbers_out_of_range(key: str, value: float, says: str) -> None:
         make_task(merge(experiment(), changes))
 
 
-@pytest.mark.parametrize("task", ["conditional", "tokenizer"])
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("model.patch", 0, "at least 1"),
+        ("model.channels", -1, "at least 0"),
+        ("model.known", -0.1, "from 0 to 1"),
+        ("model.known", math.nan, "from 0 to 1"),
+        ("model.modality_dropout", 1.0, "below 1"),
+        ("sampling.eta", 1.1, "from 0 to 1"),
+    ],
+)
+def test_numbers_of_several_modalities(key: str, value: float, says: str) -> None:
+    section, _, name = key.rpartition(".")
+    changes = {section: {name: value}}
+    with pytest.raises(UsageError, match=rf"'{key}' is .*{says}"):
+        make_task(merge(experiment(task="mt_diffusion"), changes))
+
+
+@pytest.mark.parametrize("task", TASK_SETTINGS)
 def test_defaults_are_in_range(task: str) -> None:
     check_ranges(experiment(task=task))
 
 
 def test_every_key_exists() -> None:
-    tasks = [experiment(), experiment(task="tokenizer")]
-    kinds = {f.name for kind in KINDS.values() for f in dataclasses.fields(kind)}
+    tasks = [experiment(task=task) for task in TASK_SETTINGS]
+    fields = lambda classes: {f.name for c in classes for f in dataclasses.fields(c)}
+    kinds, codes = fields(KINDS.values()), fields(CODES.values())
     for _, _, keys in _RANGES:
         for key in keys:
             section, _, name = key.rpartition(".")
             if section == "model.conditions.*":
                 assert name in kinds
+            elif section == "model.modalities.*":
+                assert name in codes or name == "loss_weight"
             else:
                 assert any(name in (t[section] if section else t) for t in tasks)
 

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from cdcd_jax.config import defaults
-from cdcd_jax.diffusion.sampler import SamplingOptions
+from cdcd_jax.diffusion.samplers.options import GaussianOptions
 from cdcd_jax.modes import flags
 
 
@@ -18,6 +18,9 @@ def test_work_directories_follow_the_config():
         "runs/digits-vanilla"
     )
     assert str(flags.default_workdir("a/configs/codi/digits.py")) == "runs/codi/digits"
+    assert str(flags.default_workdir("configs/mt_diffusion/digits_joint.py")) == (
+        "runs/mt_diffusion/digits_joint"
+    )
     assert str(flags.default_workdir("/tmp/mine.py")) == "runs/mine"
 
 
@@ -60,7 +63,8 @@ def test_config_files_that_cannot_be_run(body, says, tmp_path):
     assert code == 2 and says in text and "Traceback" not in text
 
 
-def test_every_key_of_the_config_is_read():
+@pytest.mark.parametrize("task", ["conditional", "mt_diffusion"])
+def test_every_key_of_the_config_is_read(task):
     """A key that no file of the package names is dead."""
     root = flags.pathlib.Path(flags.__file__).parents[1]
     code = "".join(f.read_text() for f in root.rglob("*.py") if "config" not in f.parts)
@@ -72,9 +76,9 @@ def test_every_key_of_the_config_is_read():
                 yield from leaves(value)
 
     # the tokenizer's settings go to its constructor by name
-    unread = [k for k in leaves(defaults()) if f'"{k}"' not in code]
+    unread = [k for k in leaves(defaults(task)) if f'"{k}"' not in code]
     names = "form num_codes grid width depth heads mlp mlp_ratio activation scan_layers"
-    fields = [field.name for field in dataclasses.fields(SamplingOptions)]
+    fields = [field.name for field in dataclasses.fields(GaussianOptions)]
     by_name = [*names.split(), "remat", "embedding_scale", *fields]
     assert [k for k in unread if k not in by_name] == []
 

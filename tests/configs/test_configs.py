@@ -91,7 +91,7 @@ def check_records(config: Mapping[str, Any], records: Mapping[str, Any]) -> None
     for spec in config["model"]["conditions"].values():
         if spec["kind"] in ("text", "clip_text"):
             assert spec["shape"] == (records["text"]["length"],)
-    contrast = config["contrastive"]
+    contrast = config.get("contrastive", dict(num_negatives=0))
     wants = contrast["num_negatives"] and contrast["negatives"] != "intra"
     if wants and contrast["inter_from"] == "records":
         assert records["negatives"]["number"] >= contrast["num_negatives"]
@@ -147,7 +147,8 @@ def test_sizes_of_the_reference(name: str) -> None:
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:
     """The same experiment, two steps of which take seconds."""
-    sizes = _tokenizer if config["task"] == "tokenizer" else _model
+    kinds = dict(tokenizer=_tokenizer, conditional=_model, mt_diffusion=_joint)
+    sizes = kinds[config["task"]]
     out = merge(
         config,
         dict(
@@ -198,6 +199,15 @@ def _model(config: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def _joint(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Pictures stay as large as they are, since modalities are made for them."""
+    return dict(
+        model=dict(width=16, depth=1, heads=2, mlp_ratio=1),
+        diffusion=dict(timesteps=8),
+        sampling=dict(steps=4, batch_size=4),
+    )
+
+
 # Of each kind of condition; a key that a config leaves away stays away.
 _CONDITIONS: dict[str, dict[str, Any]] = dict(
     label=dict(num_classes=3, names=("a", "b", "c"), sequence=16),
@@ -238,6 +248,7 @@ def _tokenizer(config: Mapping[str, Any]) -> dict[str, Any]:
 STEPPED = [
     *(f"configs/{n}.py" for n in "aist coco cub200 ffhq tiktok".split()),
     *(f"configs/tokenizers/{n}.py" for n in ("music_jukebox", "openimages_f8")),
+    "configs/mt_diffusion/digits_joint.py",
     "configs/aist.py:reference",
     "configs/coco.py:reference",
 ]

@@ -235,6 +235,36 @@ def test_records_may_lack_a_condition_that_is_optional(own_digits):
         check_batch(batch, description["batch"])
 
 
+IMAGE = dict(kind="image", field="tokens")
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "says"),
+    [
+        ("target", dict(kind="image"), r"'target' as None .* which have \['label'\]"),
+        ("vector", dict(kind="vector", features=3, given=False), "'vector' as None"),
+        ("label", dict(kind="label", num_classes=11), "'num_classes': 10.* below': 11"),
+        ("label", dict(kind="vector", features=3), r"expected \{'shape': \[3\]"),
+        ("label", dict(kind="label", num_classes=10), None),
+        ("holes", dict(kind="masked_image", field="tokens"), None),
+    ],
+)
+def test_records_have_what_each_batch_needs(
+    name: str, own: dict, says: str | None, digits_records: Path
+) -> None:
+    """A modality may be left out where samples are drawn, and of no batch."""
+    config = experiment(
+        task="mt_diffusion", model=dict(modalities={"image": IMAGE, name: own})
+    )
+    description = make_task(config).describe()
+    assert description["conditions"].get(name, {"optional": True})["optional"]
+    if says is None:
+        open_dataset(digits_records, description)
+        return
+    with pytest.raises(InputError, match=rf"{says}.*make records that hold it"):
+        open_dataset(digits_records, description)
+
+
 @pytest.mark.parametrize(("count", "refused"), [(1, True), (2, False)])
 def test_records_under_one_condition_have_no_negatives(
     count: int, refused: bool, make_dataset: MakeDataset

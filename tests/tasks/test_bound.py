@@ -39,7 +39,7 @@ def test_bits_are_the_mean_of_the_terms(schedule: str) -> None:
     """A model that knows nothing pays log2 K bits a token at any time."""
     levels = make_schedule(schedule, K, T)
     term = noisy_term(levels, np.full(T, np.log(K)))
-    found = bound.bound(term, batches(3), jax.random.key(0), T, T)
+    found = bound.bound(term, batches(3), jax.random.key(0), T, T, {})
     assert found.terms.shape == found.times.shape == (150, T)
     np.testing.assert_array_equal(found.times[0], np.arange(1, T + 1))
     figures = bound.figures(found)
@@ -54,21 +54,44 @@ def test_monte_carlo_error_is_that_of_the_mean() -> None:
     term = noisy_term(levels, np.full(T, 1.0), deviation=0.5)
     few = batches(1, size=10)
     found = [
-        bound.figures(bound.bound(term, few, jax.random.key(i), 6, T))
+        bound.figures(bound.bound(term, few, jax.random.key(i), 6, T, {}))
         for i in range(40)
     ]
     real = np.std([f["bits_per_token"] for f in found])
     said = np.mean([f["bits_per_token/monte_carlo_error"] for f in found])
     assert 0.7 < said / real < 1.4
-    once = bound.bound(term, few, jax.random.key(0), 1, T)
+    once = bound.bound(term, few, jax.random.key(0), 1, T, {})
     assert "bits_per_token/monte_carlo_error" not in bound.figures(once)
+
+
+def test_a_bound_has_terms_without_a_time() -> None:
+    """Of a number the bound alone is told; of several kinds their parts, which add."""
+    levels = make_schedule("absorbing_linear", K, T)
+    term, given = noisy_term(levels, np.full(T, 1.0)), (batches(2), jax.random.key(0))
+    plain = bound.figures(bound.bound(term, *given, 4, T, {}))
+    prior = bound.figures(bound.bound(term, *given, 4, T, {"prior": 0.3}))
+    assert set(prior) == set(plain) and not any("_prior" in name for name in prior)
+    apart = prior["bits_per_token"] - plain["bits_per_token"]
+    assert apart == pytest.approx(0.3 / np.log(2), rel=1e-5)
+    rows = np.random.default_rng(0).random(100)  # nats a token, of each example
+    several = {"prior": 0.3, "others": rows}
+    found = bound.figures(bound.bound(term, *given, 4, T, several))
+    parts = {n: found[f"bits_per_token_{n}"] for n in ("denoising", *several)}
+    assert found["bits_per_token"] == pytest.approx(sum(parts.values()), rel=1e-5)
+    assert parts["others"] == pytest.approx(rows.mean() / np.log(2), rel=1e-5)
+    assert parts["denoising"] == pytest.approx(plain["bits_per_token"], rel=1e-5)
+    assert found["bits_per_token_others/n"] == 100
+    # an example's error holds what differs from example to example
+    assert (
+        found["bits_per_token/standard_error"] > plain["bits_per_token/standard_error"]
+    )
 
 
 def test_loss_by_time_rises_and_is_found_again() -> None:
     levels = make_schedule("absorbing_linear", K, T)
     loss = np.linspace(0.5, 2.0, T)
     term = noisy_term(levels, loss, deviation=0.3)
-    found = bound.bound(term, batches(10), jax.random.key(0), 8, T)
+    found = bound.bound(term, batches(10), jax.random.key(0), 8, T, {})
     profile = bound.loss_by_time(found, levels)
     assert np.all(np.diff(profile) >= 0)
     np.testing.assert_allclose(profile, loss, atol=0.08)
