@@ -37,8 +37,8 @@ def known_of(model: Trained, card: Card) -> dict[str, Any]:
 
     Returns:
         condition, that of `conditions_of`; sample_rate; texts, where there are such;
-        of records with vectors that the model draws `encode`, tokens int32 [N, L] ->
-        such vectors [N, F]; and of rows of records `truth`: condition, and all that the
+        of records with vectors that the model draws and somebody judges `encode`,
+        tokens int32 [N, L] -> such vectors [N, F]; and of rows of records `truth`: condition, and all that the
         records hold of what the model draws, decoded as samples are.
 
     Raises:
@@ -47,7 +47,7 @@ def known_of(model: Trained, card: Card) -> dict[str, Any]:
     condition = conditions_of(model, card)
     known: dict[str, Any] = {"condition": condition}
     known["sample_rate"] = model.decoders.sample_rate
-    for name in model.decoders.outputs:
+    for name in model.decoders.outputs if model.config["eval"]["figures"] else ():
         if "encoder" in card.conditions.get(name, {}):
             known["encode"] = encoder_of(card, name).encode
     if "truth" in condition:

@@ -16,6 +16,7 @@ from cdcd_jax.models.decoders import Decoders
 
 K = 100
 SAMPLING = dict(batch_size=4)
+CARD = SimpleNamespace(conditions={})
 
 
 class Task:
@@ -44,7 +45,7 @@ def model(tmp_path):
         task=Task(),
         weights=(1, {}, {}),
         conditions={"label": {"kind": "label", "num_classes": 4}},
-        card=None,
+        card=CARD,
         decoders=SimpleNamespace(
             sample_rate=None,
             tokens={"tokens": K},
@@ -57,7 +58,7 @@ def model(tmp_path):
 def test_each_set_has_noise_and_figures_of_its_own(model):
     """Also where all else is equal."""
     sets = [DrawnSet(n, SamplingOptions(), {"steps": 1}) for n in ("unguided", "mine")]
-    _, fresh = evaluate._draw_sets(model, None, sets)
+    _, fresh = evaluate._draw_sets(model, CARD, sets)
     assert fresh == 16
     tokens = {
         part.name: outputs_of(model.workdir / "evaluation" / part.name)["tokens"]
@@ -114,7 +115,7 @@ def drawing_pairs(model, monkeypatch):
 
 
 def test_the_truth_is_all_that_records_hold_of_what_is_drawn(drawing_pairs):
-    known = splits.known_of(drawing_pairs, None)
+    known = splits.known_of(drawing_pairs, CARD)
     rows = pairs(8)
     assert set(known) == {"condition", "sample_rate", "truth"}
     assert set(known["condition"]) == {"label", "target", "image"}
@@ -123,6 +124,20 @@ def test_the_truth_is_all_that_records_hold_of_what_is_drawn(drawing_pairs):
     np.testing.assert_array_equal(truth["images"], 2 * rows["tokens"])
     np.testing.assert_array_equal(truth["target"], 2 * (rows["tokens"] + 50))
     np.testing.assert_array_equal(truth["label"], np.arange(8))
+
+
+def test_the_encoder_of_the_records_is_at_hand_for_who_judges(
+    drawing_pairs, monkeypatch
+):
+    encoders = lambda card, name: SimpleNamespace(encode=lambda x: (name, x))
+    monkeypatch.setattr(splits, "encoder_of", encoders)
+    card = SimpleNamespace(conditions={"vector": {"encoder": "0123"}, "label": {}})
+    assert splits.known_of(drawing_pairs, card)["encode"](3) == ("vector", 3)
+    drawing_pairs.config["eval"]["figures"] = ""  # nobody asks for it
+    assert "encode" not in splits.known_of(drawing_pairs, card)
+    drawing_pairs.config["eval"]["figures"] = "mine"
+    given = SimpleNamespace(conditions={"vector": {}})  # made by nobody knows whom
+    assert "encode" not in splits.known_of(drawing_pairs, given)
 
 
 def test_judges_learn_of_all_that_records_hold(drawing_pairs, monkeypatch):
