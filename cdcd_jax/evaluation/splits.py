@@ -38,8 +38,9 @@ def known_of(model: Trained, card: Card) -> dict[str, Any]:
     Returns:
         condition, that of `conditions_of`; sample_rate; texts, where there are such;
         of records with vectors that the model draws and somebody judges `encode`,
-        tokens int32 [N, L] -> such vectors [N, F]; and of rows of records `truth`: condition, and all that the
-        records hold of what the model draws, decoded as samples are.
+        tokens int32 [N, L] -> such vectors [N, F]; and of rows of records `truth`:
+        condition, and all that the records hold of what the model draws, decoded as
+        samples are.
 
     Raises:
         InputError: the encoder of the vectors is not there any more.

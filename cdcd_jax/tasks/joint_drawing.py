@@ -96,6 +96,28 @@ class Drawing:
         none = jnp.zeros((len(start), *self.network.space))
         return {name: codes.get(name, none) for name in self.modalities}
 
+    def known_pixels(
+        self, condition: Mapping[str, jax.Array], known: Any
+    ) -> tuple[dict[str, jax.Array], Any]:
+        """A picture that is known in part, as a masked picture and as known pixels.
+
+        Whichever is given stands for the other: the network is to see what is known,
+        and that is to come out as it is.
+        """
+        masks = [
+            name
+            for name, one in self.modalities.items()
+            if one.kind == "masked_image" and one.field == STREAM and self.stream
+        ]
+        for name in masks:
+            if known is None and name in condition:
+                x = condition[name]
+                known = jnp.maximum(x, 0), x >= 0
+        if known is not None:
+            hidden = jnp.where(known[1], known[0], -1)
+            condition = {**dict.fromkeys(masks, hidden), **condition}
+        return dict(condition), known
+
     @property
     def stream(self) -> str:
         """The modality that is the records' own tokens; "" for none."""
@@ -142,15 +164,10 @@ class _Step:
         options: GaussianOptions,
         batch: int,
     ) -> None:
-        self.drawing, self.params, self.pixels = drawing, params, known
+        self.drawing, self.params = drawing, params
         self.how = options.known
         network = drawing.network
-        condition = dict(condition)
-        if known is not None:
-            for name, one in drawing.modalities.items():
-                if one.kind == "masked_image" and one.field == STREAM:
-                    # the rest of the picture is to restore
-                    condition.setdefault(name, jnp.where(known[1], known[0], -1))
+        condition, self.pixels = drawing.known_pixels(condition, known)
         self.given = {n: condition[n] for n in drawing.modalities if n in condition}
         self.codes = {n: self.code(n, x) for n, x in self.given.items()}
         for name in self.given if toward is not None else ():
