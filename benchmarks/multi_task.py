@@ -1,27 +1,28 @@
 r"""Several modalities in one model against a model for each task: which learns faster?
 
     python benchmarks/multi_task.py --json=runs/multi_task.json [--seeds=0,1,2] \
-        [--points=250,500,1000,1500,2000,2500] [--samples=1800] \
+        [--points=250,500,750,1000,1500,2000,2500] [--samples=1800] \
         [--config.section.key=value ...]
 
-`several` is configs/mt_diffusion/digits_joint.py, digits and labels in one z. The others
-have its trunk, batch and steps, and one task each: `unconditional` draws digits,
+`several` is configs/mt_diffusion/digits_joint.py, digits and labels in one z. The
+others have its trunk, batch and steps, and one task each: `unconditional` draws digits,
 `conditional` digits of a label, `classifier` labels of digits by the same diffusion
 loss, and `plain_classifier` by cross-entropy alone, its z all noise. A run has one
 schedule, as long as the last point, and is measured on its way at all of them, by its
 averaged parameters: the Fréchet distance of digits drawn with nothing given; the share
 of digits drawn for a held-out label that show it, and their distance; the share of
 held-out digits whose label is right by one pass. A judge of classes and the distances
-are those of an evaluation (docs/metrics.md).
+are those of an evaluation (docs/metrics.md); nothing is guided.
 
 Models are compared after equal steps; after equal FLOPs (matrix products of a step, as
 MFU counts them), for which the curve of `several` is read between its points; and with
-`several` at the FLOPs of the three single models together. Differences are paired by
-seed and + where `several` is better; in brackets the least and the greatest over seeds.
-Of three seeds all agree by chance in one of four.
+`several` at the FLOPs of the three single models together, where it also is further on
+in its schedule. Differences are paired by seed and + where `several` is better; in
+brackets the least and the greatest over seeds. Three seeds agree by chance in one of
+four cases.
 
-The report at --json is written after every run: the same command goes on with those that
-it lacks.
+The report at --json is written after every run: the same command goes on with those
+that it lacks.
 """
 
 import argparse
@@ -49,7 +50,7 @@ from cdcd_jax.runtime import sharding
 from cdcd_jax.training import program
 
 CONFIG = "configs/mt_diffusion/digits_joint.py"
-POINTS = "250,500,1000,1500,2000,2500"
+POINTS = "250,500,750,1000,1500,2000,2500"
 # what a run is -> the config's variant, what else changes, and the sets it is judged by
 RUNS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "several": ("", (), ("joint", "label_to_image", "one_pass")),
@@ -232,7 +233,7 @@ def compare(
 ) -> dict[str, np.ndarray]:
     """How much better `several` is than a single model, [seeds, P] by reading.
 
-    Seeds are those that both have.
+    Seeds are those that both have; {} without any.
 
     Args:
         runs: by name and seed.
@@ -243,6 +244,8 @@ def compare(
     seeds = sorted(
         {s for n, s in runs if n == single} & {s for n, s in runs if n == "several"}
     )
+    if not seeds:
+        return {}
     of = lambda name: np.array([runs[name, seed]["figures"][figure] for seed in seeds])
     several, alone, x = of("several"), of(single), np.array(points, float)
     sign = 1.0 if FIGURES[figure][1] else -1.0
@@ -295,32 +298,29 @@ def report(
                 f"{seconds:.0f}",
             )
             lines.append(row(f"`{name}`", *cells))
-    said = []
+    said = [row("better / worse / open, points", "", *READINGS), row(*["---"] * 5)]
     for figure, (title, _, singles) in FIGURES.items():
         for single in singles:
             found = compare(runs, points, figure, single)
-            if not found["alone"].size:
+            if not found:
                 continue
-            lines += ["", f"{title}, {len(found['alone'])} seeds:", ""]
+            lines += ["", f"{title}, seeds: {len(found['alone'])}", ""]
             lines.append(row("steps", "`several`", f"`{single}`", *READINGS))
             lines.append(row(*["---"] * 6))
             for i, step in enumerate(points):
                 cells = [cell(found[name][:, i]) for name in ("several", "alone")]
                 cells += [cell(found[name][:, i], True) for name in READINGS]
                 lines.append(row(step, *cells))
-            said += [summary(title, single, name, found[name]) for name in READINGS]
+            counts = [count(found[name]) for name in READINGS]
+            said.append(row(title, f"`{single}`", *counts))
     return [*lines, "", *said]
 
 
-def summary(title: str, single: str, reading: str, found: np.ndarray) -> str:
-    """One line: at how many points `several` is better, worse, or neither."""
+def count(found: np.ndarray) -> str:
+    """At how many points `several` is better, worse, and neither, of [seeds, P]."""
     known = found[:, ~np.any(np.isnan(found), axis=0)]
     said = [verdict(column) for column in known.T]
-    counts = ", ".join(f"{word} at {said.count(word)}" for word in ("better", "worse"))
-    return (
-        f"- {title}, `several` to `{single}` {reading}: {counts}, open at "
-        f"{said.count('open')} of {len(said)} points"
-    )
+    return " / ".join(str(said.count(word)) for word in ("better", "worse", "open"))
 
 
 def finished(
