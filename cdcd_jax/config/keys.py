@@ -20,8 +20,8 @@ Config = Mapping[str, Any]
 TASK_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
     "conditional": conditional.settings,
     "mt_diffusion": mt_diffusion.settings,
-    "tokenizer": tokenizer.settings,
     "bridge": bridge.settings,
+    "tokenizer": tokenizer.settings,
 }
 
 

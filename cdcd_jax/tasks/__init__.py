@@ -125,8 +125,8 @@ class Task(Protocol):
 TASKS: dict[str, Any] = {
     "conditional": ConditionalTask,
     "mt_diffusion": MTDiffusionTask,
-    "tokenizer": TokenizerTask,
     "bridge": BridgeTask,
+    "tokenizer": TokenizerTask,
 }
 
 

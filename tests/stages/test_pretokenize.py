@@ -205,7 +205,7 @@ def test_a_typo_locks_no_directory(tmp_path: Path) -> None:
         (with_data(shard_records=0), "shard_records"),
         (with_data(path="x"), "path"),
         (with_data(views=0), "data.views"),
-        (default_config() | {"grid": [8, 9, 1]}, "grid"),
+        (default_config() | {"grid": [8, 9, 2]}, "grid"),
         (default_config() | {"seed": object()}, "expected numbers"),
     ],
 )
