@@ -37,7 +37,7 @@ SETTINGS = dict(
         heads=2,
         mlp_ratio=2,
     ),
-    diffusion=dict(timesteps=T, prediction="noise"),
+    diffusion=dict(timesteps=T),
     optim=dict(num_steps=2, warmup_steps=1),
     sampling=dict(steps=4, batch_size=6),
     eval=dict(at_end=False, bound_samples=2),

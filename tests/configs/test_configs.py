@@ -27,7 +27,8 @@ def names() -> list[str]:
     """<file>:<variant> of all configs, as --config takes them."""
     found = []
     for file in files.config_files():
-        found += [f"{file}:{name}".removesuffix(":") for name in module(file).VARIANTS]
+        variants = getattr(module(file), "VARIANTS", ("",))
+        found += [f"{file}:{name}".removesuffix(":") for name in variants]
     return sorted(found)
 
 

@@ -281,6 +281,45 @@ def test_a_code_and_tokens_are_drawn_in_step() -> None:
             draw(other, predict, keys_by_name(KEY, walks), shapes)
 
 
+@pytest.mark.parametrize("changes", [dict(), dict(method="ddim", eta=0.5)], ids=str)
+def test_all_but_the_last_step(changes: dict) -> None:
+    """The same noise and places; what is left is the last step's inputs."""
+    process = Gaussian(LEVELS)
+    walk = process.walk(options_of(steps=4, **changes))
+    before, last = walk.without_last()
+    np.testing.assert_array_equal(before.times, walk.times[:3])
+    assert int(last.time) == walk.times[-1] and float(last.sigma) == 0
+
+    def run(walk: Any) -> Drawn:
+        way = best(process, MEAN, VARIANCE), {"x": KEY}, {"x": (8, 3)}
+        return bf.quick_jit(lambda: draw({"x": walk}, *way, canvases=True))()
+
+    whole, part = run(walk), run(before)
+    np.testing.assert_allclose(part.x["x"], whole.canvases["x"][2], rtol=1e-6)
+    np.testing.assert_allclose(part.canvases["x"], whole.canvases["x"][:3], rtol=1e-6)
+    # of one step nothing is left but the start
+    alone, last = process.walk(options_of(steps=1, **changes)).without_last()
+    start = jax.random.normal(jax.random.split(KEY, 3)[0], (8, 3))
+    np.testing.assert_allclose(run(alone).x["x"], start, rtol=1e-6)
+    assert int(last.time) == T
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_rows_of_shared_noise_are_one_row(begun: bool) -> None:
+    """Each is what a row alone is drawn as, from the prior or from an example."""
+    process, options = Gaussian(LEVELS), options_of(steps=5)
+
+    def run(rows: int, shared: bool) -> jax.Array:
+        start = (jnp.full((rows, 3), 0.5), 20) if begun else None
+        walk = process.walk(options, start, shared=shared)
+        way = best(process, MEAN, VARIANCE), {"x": KEY}, {"x": (rows, 3)}
+        return bf.quick_jit(lambda: draw({"x": walk}, *way).x["x"])()
+
+    found = run(6, True)
+    np.testing.assert_allclose(found, np.repeat(run(1, False), 6, axis=0), rtol=1e-5)
+    assert len(np.unique(run(6, False), axis=0)) == 6
+
+
 def test_gaussian_is_a_process() -> None:
     process = Gaussian(LEVELS)
     assert isinstance(process, Process) and isinstance(process.walk(options_of()), Walk)

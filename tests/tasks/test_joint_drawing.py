@@ -1,7 +1,7 @@
-"""Draws of several modalities against loops by hand, and what of them is given."""
+"""Draws of several modalities against loops by hand: what is given, and the way."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,16 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_joint as tj
+from joint_hand import (
+    KEY,
+    LABELS,
+    PAIR,
+    ROWS,
+    STEPS,
+    TIMES,
+    Hand,
+    assert_tokens,
+    sample,
+    still,
+)
 
 from cdcd_jax.diffusion import process
 from cdcd_jax.networks.joint import VALUES, JointDenoiser
-from cdcd_jax.tasks.drawing import NO_EDIT, Edit
-
-ROWS, STEPS = 4, 3
-KEY = jax.random.key(5)
-TIMES = [8, 5, 3]  # of 3 steps over 8 times, as the grid rounds them
-LABELS = np.array([0, 1, 2, 1], np.int32)
-PAIR = ("image", "label")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -27,90 +32,6 @@ def quickly_compiled() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-
-
-def sample(model: Any, condition: Any, edit: Any = NO_EDIT, **changes: Any) -> Any:
-    """Of a (task, params); `changes` of `sampling`."""
-    task, params = model
-    options = tj.options(task, **{"steps": STEPS, **changes})
-    return task.sample(params, {}, condition, KEY, options, ROWS, edit)
-
-
-class Hand:
-    """The loop of DDPM by hand, with the noise that `process.draw` takes."""
-
-    def __init__(self, model: Any, condition: Any) -> None:
-        self.task, self.params = model
-        self.levels = self.task.gaussian.levels
-        self.weights = self.task.gaussian.aggregation.weights
-        self.apply = functools.partial(self.task.network.apply, {"params": self.params})
-        self.see = lambda given: self.apply(
-            given, jnp.zeros(ROWS, bool), method="encode"
-        )
-        self.encoded = self.see(condition)
-        self.said_of = jax.jit(functools.partial(self.apply, method="said"))
-        own = jax.random.fold_in(KEY, 0)  # of the first batch
-        start, _, steps = jax.random.split(own, 3)
-        self.start = jax.random.normal(start, (ROWS, 4, 4))
-        keys = jax.random.split(steps, STEPS - 1)
-        self.fresh = [jax.random.normal(key, (ROWS, 4, 4)) for key in keys]
-
-    def said(self, z: jax.Array, time: int) -> dict[str, jax.Array]:
-        return self.said_of(z, jnp.full(ROWS, time), self.encoded)
-
-    def level(self, time: int) -> tuple[float, float]:
-        alpha_bar = self.levels.alpha_bar[time]
-        return float(np.sqrt(alpha_bar)), float(np.sqrt(1 - alpha_bar))
-
-    def sum(self, codes: Any, time: int) -> Any:
-        return sum(self.weights[name][time] * codes[name] for name in codes)
-
-    def code(self, name: str, x: Any) -> jax.Array:
-        return self.apply(name, x, method="code")
-
-    def read(self, said: Any, z: jax.Array, time: int) -> jax.Array:
-        """The clean code, by what the values are."""
-        a, b = self.level(time)
-        values = said[VALUES]
-        return {
-            "noise": (z - b * values) / a,
-            "x_0": values,
-            "v": a * z - b * values,
-        }[self.task.gaussian.prediction]
-
-    def draw(self, clean_of: Callable, times: Any = TIMES, z: Any = None) -> Any:
-        """z at the last time, and what is said there.
-
-        Args:
-            clean_of: (said, z, time) -> the clean code, and how it moves to a time.
-        """
-        z = self.start if z is None else z
-        ends = zip(times[:-1], times[1:], self.fresh, strict=False)
-        for time, before, fresh in ends:
-            clean, moved = clean_of(self.said(z, time), z, time)
-            (a, b), (c, d) = self.level(time), self.level(before)
-            beta = 1 - (a / c) ** 2
-            eps = (z - a * clean) / b
-            left, deviation = (a / c) * d**2 / b, np.sqrt(d**2 * beta / b**2)
-            z = c * (clean + moved(before)) + left * eps + deviation * fresh
-        return z, self.said(z, times[-1])
-
-
-def still(clean: jax.Array) -> tuple[jax.Array, Callable]:
-    """A clean code that does not move."""
-    return clean, lambda time: 0.0
-
-
-def tokens_of(code: Any) -> np.ndarray:
-    """Of z where it is the picture."""
-    pixels = np.asarray(code).reshape(ROWS, 2, 2, 2, 2).swapaxes(2, 3)
-    return np.clip(np.round((pixels.reshape(ROWS, 16) + 1) * 2), 0, 4).astype(int)
-
-
-def assert_tokens(found: Any, code: Any) -> None:
-    """Levels of a code; one that lies between two may round either way."""
-    places = (np.asarray(found) - tokens_of(code)) != 0
-    assert np.mean(places) < 0.05
 
 
 # -- what is given -----------------------------------------------------------------
@@ -165,7 +86,7 @@ def test_guidance_by_hand(scale: float) -> None:
 
     def clean_of(said: Any, z: jax.Array, time: int) -> Any:
         a, b = hand.level(time)
-        noise = said[VALUES] - scale * b * slope(z, time)
+        noise = (z - a * hand.read(said, z, time)) / b - scale * b * slope(z, time)
         return still((z - b * noise) / a)
 
     z, said = hand.draw(clean_of)
@@ -317,140 +238,3 @@ def test_a_picture_that_is_no_part_of_z_is_read_by_its_head() -> None:
     found = sample(model, dict(label=LABELS), steps=1)
     hand = Hand(model, dict(label=LABELS))
     assert_tokens(found["tokens"], hand.said(hand.start, tj.T)["image"])
-
-
-# -- editing -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("names", [("image",), PAIR, ("image", "label", "holes")])
-def test_known_pixels_stand(names: Any) -> None:
-    image = tj.values(ROWS)["image"]
-    stands = np.random.default_rng(0).random(image.shape) < 0.5
-    free = sample(tj.of(*names), {})["tokens"]
-    found = sample(tj.of(*names), {}, Edit(known=(image, stands)))["tokens"]
-    np.testing.assert_array_equal(found[stands], image[stands])
-    assert np.any(free[stands] != image[stands])
-    # the rest is drawn in their company
-    other = sample(tj.of(*names), {}, Edit(known=(4 - image, stands)))["tokens"]
-    assert np.any(other[~stands] != found[~stands])
-    everything = sample(tj.of(*names), {}, Edit(known=(image, stands | True)))
-    np.testing.assert_array_equal(everything["tokens"], image)
-
-
-def test_what_stands_is_what_a_masked_picture_shows() -> None:
-    """An edit of a picture is the masked picture of it, given."""
-    names = ("image", "label", "holes")
-    task, params = tj.of(*names)
-    image = tj.values(ROWS)["image"]
-    stands = np.random.default_rng(0).random(image.shape) < 0.5
-    edited = sample((task, params), {}, Edit(known=(image, stands)))
-    both = dict(holes=np.where(stands, image, -1))
-    given = sample((task, params), both, Edit(known=(image, stands)))
-    for name in ("tokens", "label"):
-        np.testing.assert_array_equal(edited[name], given[name])
-    alone = sample((task, params), both)
-    assert set(alone) == {"tokens", "label"}
-    assert np.any(alone["tokens"] != sample((task, params), {})["tokens"])
-
-
-def test_a_draw_may_start_from_a_picture() -> None:
-    """Noised to a time with what is given, and read there after one step."""
-    image = tj.values(ROWS)["image"]
-    edit = Edit(start=image, time=3)
-    found = sample(tj.of(*PAIR), dict(label=LABELS), edit, steps=1)
-    hand = Hand(tj.of(*PAIR), dict(label=LABELS))
-    a, b = hand.level(3)
-    codes = dict(image=hand.code("image", image), label=hand.code("label", LABELS))
-    z = a * hand.sum(codes, 3) + b * hand.start
-    rest = hand.read(hand.said(z, 3), z, 3) - 0.7 * codes["label"]
-    assert_tokens(found["tokens"], rest)
-    # whose label is not given has none in z
-    found = sample(tj.of(*PAIR), {}, edit, steps=1)
-    hand = Hand(tj.of(*PAIR), {})
-    z = a * codes["image"] + b * hand.start
-    said = hand.said(z, 3)
-    np.testing.assert_array_equal(found["label"], np.argmax(said["label"], -1))
-
-
-def test_shared_noise_makes_equal_rows() -> None:
-    """Of equal conditions, on the whole way, also in several batches."""
-    same = dict(label=np.ones(9, np.int32))
-    task, params = tj.of(*PAIR)
-    options = tj.options(task, steps=STEPS)
-    draw = lambda edit: task.sample(params, {}, same, KEY, options, edit=edit)
-    found = draw(Edit(shared=True))["tokens"]
-    assert len(found) == 9 > task.settings["sampling"]["batch_size"]
-    assert np.all(found == found[:1])
-    apart = draw(Edit())["tokens"]
-    assert len(np.unique(apart, axis=0)) == 9
-
-
-def test_guidance_by_an_ordinary_condition() -> None:
-    """eps of the null, and `guidance_scale` times what the condition adds."""
-    config = tj.settings(tj.chosen("image"), model=dict(condition_dropout=0.1))
-    style = dict(style=np.array([0, 1, 1, 0], np.int32))
-    config["model"]["conditions"] = dict(style=dict(kind="label", num_classes=2))
-    model = tj.made(config)
-    found = sample(model, style, guidance_scale=3.0)["tokens"]
-    hand = Hand(model, style)
-    null = hand.apply(style, jnp.ones(ROWS, bool), method="encode")
-
-    def clean_of(said: Any, z: jax.Array, time: int) -> Any:
-        base = hand.said_of(z, jnp.full(ROWS, time), null)[VALUES]
-        values = base + 3.0 * (said[VALUES] - base)
-        return still(hand.read({VALUES: values}, z, time))
-
-    z, said = hand.draw(clean_of)
-    assert_tokens(found, clean_of(said, z, TIMES[-1])[0])
-
-
-def test_guidance_by_what_is_known() -> None:
-    """In context a modality is guided as a condition is; log p of heads is weighed."""
-    scales = dict(label=np.full(ROWS, 2.0, np.float32))
-    model, given = tj.of("image", "label", "caption"), dict(label=LABELS)
-    by_name = sample(model, given, Edit(scales=scales))
-    guided = sample(model, given, guidance_scale=2.0)
-    for name in ("tokens", "caption"):
-        np.testing.assert_array_equal(by_name[name], guided[name])
-    hand = Hand(model, given)
-    null = hand.see({})
-
-    def mixed(z: jax.Array, time: int) -> Any:
-        own = hand.said(z, time)
-        base = hand.said_of(z, jnp.full(ROWS, time), null)
-        log_p = lambda a: jax.nn.log_softmax(a.reshape(ROWS, 4, 7))
-        caption = log_p(base["caption"])
-        caption += 2 * (log_p(own["caption"]) - caption)
-        return base[VALUES] + 2 * (own[VALUES] - base[VALUES]), caption
-
-    clean_of = lambda said, z, time: still(
-        hand.read({VALUES: mixed(z, time)[0]}, z, time)
-    )
-    z, _ = hand.draw(clean_of)
-    caption = np.argmax(mixed(z, TIMES[-1])[1], -1)
-    assert np.mean(caption != guided["caption"]) < 0.1
-
-
-def test_between_two_labels() -> None:
-    """At both ends it is theirs; on the way, z has the code between them."""
-    model, ends = tj.of(*PAIR), (LABELS, (LABELS + 1) % 3)
-    far = lambda share: Edit(
-        toward=(dict(label=ends[1]), np.full(ROWS, share, np.float32))
-    )
-    for share, end in zip((0.0, 1.0), ends, strict=True):
-        found = sample(model, dict(label=LABELS), far(share))
-        alone = sample(model, dict(label=end))
-        np.testing.assert_array_equal(found["label"], end)
-        assert np.mean(found["tokens"] != alone["tokens"]) < 0.05
-    found = sample(model, dict(label=LABELS), far(0.3))
-    hands = [Hand(model, dict(label=end)) for end in ends]
-
-    def clean_of(said: Any, z: jax.Array, time: int) -> Any:
-        one, other = (hand.said(z, time)[VALUES] for hand in hands)
-        return still(hands[0].read({VALUES: 0.7 * one + 0.3 * other}, z, time))
-
-    z, said = hands[0].draw(clean_of)
-    codes = [hands[0].code("label", end) for end in ends]
-    rest = clean_of(said, z, TIMES[-1])[0] - 0.7 * (0.7 * codes[0] + 0.3 * codes[1])
-    np.testing.assert_array_equal(found["label"], LABELS)
-    assert_tokens(found["tokens"], rest)

@@ -34,12 +34,6 @@ def loss_of(task: Any) -> Any:
     return lambda params, key: task.loss(params, {}, batch, key, 0)[:2]
 
 
-def noise_of(z_t: jax.Array, clean: jax.Array, levels: Any, t: jax.Array) -> Any:
-    """The noise in z_t by its definition."""
-    alpha_bar = jnp.asarray(levels.alpha_bar)[t][:, None, None]
-    return (z_t - jnp.sqrt(alpha_bar) * clean) / jnp.sqrt(1 - alpha_bar)
-
-
 # -- the loss ----------------------------------------------------------------------
 
 
@@ -48,7 +42,8 @@ def whole() -> tuple[Any, Any]:
     """Everything at once: dropout of both kinds, a condition, a mask, what is known."""
     names = ("image", "label", "holes")
     model = dict(modality_dropout=0.3, condition_dropout=0.4, known=0.6)
-    config = tj.settings(tj.chosen(*names), model=model)
+    noise = dict(prediction="noise")
+    config = tj.settings(tj.chosen(*names), model=model, diffusion=noise)
     config["model"]["conditions"] = STYLE
     return tj.made(config)
 
@@ -281,8 +276,8 @@ class At:
 @functools.cache
 def bounded(ramp: bool) -> Any:
     """A task, parameters, and (t) -> the parts of its bound."""
-    changes = RAMP if ramp else {}
-    task, params = tj.made(tj.settings(tj.chosen(*NAMES, **changes)))
+    own = tj.chosen(*NAMES, **(RAMP if ramp else {}))
+    task, params = tj.made(tj.settings(own, diffusion=dict(prediction="noise")))
     bound = jax.jit(task.objective.bound)
     return task, params, lambda t: bound(params, tj.batch(ROWS), t, KEY)
 
@@ -314,9 +309,9 @@ def test_the_ends_of_the_bound(ramp: bool) -> None:
     # of the image, given the others: what they leave of the code that was said
     weight = at.weights["image"][1]
     rest = sum(at.weights[name][1] * at.codes[name] for name in ("label", "vector"))
-    mean = at.again["image"] if ramp else (at.guess - rest) / weight
     sigma = task.gaussian.last_sigma / weight
-    expected = decoder_nats(at.codes["image"], mean, sigma, tj.LEVELS).sum((1, 2))
+    read = at.codes["image"], (at.guess - rest) / weight, sigma, tj.LEVELS
+    expected = decoder_nats(*read).sum((1, 2))
     np.testing.assert_allclose(found["reconstruction"], expected, rtol=5e-3)
     energy = np.square(at.clean(at.codes, tj.T)).sum((1, 2))
     last = at.levels.alpha_bar[-1]

@@ -323,3 +323,14 @@ def test_weights_that_leave_z_unlike_noise() -> None:
         task.check_first(params, tj.batch())
     fine, params = tj.of(*PAIR)
     fine.check_first(params, tj.batch())
+
+
+def test_what_planning_compiles() -> None:
+    """Shapes alone: what is drawn where nothing is given."""
+    task = with_style(0.5)
+    draw, arguments = task.sampling(3, tj.options(task))
+    assert set(arguments[1]) == {"style"}
+    found = jax.eval_shape(draw, *arguments)
+    assert {name: a.shape for name, a in found.items()} == dict(
+        image=(3, 16), label=(3,)
+    )
