@@ -10,6 +10,7 @@ Fréchet distance of 0.7; 6 minutes on 2 CPU cores, of which 4 train (docs/resul
 from ml_collections import ConfigDict
 
 from cdcd_jax.config import experiment, merge, variant
+from cdcd_jax.config.small import digits_records
 
 VARIANTS = {
     "": {},
@@ -19,15 +20,8 @@ VARIANTS = {
 
 def get_config(name: str = "") -> ConfigDict:
     """name: '' or 'vanilla'."""
-    records = dict(
-        mode="pretokenize",
-        seed=0,
-        data=dict(raw="digits", shard_records=4096),
-        tokenizer=dict(kind="palette", levels=17),
-        grid=(8, 8),
-    )
     config = experiment(
-        stages=dict(records=records),
+        stages=dict(records=digits_records()),
         data=dict(path="@records", batch_size=64),
         model=dict(
             num_codes=17,

@@ -18,6 +18,7 @@ In reading order:
     variants     the name behind the colon of --config, and random batches
     switches     how a model is computed, changed at any depth
     large        what the configs of large data sets have in common
+    small        what those of scikit-learn's digits have
     reference    what those of CDCD's and VQ-Diffusion's models have
     records      the config of token records
     meanings     what each key means, read beside its default

@@ -12,7 +12,8 @@ have the same trunk and steps.
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import experiment, variant
+from cdcd_jax.config import variant
+from cdcd_jax.config.small import digits_records, several_modalities
 
 IMAGE = dict(kind="image", field="tokens")
 LABEL = dict(kind="label", num_classes=10, weight=0.7, loss_weight=0.1)
@@ -49,32 +50,8 @@ VARIANTS = {
 def get_config(name: str = "") -> ConfigDict:
     """name: '', 'unconditional', 'conditional' or 'classifier'."""
     modalities, conditions, sets = variant(name, VARIANTS)
-    records = dict(
-        mode="pretokenize",
-        seed=0,
-        data=dict(raw="digits", shard_records=4096),
-        tokenizer=dict(kind="palette", levels=17),
-        grid=(8, 8),
-    )
-    config = experiment(
-        task="mt_diffusion",
-        stages=dict(records=records),
-        data=dict(path="@records", batch_size=256),
-        model=dict(
-            num_codes=17,
-            grid=(8, 8),
-            patch=8,
-            width=192,
-            depth=3,
-            heads=3,
-            mlp_ratio=2,
-            modalities=modalities,
-            known=1.0 if name == "classifier" else 0.5,
-            conditions=conditions,
-        ),
-        diffusion=dict(schedule="cosine", timesteps=100),
-        optim=dict(num_steps=5000, learning_rate=1e-3, weight_decay=0.0),
-        sampling=dict(method="ddpm", steps=50, batch_size=600),
-        eval=dict(at_end=True, num_samples=1800, figures="joint_pixels", sets=sets),
-    )
+    model = dict(modalities=modalities, conditions=conditions)
+    model["known"] = 1.0 if name == "classifier" else 0.5
+    judged = dict(num_samples=1800, figures="joint_pixels", sets=sets)
+    config = several_modalities(dict(records=digits_records()), model, judged)
     return ConfigDict(config)

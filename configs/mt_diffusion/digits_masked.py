@@ -7,7 +7,8 @@ In training every pixel is hidden by itself, with a share that is drawn from 0 t
 
 from ml_collections import ConfigDict
 
-from cdcd_jax.config import experiment, variant
+from cdcd_jax.config import variant
+from cdcd_jax.config.small import digits_records, several_modalities
 
 PERCENT = (10, 25, 50, 75, 100)
 
@@ -15,13 +16,6 @@ PERCENT = (10, 25, 50, 75, 100)
 def get_config(name: str = "") -> ConfigDict:
     """name: '', there is no other."""
     variant(name, {"": None})
-    records = dict(
-        mode="pretokenize",
-        seed=0,
-        data=dict(raw="digits", shard_records=4096),
-        tokenizer=dict(kind="palette", levels=17),
-        grid=(8, 8),
-    )
     modalities = dict(
         image=dict(kind="image", field="tokens", given=False),
         masked=dict(kind="masked_image", field="tokens", weight=0.5, loss_weight=0.1),
@@ -30,23 +24,6 @@ def get_config(name: str = "") -> ConfigDict:
         f"masked_{percent}": dict(given=("masked",), hidden=percent / 100)
         for percent in PERCENT
     }
-    config = experiment(
-        task="mt_diffusion",
-        stages=dict(records=records),
-        data=dict(path="@records", batch_size=256),
-        model=dict(
-            num_codes=17,
-            grid=(8, 8),
-            patch=8,
-            width=192,
-            depth=3,
-            heads=3,
-            mlp_ratio=2,
-            modalities=modalities,
-        ),
-        diffusion=dict(schedule="cosine", timesteps=100),
-        optim=dict(num_steps=5000, learning_rate=1e-3, weight_decay=0.0),
-        sampling=dict(method="ddpm", steps=50, batch_size=720),
-        eval=dict(at_end=True, num_samples=2880, figures="masked_pixels", sets=sets),
-    )
-    return ConfigDict(config)
+    judged = dict(num_samples=2880, figures="masked_pixels", sets=sets)
+    stages = dict(records=digits_records())
+    return ConfigDict(several_modalities(stages, dict(modalities=modalities), judged))

@@ -11,6 +11,7 @@ say nothing of a digit but its class.
 from ml_collections import ConfigDict
 
 from cdcd_jax.config import experiment, variant
+from cdcd_jax.config.small import digits_records, several_modalities
 
 MODALITIES = dict(
     image=dict(kind="image", field="tokens"),
@@ -28,13 +29,7 @@ VARIANTS = {"": "", "means": "label"}
 def get_config(name: str = "") -> ConfigDict:
     """name: '' or 'means'."""
     mean_by = variant(name, VARIANTS)
-    plain = dict(
-        mode="pretokenize",
-        seed=0,
-        data=dict(raw="digits", shard_records=4096),
-        tokenizer=dict(kind="palette", levels=17),
-        grid=(8, 8),
-    )
+    plain = digits_records()
     encoder = dict(
         mode="train",
         **experiment(
@@ -48,27 +43,7 @@ def get_config(name: str = "") -> ConfigDict:
         ),
     )
     represent = dict(vector=dict(path="@encoder", tower="", mean_by=mean_by))
-    config = experiment(
-        task="mt_diffusion",
-        stages=dict(
-            plain=plain, encoder=encoder, records={**plain, "represent": represent}
-        ),
-        data=dict(path="@records", batch_size=256),
-        model=dict(
-            num_codes=17,
-            grid=(8, 8),
-            patch=8,
-            width=192,
-            depth=3,
-            heads=3,
-            mlp_ratio=2,
-            modalities=MODALITIES,
-        ),
-        diffusion=dict(schedule="cosine", timesteps=100),
-        optim=dict(num_steps=5000, learning_rate=1e-3, weight_decay=0.0),
-        sampling=dict(method="ddpm", steps=50, batch_size=720),
-        eval=dict(
-            at_end=True, num_samples=2880, figures="represented_pixels", sets=SETS
-        ),
-    )
-    return ConfigDict(config)
+    records = {**plain, "represent": represent}
+    stages = dict(plain=plain, encoder=encoder, records=records)
+    judged = dict(num_samples=2880, figures="represented_pixels", sets=SETS)
+    return ConfigDict(several_modalities(stages, dict(modalities=MODALITIES), judged))
