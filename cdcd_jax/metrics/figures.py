@@ -1,6 +1,7 @@
 """Sets of figures that judge samples of a task, by the name in `eval.figures`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from cdcd_jax.metrics import joint, masked, paired, represented
 from cdcd_jax.metrics.captions import captioned_pixels
@@ -27,3 +28,16 @@ SETS: dict[str, tuple[str, ...]] = {
     "masked_pixels": masked.KINDS,
     "represented_pixels": represented.KINDS,
 }
+
+
+def judged(name: str, batches: Mapping[str, Any]) -> dict[str, float]:
+    """What the figures `name` say of samples; {} of none, or where none are judged.
+
+    Args:
+        name: a key of `FIGURES`, or "".
+        batches: 'judged', {'train', 'test'} whole with their media, and 'samples',
+            name -> {tokens, media, condition, ...}; perhaps neither.
+    """
+    if not name or "judged" not in batches:
+        return {}
+    return FIGURES[name](batches["samples"], **batches["judged"])

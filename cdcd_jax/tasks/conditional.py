@@ -209,11 +209,8 @@ class ConditionalTask:
         found = batches.get("bound") or self.bound(params, batches["test"], key)
         figures = held_out.figures(found)
         figures |= self._information(params, batches["test"], key)
-        name = self.settings["eval"]["figures"]
-        if not name or "judged" not in batches:
-            return figures
-        judge = metric_figures.FIGURES[name]
-        return {**figures, **judge(batches["samples"], **batches["judged"])}
+        judged = metric_figures.judged(self.settings["eval"]["figures"], batches)
+        return {**figures, **judged}
 
     def labels(self, params: Params) -> Any:
         """Everything is trained but the towers of conditions with frozen=True.

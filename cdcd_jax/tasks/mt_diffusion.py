@@ -155,11 +155,8 @@ class MTDiffusionTask:
         """Figures of §10 of the design; see `ConditionalTask.evaluate`."""
         found = batches.get("bound") or self.bound(params, batches["test"], key)
         figures = held_out.figures(found)
-        name = self.settings["eval"]["figures"]
-        if not name or "judged" not in batches:
-            return figures
-        judge = metric_figures.FIGURES[name]
-        return {**figures, **judge(batches["samples"], **batches["judged"])}
+        judged = metric_figures.judged(self.settings["eval"]["figures"], batches)
+        return {**figures, **judged}
 
     def labels(self, params: Params) -> Any:
         """Fixed codes and the towers of conditions with frozen=True are not trained."""
