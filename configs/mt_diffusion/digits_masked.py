@@ -3,6 +3,9 @@
     ./launch/local.sh --config=configs/mt_diffusion/digits_masked.py
 
 In training every pixel is hidden by itself, with a share that is drawn from 0 to 1.
+
+Expect the mean of eight restored digits to have 0.7 to 0.9 of the nearest training
+digit's error; 8 minutes on 2 CPU cores (docs/mt_diffusion.md, of 2,500 steps).
 """
 
 from ml_collections import ConfigDict

@@ -6,6 +6,9 @@
 The vectors are those of an encoder that a stage of its own trains without labels: 32
 features, of length 1. `means` puts the means of their classes in their places, which
 say nothing of a digit but its class.
+
+Expect each vector and each digit to lead to its own other in 99 %; 10 minutes on 2 CPU
+cores, of which 1 trains the encoder (docs/mt_diffusion.md).
 """
 
 from ml_collections import ConfigDict
