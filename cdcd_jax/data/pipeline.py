@@ -65,9 +65,10 @@ def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
     card = read_card(path)
     check_shards(card)
     tokens, conditions = description["batch"]["tokens"], description["conditions"]
-    for name, field in description["batch"]["condition"].items():
+    for name, field in description["batch"].get("condition", {}).items():
         # what may be left out when samples are drawn a batch may need all the same
-        if conditions.get(name, {}).get("optional", True) and not field.get("optional"):
+        free = name not in conditions or conditions[name].get("optional")
+        if free and not field.get("optional"):
             _check_field(card, name, field)
     check_matches(card, tokens["high"], tokens["grid"], conditions)
     return card
