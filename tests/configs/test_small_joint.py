@@ -78,12 +78,12 @@ def test_either_is_drawn_of_the_other(workdir: Path) -> None:
     assert len(both["label"]) == len(both["images"]) > 0
 
 
-def test_the_handle_and_inspect_tell_of_it(workdir: Path) -> None:
+def test_the_handle_and_inspect_tell_of_it(workdir: Path, capsys: Any) -> None:
     told = repr(cdcd_jax.open(workdir))
     assert "image" in told and "label" in told
-    target = workdir / "inspected"
     records = f"--config.data.path={workdir / 'records'}"
-    assert "label" in run("--mode=inspect", records, f"--workdir={target}")
+    run("--mode=inspect", records, f"--workdir={workdir / 'inspected'}")
+    assert "label; int32 []; 10 classes" in capsys.readouterr().out
 
 
 def test_records_that_lack_a_modality(workdir: Path, tmp_path: Path) -> None:
