@@ -9,8 +9,8 @@ The second draws digits alone (one modality); the third takes the label as an or
 condition; the last draws labels of given digits, which are never drawn themselves. All
 have the same trunk and steps.
 
-Expect 99.9 % of drawn labels to be those of their digits, 98.7 % of labels of given
-digits to be right, by one evaluation too, and a Fréchet distance of 0.7; 9 minutes on 2
+Expect 99.9 % of drawn labels to be those of their digits, 98.5 % of labels of given
+digits to be right, by one evaluation too, and a Fréchet distance of 0.65; 9 minutes on 2
 CPU cores beside other work, of which 7 train (docs/mt_diffusion.md).
 """
 
