@@ -10,8 +10,8 @@ condition; the last draws labels of given digits, which are never drawn themselv
 have the same trunk and steps.
 
 Expect 99.9 % of drawn labels to be those of their digits, 98.5 % of labels of given
-digits to be right, by one evaluation too, and a Fréchet distance of 0.65; 9 minutes on 2
-CPU cores beside other work, of which 7 train (docs/mt_diffusion.md).
+digits to be right, by one evaluation too, and a Fréchet distance of 0.65; 9 minutes on
+2 CPU cores beside other work, of which 7 train (docs/mt_diffusion.md).
 """
 
 from ml_collections import ConfigDict
