@@ -4,6 +4,9 @@ The modes turn them into one paragraph on standard error and an exit code; any o
 exception is a bug and keeps its traceback.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 
 class InputError(ValueError):
     """What came from outside (data, checkpoint, disk) is not usable. Exit code 1.
@@ -18,6 +21,21 @@ class UsageError(InputError):
     """The command line or the configuration is wrong. Exit code 2."""
 
     exit_code = 2
+
+
+@contextlib.contextmanager
+def as_usage_error() -> Iterator[None]:
+    """Around settings that are checked where no flag is known.
+
+    Raises:
+        UsageError: in the words of any other ValueError, or as it is.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 class Stopped(Exception):

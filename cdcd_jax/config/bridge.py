@@ -2,16 +2,14 @@
 
 from typing import Any
 
+from cdcd_jax.config import sections
+
 
 def settings() -> dict[str, Any]:
     """Its sections with their defaults; the loss is in nats."""
     return dict(
-        data=dict(
-            path="",  # directory of records
-            batch_size=256,  # examples a step, each told from all of its microbatch
-            threads=2,  # that read records
-            synthetic=False,  # random batches of the right shape instead of records
-            reuse_batch=False,  # the first batch again and again, to time the step
+        data=sections.data(
+            batch_size=256,  # (each is told from all of its microbatch)
         ),
         model=dict(
             # name -> dict(kind="pixels", field="tokens", grid=.., num_codes=.., ..):

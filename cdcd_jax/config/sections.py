@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def data() -> dict[str, Any]:
+def data(batch_size: int = 64) -> dict[str, Any]:
     """The section `data` of a model that is trained on records."""
     return dict(
         path="",  # directory of records
-        batch_size=64,  # examples a step, over all devices and microbatches
+        batch_size=batch_size,  # examples a step, over all devices and microbatches
         threads=2,  # that read records
         synthetic=False,  # random batches of the right shape instead of records
         reuse_batch=False,  # the first batch again and again, to time the step

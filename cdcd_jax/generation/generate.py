@@ -13,7 +13,7 @@ import numpy as np
 
 from cdcd_jax.config import merge
 from cdcd_jax.config.ranges import check_ranges
-from cdcd_jax.errors import UsageError
+from cdcd_jax.errors import UsageError, as_usage_error
 from cdcd_jax.generation import editing, prompts, time_profile
 from cdcd_jax.generation.canvases import NO_WISH, Canvas, Wish, draw_samples, lay_out
 from cdcd_jax.generation.rows import asked_for, draw_key, told
@@ -35,12 +35,8 @@ def sampling_of(
     """
     changed = merge(config, {"sampling": changes})
     check_ranges(changed)
-    try:
+    with as_usage_error():
         task.check_sampling(task.options(changed["sampling"]))
-    except UsageError:
-        raise
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     return changed
 
 

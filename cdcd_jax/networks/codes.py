@@ -66,11 +66,14 @@ class Code(nn.Module):
 
 
 class _Table(Code):
-    """Codes of symbols: a table of signs, which are far from each other."""
+    """Codes of symbols: `rows`, a table of signs, which are far from each other."""
 
     def log_p(self, said: jax.Array) -> jax.Array:
         """Logarithms of probabilities in place of logits, in their shape."""
         raise NotImplementedError
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.rows[x].reshape(-1, *self.space)
 
     def table(self, symbols: int, features: int) -> jax.Array:
         """float32 [symbols, features], at first random +1 or -1, no two rows equal."""
@@ -125,9 +128,6 @@ class LabelCode(_Table):
     def setup(self) -> None:
         self.rows = self.table(self.num_classes, math.prod(self.space))
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return self.rows[x].reshape(-1, *self.space)
-
     def nats(self, said: jax.Array, x: jax.Array) -> jax.Array:
         return _cross_entropy(said, x)
 
@@ -175,9 +175,6 @@ class TokensCode(_Table):
 
     def setup(self) -> None:
         self.rows = self.table(self.num_codes, math.prod(self.space) // self.length)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return self.rows[x].reshape(-1, *self.space)
 
     def nats(self, said: jax.Array, x: jax.Array) -> jax.Array:
         return jnp.sum(_cross_entropy(self._logits(said), x), axis=-1)

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cdcd_jax.diffusion.gaussian_terms import levels_of_tokens
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.positions import grid_of
 
@@ -66,7 +67,7 @@ class PixelTower(nn.Module):
     def pictures(self, tokens: jax.Array) -> jax.Array:
         """int [B, L] of K levels -> float32 [B, H, W, C] in [-1, 1]."""
         height, width, *channels = self.grid
-        x = 2.0 * tokens.astype(jnp.float32) / (self.num_codes - 1) - 1.0
+        x = levels_of_tokens(tokens.astype(jnp.float32), self.num_codes)
         return x.reshape(len(x), height, width, *(channels or [1]))
 
     @nn.compact

@@ -15,7 +15,7 @@ from cdcd_jax.diffusion import contrastive, objective, schedule
 from cdcd_jax.diffusion.mask_replace import MaskReplace
 from cdcd_jax.diffusion.sampler import SamplingOptions, mask_note
 from cdcd_jax.diffusion.transition import sample_x_t
-from cdcd_jax.errors import UsageError
+from cdcd_jax.errors import as_usage_error
 from cdcd_jax.metrics import figures as metric_figures
 from cdcd_jax.networks import conditioners, positions, presence
 from cdcd_jax.networks.partition import constrain
@@ -60,16 +60,12 @@ class ConditionalTask:
         choose("diffusion", "time_sampling", times, objective.TIME_SAMPLING)
         choose("diffusion", "auxiliary_ramp", ramp, objective.RAMPS)
         choose("eval", "judge", config["eval"]["judge"], ("records", "raw"))
-        try:
+        with as_usage_error():
             self.schedule = schedule.make_schedule(
                 diffusion["schedule"], self.num_codes, diffusion["timesteps"]
             )
             self.contrast = Contrast(config, self.schedule)
             self.check_sampling(self.options(config["sampling"]))
-        except UsageError:
-            raise
-        except ValueError as error:
-            raise UsageError(str(error)) from None
         self._draw = functools.partial(
             draw_batch, self.network, self.schedule, self.length
         )

@@ -6,7 +6,7 @@ from typing import Any
 from cdcd_jax.diffusion.aggregation import make_aggregation
 from cdcd_jax.diffusion.gaussian import LOSSES, Gaussian
 from cdcd_jax.diffusion.gaussian_schedule import GAUSSIAN_CURVES, make_levels
-from cdcd_jax.errors import UsageError
+from cdcd_jax.errors import UsageError, as_usage_error
 from cdcd_jax.networks.joint import VALUES, JointDenoiser, make_code, outputs_of
 from cdcd_jax.networks.positions import grid_of
 from cdcd_jax.tasks.modalities import Modality
@@ -66,7 +66,7 @@ def make_gaussian(
     choose("diffusion", "schedule", diffusion["schedule"], GAUSSIAN_CURVES)
     weights = {name: one.weight for name, one in modalities.items()}
     timesteps, code = diffusion["timesteps"], modalities[primary].code
-    try:
+    with as_usage_error():
         levels = make_levels(diffusion["schedule"], timesteps)
         return Gaussian(
             levels,
@@ -77,5 +77,3 @@ def make_gaussian(
             make_aggregation(weights, timesteps, diffusion["weight_ramp"]),
             primary,
         )
-    except ValueError as error:
-        raise UsageError(str(error)) from None

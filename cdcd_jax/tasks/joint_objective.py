@@ -81,14 +81,15 @@ class JointObjective:
             learns = jnp.where(known.get(name, False), 0.0, 1.0)
             metrics[f"of_{name}"] = jnp.mean(learns * of_head)
             loss += self.modalities[name].loss_weight * metrics[f"of_{name}"]
-        metrics["prior_kl"] = self._prior(codes)
+        metrics["prior_kl"] = self.gaussian.prior_distance(codes)
         return loss, metrics
 
     def prior(self, params: Params, batch: Batch) -> jax.Array:
         """How far z at T is from its prior, a mean, in nats a dimension."""
         key = jax.random.key(0)
         x = values_of(self.modalities, batch, key)
-        return self._prior(self.codes(params, x, key, dropout=0.0)[0])
+        codes, _ = self.codes(params, x, key, dropout=0.0)
+        return self.gaussian.prior_distance(codes)
 
     def _stopped(self, params: Params) -> Params:
         """The same, without a gradient of the codes that heads alone teach."""
@@ -97,10 +98,6 @@ class JointObjective:
         if not names:
             return params
         return {**params, **{n: jax.lax.stop_gradient(params[n]) for n in names}}
-
-    def _prior(self, codes: Mapping[str, jax.Array]) -> jax.Array:
-        size_of_z = int(np.prod(next(iter(codes.values())).shape[1:]))
-        return jnp.mean(self.gaussian.prior_term(codes)) / size_of_z
 
     def codes(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 
 from cdcd_jax.diffusion.aggregation import check_prior
 from cdcd_jax.diffusion.samplers.options import GaussianOptions
-from cdcd_jax.errors import UsageError
+from cdcd_jax.errors import UsageError, as_usage_error
 from cdcd_jax.metrics import figures as metric_figures
 from cdcd_jax.networks import conditioners
 from cdcd_jax.networks.joint import ENCODER
@@ -71,12 +71,8 @@ class MTDiffusionTask:
             model["condition_dropout"],
         )
         self.drawing = Drawing(self.network, self.gaussian, self.modalities, rest)
-        try:
+        with as_usage_error():
             self.check_sampling(self.options(config["sampling"]))
-        except UsageError:
-            raise
-        except ValueError as error:
-            raise UsageError(str(error)) from None
         names = ("batch", "options", "time", "shared")
         self.draw_batch = jax.jit(self.drawing.draw, static_argnames=names)
         self._bound_batch = jax.jit(self.objective.bound)
@@ -266,7 +262,7 @@ class MTDiffusionTask:
         """
         fixed: dict[str, list] = {}
 
-        def term(tokens, condition, t, key, null=False):
+        def term(tokens, condition, t, key):
             batch = {STREAM: tokens, "condition": condition}
             return self._bound_batch(params, batch, t, key)["denoising"]
 
