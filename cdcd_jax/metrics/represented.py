@@ -8,6 +8,7 @@ from cdcd_jax.metrics.estimates import estimate, part_of, records_of
 from cdcd_jax.metrics.frechet import frechet_distance
 from cdcd_jax.metrics.names import of_kinds
 from cdcd_jax.metrics.pixels import Decoded, pixels_of
+from cdcd_jax.metrics.retrieval import own_found, unit
 
 KINDS = ("image_to_vector", "vector_to_image", "joint")
 
@@ -51,9 +52,9 @@ def represented_pixels(
             figure, vectors = "representation_retrieval", decoded["vector"]
         else:
             figure, vectors = "image_retrieval", _encoded(name, decoded, decoded)
-            real = _found(_encoded(name, decoded, test), held_out, held_out)
+            real = own_found(_encoded(name, decoded, test), held_out, held_out)
             figures |= estimate(f"{figure}_real", real)
-        right = _found(vectors, own, held_out)
+        right = own_found(vectors, own, held_out)
         figures |= estimate(f"{figure}{end}", right, records=records_of(decoded))
     real = frechet_distance(pixels_of(train), pixels_of(test))
     number = len(train["images"])
@@ -66,28 +67,10 @@ def _encoded(name: str, decoded: Decoded, pictures: Decoded) -> np.ndarray:
     return np.asarray(part_of(name, decoded, "encode")(tokens))
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = np.asarray(vectors, np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
-def _found(vectors: np.ndarray, own: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """The chance that the nearest row of `among` is one's own, float [N].
-
-    Args:
-        vectors: float [N, F].
-        own: rows of `among`, [N, F].
-        among: [M, F].
-    """
-    distinct, number = np.unique(among, axis=0, return_counts=True)
-    nearest = np.argmax(_unit(vectors) @ _unit(distinct).T, axis=1)
-    return np.all(distinct[nearest] == own, axis=1) / number[nearest]
-
-
 def _together(name: str, end: str, decoded: Decoded, test: Decoded) -> dict[str, float]:
     """Figures of pictures and vectors that were drawn together."""
-    seen = _unit(_encoded(name, decoded, decoded))
-    drawn = _unit(part_of(name, decoded, "vector"))
+    seen = unit(_encoded(name, decoded, decoded))
+    drawn = unit(part_of(name, decoded, "vector"))
     pixels = pixels_of(decoded)
     figures = estimate(f"joint_similarity{end}", np.sum(seen * drawn, axis=1))
     other = np.sum(np.roll(seen, 1, axis=0) * drawn, axis=1)

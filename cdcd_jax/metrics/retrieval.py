@@ -1,23 +1,42 @@
-"""Vectors of length 1: is the nearest one its own, and do the nearest share a label?"""
+"""Vectors by cosines: is the nearest one its own, do the nearest share a label?"""
 
 import numpy as np
 
 NEIGHBOURS = 5  # whose labels vote
 
 
-def nearest_is_own(asked: np.ndarray, known: np.ndarray, block: int = 1024) -> float:
-    """Share of rows of `asked` [N, D] nearest to the same row of `known` [N, D].
+def own_found(
+    vectors: np.ndarray, own: np.ndarray, among: np.ndarray, block: int = 1024
+) -> np.ndarray:
+    """The chance that the nearest row of `among` is one's own, float [N].
 
-    A row with two that are as near is counted where its own comes first.
+    The nearest is that of the greatest cosine. Of equal rows each is found by chance.
 
     Args:
+        vectors: float [N, D].
+        own: rows of `among`, [N, D].
+        among: [M, D].
         block: rows compared at once.
     """
-    found = [
-        np.argmax(asked[i : i + block] @ known.T, axis=1)
-        for i in range(0, len(asked), block)
+    distinct, number = np.unique(among, axis=0, return_counts=True)
+    vectors, units = unit(vectors), unit(distinct)
+    nearest = [
+        np.argmax(vectors[i : i + block] @ units.T, axis=1)
+        for i in range(0, len(vectors), block)
     ]
-    return float(np.mean(np.concatenate(found) == np.arange(len(known))))
+    nearest = np.concatenate(nearest)
+    return np.all(distinct[nearest] == own, axis=1) / number[nearest]
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length 1, float64; those of zeros stay so."""
+    vectors = np.asarray(vectors, np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def nearest_is_own(asked: np.ndarray, known: np.ndarray) -> float:
+    """Share of rows of `asked` [N, D] nearest to the same row of `known` [N, D]."""
+    return float(np.mean(own_found(asked, known, known)))
 
 
 def nearest_label_accuracy(

@@ -13,6 +13,7 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.presence import PRESENT
 from cdcd_jax.tasks.drawing import Edit
 from cdcd_jax.tasks.joint_drawing import KNOWN
+from cdcd_jax.tasks.joint_values import known_subsets
 from cdcd_jax.tasks.modalities import Modality
 from cdcd_jax.tasks.settings import check_null, choose
 
@@ -73,6 +74,14 @@ def check_asked(
             "model of model.known = 0, which was never shown what is known; expected "
             "sampling.known = 'guidance' or 'substitution'; set one, or train with "
             "model.known = 0.5."
+        )
+    shown = options.known == "context" and (given or edit.known is not None)
+    if model["known"] == 1 and known_subsets(modalities)[1] > 1 and not shown:
+        raise UsageError(
+            f"Found nothing given under sampling.known = {options.known!r} to a model "
+            "of model.known = 1, which was never trained without; expected one or more "
+            f"of {', '.join(known_subsets(modalities)[0])} under 'context'; give it, "
+            "or train with model.known = 0.5."
         )
     toward = [n for n in modalities if edit.toward and n in edit.toward[0]]
     if toward and options.known != "context":

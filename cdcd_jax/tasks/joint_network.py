@@ -64,6 +64,12 @@ def make_gaussian(
     diffusion = config["diffusion"]
     choose("diffusion", "loss", diffusion["loss"], LOSSES)
     choose("diffusion", "schedule", diffusion["schedule"], GAUSSIAN_CURVES)
+    if diffusion["loss"] == "bound" and modalities[primary].discrete:
+        raise UsageError(
+            f"Found diffusion.loss = 'bound' of modalities whose first is {primary!r}, "
+            "which is read by its head alone; expected 'simple', since the bound's "
+            "decoder of z is of a picture or a vector; set it."
+        )
     weights = {name: one.weight for name, one in modalities.items()}
     timesteps, code = diffusion["timesteps"], modalities[primary].code
     with as_usage_error():

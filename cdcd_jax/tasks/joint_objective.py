@@ -185,7 +185,9 @@ class JointObjective:
         reading = self.gaussian.read(self._predicted(params, said), z_t, t)
         nats = lambda name: apply(name, said[name], x[name], method="nats")
         first = self.gaussian.primary
-        others = [nats(n) for n in self.modalities if n not in (first, *hidden)]
+        # a head that is not trained tells nothing
+        trained = [n for n, one in self.modalities.items() if one.loss_weight]
+        others = [nats(n) for n in trained if n not in (first, *hidden)]
         if self.modalities[first].discrete:
             decoded = nats(first)
         else:

@@ -33,6 +33,15 @@ def values_of(
     return found
 
 
+def known_subsets(modalities: Mapping[str, Modality]) -> tuple[list[str], int]:
+    """What may be known, and how many subsets of it are shown, with the empty one.
+
+    One alone where there is nothing to know beside what is drawn.
+    """
+    names = [name for name, one in modalities.items() if one.given]
+    return names, 2 ** len(names) - (1 if len(names) == len(modalities) else 0)
+
+
 def drawn_known(
     key: jax.Array, modalities: Mapping[str, Modality], share: float, rows: int
 ) -> dict[str, jax.Array]:
@@ -41,9 +50,8 @@ def drawn_known(
     Of a share of the examples some are, every subset of those that may be given as
     likely; never none of them, and never all modalities there are.
     """
-    names = [name for name, one in modalities.items() if one.given]
-    subsets = 2 ** len(names) - (1 if len(names) == len(modalities) else 0)
-    if subsets < 2:  # nothing to know beside what is drawn
+    names, subsets = known_subsets(modalities)
+    if subsets < 2:
         return dict.fromkeys(names, jnp.zeros(rows, bool))
     key_some, key_which = jax.random.split(key)
     some = jax.random.bernoulli(key_some, share, (rows,))

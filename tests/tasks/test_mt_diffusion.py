@@ -195,6 +195,27 @@ def test_context_that_was_never_shown() -> None:
     np.testing.assert_array_equal(found["label"], LABEL)
 
 
+def test_a_model_that_always_knew_a_part_draws_nothing_from_nothing() -> None:
+    config = tj.settings(tj.chosen(*PAIR), model=dict(known=1.0))
+    model, params = make_task(config), tj.made(config)[1]
+    says = r"nothing given under.*'context' to a model of model.known = 1.*image, label"
+    with pytest.raises(UsageError, match=says):
+        sample((model, params), {})
+    with pytest.raises(UsageError, match=r"under sampling.known = 'guidance'"):
+        sample((model, params), dict(label=LABEL), known="guidance")
+    found = sample((model, params), dict(label=LABEL))
+    np.testing.assert_array_equal(found["label"], LABEL)
+    # of one modality there is nothing to know
+    alone = tj.settings(tj.chosen("image"), model=dict(known=1.0))
+    assert sample((make_task(alone), tj.made(alone)[1]), {})["tokens"].shape
+
+
+def test_the_bound_is_not_trained_where_no_decoder_reads_z() -> None:
+    config = tj.settings(tj.chosen("label"), diffusion=dict(loss="bound"))
+    with pytest.raises(UsageError, match=r"'bound' of modalities .* 'label'"):
+        make_task(config)
+
+
 @pytest.mark.parametrize(
     ("names", "given", "edit", "changes", "says"),
     [
