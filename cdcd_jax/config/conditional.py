@@ -19,6 +19,9 @@ def settings() -> dict[str, Any]:
         tokenizer=dict(kind="palette", levels=17),
         model=dict(
             **sections.backbone(),
+            # what it draws: the records' tokens, or a condition of theirs that is a
+            # text, whose length is the grid's (1, S) and whose vocabulary num_codes
+            target="tokens",
             position_grid=(),  # of the reference forms' tables; () for `grid`
             head_chunk=0,  # tokens of a sequence at once through head and loss; 0: all
         ),

@@ -74,7 +74,8 @@ def _common() -> dict[str, Any]:
         # a work directory whose newest averaged parameters to start from, "" for none
         init_from="",
         # part of the parameters -> the work directory that it comes from; of a/b the
-        # directory of that part alone, such as text/tower of a converted CLIP
+        # directory of that part alone, such as text/tower of a converted CLIP; or
+        # dict(path=.., part=..) where it lies at another place there
         init_parts={},
         optim=dict(
             num_steps=1000,  # updates of a whole run

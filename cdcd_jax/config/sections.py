@@ -40,6 +40,9 @@ def backbone() -> dict[str, Any]:
         # the weights that a run starts from know the null already, so that guidance
         # may be used without dropout
         null_trained=False,
+        # of conditions of kind prompt: deviation of what is added to a mixed vector in
+        # training, of its numbers at order 1; 0 for nothing
+        prompt_noise=0.0,
         scan_layers=False,  # stack the blocks and scan over them
         remat="none",  # none, dots, full
         dtype="float32",  # of matrix products
@@ -54,6 +57,9 @@ def drawing() -> dict[str, Any]:
         # of times: uniform, cosine, geometric, optimised (by --mode=evaluate)
         grid="uniform",
         guidance_scale=1.0,  # 1 needs no second half of rows
+        # of conditions of kind prompt: name -> share of the mixture, which sum to one;
+        # those that are given and not named, or at -1, have equal parts of what is left
+        prompt_weights={},
         batch_size=250,  # samples at once
         num_samples=10,  # `--mode=generate`: samples of each condition
         overlap=0.5,  # of a window of what is larger, continued from the one before

@@ -64,13 +64,16 @@ def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
         )
     card = read_card(path)
     check_shards(card)
-    tokens, conditions = description["batch"]["tokens"], description["conditions"]
+    conditions = description["conditions"]
     for name, field in description["batch"].get("condition", {}).items():
         # what may be left out when samples are drawn a batch may need all the same
         free = name not in conditions or conditions[name].get("optional")
         if free and not field.get("optional"):
             _check_field(card, name, field)
-    check_matches(card, tokens["high"], tokens["grid"], conditions)
+    # what draws a text may take no tokens
+    tokens = description["batch"].get("tokens", {})
+    num_codes, grid = tokens.get("high", card.num_codes), tokens.get("grid", card.grid)
+    check_matches(card, num_codes, grid, conditions)
     return card
 
 

@@ -11,6 +11,7 @@ A denoiser reads noisy tokens and what its conditioners made of the conditions.
     image_conditioners.py     pictures, whole or in part
     text_encoder.py, clip_text.py, text_conditioners.py
     motion.py, reference_motion.py, motion_conditioners.py
+    prompt_conditioners.py    prompts of any modality, mixed into one vector
     conditioners.py           the table of kinds, and their descriptions
     presence.py               which conditions are there, and whose nulls are taken
     blocks.py, denoiser.py    the denoiser and its conditioners in one tree

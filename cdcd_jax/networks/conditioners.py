@@ -19,6 +19,8 @@ from cdcd_jax.networks.array_conditioners import Array, Features, Label
 from cdcd_jax.networks.encoded import Conditioner
 from cdcd_jax.networks.image_conditioners import Pixels
 from cdcd_jax.networks.motion_conditioners import Motion, ReferenceDance
+from cdcd_jax.networks.prompt_conditioners import KIND as PROMPT
+from cdcd_jax.networks.prompt_conditioners import Prompt
 from cdcd_jax.networks.text_conditioners import ClipTextTower, Text
 
 KINDS = {
@@ -30,6 +32,7 @@ KINDS = {
     "clip_text": ClipTextTower,
     "motion": Motion,
     "reference_motion": ReferenceDance,
+    PROMPT: Prompt,
 }
 # Said of any kind, and only where they say something, so that no other description
 # changes.
@@ -77,6 +80,11 @@ def full_spec(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
 def gives_sequence(spec: Mapping[str, Any]) -> bool:
     """Whether a conditioner of this description gives a sequence to attend to."""
     return KINDS[spec["kind"]].gives_sequence(spec)
+
+
+def content(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a condition of this full description holds; see `Conditioner.content`."""
+    return KINDS[spec["kind"]].content(spec)
 
 
 def dtype_of(spec: Mapping[str, Any]) -> Any:

@@ -27,6 +27,7 @@ from cdcd_jax.networks.encoded import Encoded, Environment, join
 from cdcd_jax.networks.layers import Head, normal_init
 from cdcd_jax.networks.partition import constrain
 from cdcd_jax.networks.positions import Grid, length_of
+from cdcd_jax.networks.prompt_conditioners import KIND, WEIGHT, Mixture
 
 FORMS = ("modern", "self", "selfcondition", "selfcross")
 # What the backward pass finds instead of computing it again.
@@ -225,11 +226,13 @@ class ConditionalDenoiser(nn.Module):
         denoiser: the settings of `Denoiser`.
         conditions: modality -> settings of its conditioner.
         join: of several sequences, see `encoded.join`.
+        prompt_noise: see `Mixture`.
     """
 
     denoiser: dict[str, Any]
     conditions: dict[str, Any]
     join: str = "concat"
+    prompt_noise: float = 0.0
 
     def setup(self) -> None:
         settings = self.denoiser
@@ -242,6 +245,14 @@ class ConditionalDenoiser(nn.Module):
             )
             for name, spec in self.conditions.items()
         }
+        if any(spec["kind"] == KIND for spec in self.conditions.values()):
+            self.prompt = Mixture(settings["width"], self.prompt_noise)
+
+    @property
+    def blurs(self) -> bool:
+        """Whether there are prompts, and random numbers are added to them."""
+        prompts = any(spec["kind"] == KIND for spec in self.conditions.values())
+        return prompts and self.prompt_noise > 0
 
     def encode(
         self, condition: Mapping[str, jax.Array], drop: presence.Drop
@@ -250,7 +261,8 @@ class ConditionalDenoiser(nn.Module):
 
         Args:
             condition, drop: see `presence.nulls`; of what is left out the null is
-                taken.
+                taken. Of prompts `<name>/weight` [B] may say their shares, else these
+                are equal. With a stream `prompt` of random numbers they are blurred.
         """
         nulls = presence.nulls(self.conditions, condition, drop)
 
@@ -261,7 +273,14 @@ class ConditionalDenoiser(nn.Module):
                 given = conditioners.empty(self.conditions[name], len(null))
             return self.encoders[name](given, null)
 
-        return join([encoded(name) for name in self.encoders], self.join)
+        parts = {name: encoded(name) for name in self.encoders}
+        prompts = {n: p.prompt for n, p in parts.items() if p.prompt is not None}
+        if prompts:
+            share = lambda name: condition.get(f"{name}{WEIGHT}", jnp.float32(1.0))
+            shares = [jnp.where(nulls[name], 0.0, share(name)) for name in prompts]
+            mixed = self.prompt(list(prompts.values()), shares)
+            parts["prompt"] = Encoded(vector=mixed)
+        return join(list(parts.values()), self.join)
 
     def features(
         self,

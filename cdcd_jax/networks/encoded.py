@@ -25,6 +25,7 @@ class Encoded(NamedTuple):
     vector: jax.Array | None = None  # [B, width], beside the time
     aligned: jax.Array | None = None  # [B, L, width], one for each token
     label: jax.Array | None = None  # int32 [B], of the 'selfcondition' denoiser
+    prompt: jax.Array | None = None  # [B, F], one of those that are mixed
 
 
 class Conditioner(nn.Module):
@@ -60,6 +61,11 @@ class Conditioner(nn.Module):
     @classmethod
     def completed(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
         """A description with what follows from the rest of it."""
+        return dict(spec)
+
+    @classmethod
+    def content(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """What it is given, as a description by which that is read and shown."""
         return dict(spec)
 
     @classmethod

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from cdcd_jax.errors import UsageError
+from cdcd_jax.networks.prompt_conditioners import KIND, WEIGHT
 
 PRESENT = "/present"  # after a condition's name: in which rows it is there
+_ENDS = ("", PRESENT, WEIGHT)
 # Whose null is taken in each row: bool [B], true for all of them at once; or by name,
 # {name: bool [B]}, of which those that are not named are kept.
 Drop = jax.Array | Mapping[str, jax.Array]
@@ -33,7 +35,7 @@ def taken(specs: Specs, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"give it, or train a model whose model.conditions.{name} says "
                 "optional=True."
             )
-    names = [f"{name}{end}" for name in specs for end in ("", PRESENT)]
+    names = [f"{name}{end}" for name in specs for end in _ENDS]
     return {name: given[name] for name in names if name in given}
 
 
@@ -74,15 +76,24 @@ def drawn_drop(
     """Whose nulls each example is trained under.
 
     All at once at a rate. Where there are several and some are optional, each of these
-    also by itself at the same rate, so that its null is known beside the others.
+    also by itself at the same rate, so that its null is known beside the others. Of
+    several prompts every subset is as likely, but for the empty one.
     """
     everything = jax.random.bernoulli(key, rate, (rows,))
+    prompts = [name for name, spec in specs.items() if spec["kind"] == KIND]
+    prompts = sorted(name for name in prompts if name in condition)
     optional = [name for name, spec in specs.items() if spec.get("optional")]
     if not optional:
         return everything
     drop = dict.fromkeys(specs, everything)
-    for name in optional if len(specs) > 1 else ():
+    apart = [name for name in optional if name not in prompts]
+    for name in apart if len(specs) > 1 else ():
         # by name, so that the order of the config changes nothing
         own = jax.random.fold_in(key, zlib.crc32(name.encode()))
         drop[name] = everything | jax.random.bernoulli(own, rate, (rows,))
+    if prompts:
+        own = jax.random.fold_in(key, zlib.crc32(KIND.encode()))
+        which = jax.random.randint(own, (rows,), 1, 2 ** len(prompts))
+        for i, name in enumerate(prompts):
+            drop[name] = everything | ((which >> i) & 1 == 0)
     return nulls(specs, condition, drop)

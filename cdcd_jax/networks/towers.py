@@ -64,6 +64,16 @@ class PixelTower(nn.Module):
         """L, tokens of a picture."""
         return math.prod(self.grid)
 
+    @classmethod
+    def content(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """What its field holds, as a description of a condition."""
+        grid = grid_of(spec["grid"])
+        shape = (math.prod(grid),)
+        return dict(kind="image", levels=spec["num_codes"], grid=grid, shape=shape)
+
+    def prepared(self, tokens: jax.Array) -> jax.Array:
+        return self.pictures(tokens)
+
     def pictures(self, tokens: jax.Array) -> jax.Array:
         """int [B, L] of K levels -> float32 [B, H, W, C] in [-1, 1]."""
         height, width, *channels = self.grid
@@ -116,8 +126,15 @@ def full_spec(name: str, spec: Any) -> dict[str, Any]:
     return whole
 
 
-def make_tower(spec: Mapping[str, Any], features: int, dtype: Any) -> nn.Module:
-    """The module of a full spec."""
+def content(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What the field of a tower holds, as a description of a condition."""
+    return KINDS[spec["kind"]].content(spec)
+
+
+def make_tower(
+    spec: Mapping[str, Any], features: int, dtype: Any, name: str | None = None
+) -> nn.Module:
+    """The module of a full spec, called `name` in another."""
     sizes = {k: v for k, v in spec.items() if k not in ("kind", *OF_ANY)}
     sizes["grid"] = grid_of(sizes["grid"])
-    return KINDS[spec["kind"]](**sizes, features=features, dtype=dtype)
+    return KINDS[spec["kind"]](**sizes, features=features, dtype=dtype, name=name)

@@ -6,11 +6,12 @@ of speed then serve it. Nothing else asks for its name: what they must know of a
 stands in its `describe()`.
 
 Files: `conditional` (tokens under a condition) with `settings`, `target`, `contrast`,
-`contrast_settings`, `drawing` and `bound`; `mt_diffusion` (several modalities in one z)
-with `modalities`, `joint_network`, `joint_values`, `joint_objective`, `joint_drawing`
-and `joint_asked`; `tokenizer` (pictures or sound as codes) with `autoencoders`,
-`codebooks`, `reconstruction` and `reconstruction_figures`; `bridge` (vectors that find
-each other) with `views`; `labels` for all.
+`contrast_settings`, `drawing`, `prompt_weights`, `token_terms` and `bound`;
+`mt_diffusion` (several modalities in one z) with `modalities`, `joint_network`,
+`joint_values`, `joint_objective`, `joint_drawing` and `joint_asked`; `tokenizer`
+(pictures or sound as codes) with `autoencoders`, `codebooks`, `reconstruction` and
+`reconstruction_figures`; `bridge` (vectors that find each other) with `views`; `labels`
+for all.
 """
 
 from collections.abc import Mapping

@@ -18,19 +18,21 @@ from cdcd_jax.diffusion.transition import sample_x_t
 from cdcd_jax.errors import as_usage_error
 from cdcd_jax.metrics import figures as metric_figures
 from cdcd_jax.networks import conditioners, positions, presence
-from cdcd_jax.networks.partition import constrain
+from cdcd_jax.networks.prompt_conditioners import NOISE
 from cdcd_jax.tasks import bound as held_out
-from cdcd_jax.tasks.contrast import Contrast, Network
+from cdcd_jax.tasks.contrast import Contrast
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch, in_batches
 from cdcd_jax.tasks.labels import labels_by_prefix
+from cdcd_jax.tasks.prompt_weights import given_towers, with_prompts
 from cdcd_jax.tasks.settings import (
-    check_no_fields,
     check_null,
     choose,
-    field_of,
+    contents_of,
+    fields_of,
     make_network,
 )
-from cdcd_jax.tasks.target import target_of
+from cdcd_jax.tasks.target import TOKENS, check_target, seen_by, stream_of, target_of
+from cdcd_jax.tasks.token_terms import TokenTerms, bind
 
 Batch = Mapping[str, Any]
 # {"network": parameters}, so that later modules can stand beside it
@@ -52,7 +54,8 @@ class ConditionalTask:
         self.length = positions.length_of(self.grid)
         self.network = make_network(config)
         self.conditions = self.network.conditions
-        check_no_fields(self.conditions)
+        self.target = config["model"]["target"]
+        check_target(self.target, self.conditions)
         if config["eval"]["figures"]:  # else the bound alone
             figures = config["eval"]["figures"]
             choose("eval", "figures", figures, metric_figures.FIGURES)
@@ -72,7 +75,8 @@ class ConditionalTask:
         self.draw_batch = jax.jit(
             self._draw, static_argnames=("batch", "options", "time", "shared")
         )
-        self._bound_batch = jax.jit(self._bound)
+        asked = self.network, self.schedule, self.contrast
+        self._terms = TokenTerms(config, *asked)
 
     # -- the six functions ---------------------------------------------------------
 
@@ -102,6 +106,7 @@ class ConditionalTask:
             scalar loss, metrics (scalars), new extra.
         """
         del step
+        batch = self._seen(batch)
         tokens, condition = target_of(batch), batch["condition"]
         size = tokens.shape[0]
         keys = jax.random.split(key, 5)
@@ -117,7 +122,9 @@ class ConditionalTask:
             self.settings["model"]["condition_dropout"],
             size,
         )
-        network = self._bind(params)
+        # a key that nothing else is drawn from
+        blur = {NOISE: jax.random.fold_in(keys[2], 1)} if self.network.blurs else {}
+        network = bind(self.network, params, blur)
         features = network.features(x_t, t, condition, drop)
         negative, valid = self.contrast.negatives(keys[3], batch)
 
@@ -174,19 +181,22 @@ class ConditionalTask:
             edit: what of the samples is given; see `Edit`.
 
         Returns:
-            tokens int32 [N, L].
+            int32 [N, L] by the name of the target: tokens, or those of a text.
 
         Raises:
-            UsageError: a condition is left out that is not optional, or a scale is of
-                none of them.
+            UsageError: a condition is left out that is not optional, a scale or a
+                weight is of none of them, or no prompt is given where one is needed.
         """
         del extra
+        model = self.settings["model"]
         if edit.scales is not None:
-            check_null(self.settings["model"], f"scales of {sorted(edit.scales)}")
+            check_null(model, f"scales of {sorted(edit.scales)}")
+        asked = condition, edit, options
+        condition, edit, options = with_prompts(model, self.conditions, *asked)
         draw = functools.partial(self.draw_batch, params, options=options)
         most = self.settings["sampling"]["batch_size"]
         drawn = in_batches(draw, self.conditions, condition, key, number, edit, most)
-        return {"tokens": drawn.tokens}
+        return {self.target: drawn.tokens}
 
     def evaluate(
         self, params: Params, extra: dict, batches: Mapping[str, Any], key: jax.Array
@@ -204,7 +214,8 @@ class ConditionalTask:
         """
         found = batches.get("bound") or self.bound(params, batches["test"], key)
         figures = held_out.figures(found)
-        figures |= self._information(params, batches["test"], key)
+        test = list(map(self._seen, batches["test"]))
+        figures |= self._terms.information(params, test, key)
         judged = metric_figures.judged(self.settings["eval"]["figures"], batches)
         return {**figures, **judged}
 
@@ -219,28 +230,33 @@ class ConditionalTask:
     def describe(self) -> dict[str, Any]:
         """What it takes and gives; see `tasks.Description`."""
         tokens = dict(shape=(self.length,), dtype="int32", low=0, high=self.num_codes)
-        own = {**tokens, "grid": self.grid}
-        condition = {k: field_of(spec) for k, spec in self.conditions.items()}
-        batch: dict[str, Any] = dict(tokens=own, condition=condition)
+        output = dict(
+            kind="tokens",
+            shape=(self.length,),
+            num_codes=self.num_codes,
+            grid=self.grid,
+        )
+        stream: dict[str, Any] = {**tokens, "grid": self.grid}
+        condition = fields_of(self.conditions)
+        if self.target != TOKENS:
+            condition[self.target] = tokens
+            output = dict(kind="text", shape=(self.length,), vocabulary=self.num_codes)
+            stream = stream_of(self.conditions)
+        batch: dict[str, Any] = dict(condition=condition)
+        if stream:
+            batch[TOKENS] = stream
         number = self.contrast.from_records
         if number:
             batch["negatives"] = {**tokens, "shape": (number, self.length)}
         return {
-            "conditions": self.conditions,
-            "outputs": {
-                "tokens": dict(
-                    kind="tokens",
-                    shape=(self.length,),
-                    num_codes=self.num_codes,
-                    grid=self.grid,
-                )
-            },
+            "conditions": contents_of(self.conditions),
+            "outputs": {self.target: output},
             "batch": batch,
             "units": self.length,
             "group": self.contrast.group,
             "negatives": number,
             "differ": self.contrast.key,
-            "given": [],
+            "given": given_towers(self.conditions),
             "kept": [],
         }
 
@@ -289,66 +305,16 @@ class ConditionalTask:
         )
         return jax.jit(draw), arguments
 
-    def _bind(self, params: Params) -> Network:
-        """The network with these parameters."""
-        apply = functools.partial(self.network.apply, {"params": params})
-
-        def features(x_t, t, condition, drop) -> jax.Array:
-            encoded = apply(condition, drop, method="encode")
-            return apply(x_t, t, encoded, method="features")
-
-        def head(head_params, features) -> jax.Array:
-            part = {"params": {"network": {"logits": head_params}}}
-            return self.network.apply(part, features, method="head")
-
-        return Network(features, head, params["network"]["logits"])
-
-    def _bound(self, params, tokens, condition, t, key, null) -> jax.Array:
-        """T x the bound's term at time t of each example, nats, [B]."""
-        x_t = sample_x_t(key, tokens, t, self.schedule)
-        drop = jnp.broadcast_to(null, tokens.shape[0])
-        network = self._bind(params)
-        features = network.features(x_t, t, condition, drop)
-        tr, z = self.contrast.jumps.at(t - 1), tokens[..., None]
-        score = self.contrast.scores(network, features, x_t, z, tr)
-        kl = objective.posterior_kl(z, x_t, score, tr, self.num_codes)
-        return constrain(self.schedule.timesteps * jnp.sum(kl, axis=(1, 2)), None)
+    def _seen(self, batch: Batch) -> Batch:
+        """A batch of records as the network sees it."""
+        return seen_by(batch, self.target, self.conditions)
 
     def bound(
         self, params: Params, batches: Sequence[Batch], key: jax.Array
     ) -> held_out.Bound:
         """The bound's terms of a split at `eval.bound_samples` times an example."""
-        times = self.settings["eval"]["bound_samples"], self.schedule.timesteps
-        fixed = {"prior": schedule.prior_term(self.schedule)}
-        return held_out.bound(self._term(params), batches, key, *times, fixed)
+        return self._terms.bound(params, list(map(self._seen, batches)), key)
 
     def profile(self, found: held_out.Bound) -> np.ndarray:
         """h(t) of a bound, nats of a token drawn at time t, [T]: for grids of times."""
         return held_out.loss_by_time(found, self.schedule)
-
-    def _term(self, params: Params) -> held_out.Term:
-        return lambda tokens, condition, t, key, null=False: self._bound_batch(
-            params, tokens, condition, t, key, null
-        )
-
-    def _information(
-        self, params: Params, batches: Sequence[Batch], key: jax.Array
-    ) -> dict[str, float]:
-        """A bound on the mutual information, where the objective is one.
-
-        With path 'shared' candidates share the positive's noise: no bound.
-        """
-        settings = self.settings["contrastive"]
-        number = settings["num_negatives"]
-        if settings["path"] != "parallel" or not settings["weight"] or not number:
-            return {}
-        return held_out.information(
-            self._term(params),
-            batches,
-            key,
-            repeats=self.settings["eval"]["bound_samples"],
-            timesteps=self.schedule.timesteps,
-            number=number,
-            temperature=settings["temperature"],
-            ratio=settings["critic"] == "ratio",
-        )

@@ -9,6 +9,7 @@ from cdcd_jax.diffusion.gaussian_schedule import GAUSSIAN_CURVES, make_levels
 from cdcd_jax.errors import UsageError, as_usage_error
 from cdcd_jax.networks.joint import VALUES, JointDenoiser, make_code, outputs_of
 from cdcd_jax.networks.positions import grid_of
+from cdcd_jax.networks.prompt_conditioners import check_prompts
 from cdcd_jax.tasks.modalities import Modality
 from cdcd_jax.tasks.settings import choose, denoiser_settings
 
@@ -48,8 +49,11 @@ def make_joint_network(
     denoiser = denoiser_settings(config, seen, grid)
     denoiser |= dict(inputs=VALUES, outputs=outputs_of(specs, space))
     absent = bool(model["modality_dropout"])
+    noise = model["prompt_noise"]
+    check_prompts(own, noise)
+    how = model["join"], noise
     return JointDenoiser(
-        denoiser, seen, model["join"], modalities=specs, space=space, absent=absent
+        denoiser, seen, *how, modalities=specs, space=space, absent=absent
     )
 
 

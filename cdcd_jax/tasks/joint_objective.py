@@ -14,12 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cdcd_jax.data.fields import condition_of
 from cdcd_jax.diffusion import objective
 from cdcd_jax.diffusion.gaussian import Gaussian
 from cdcd_jax.diffusion.predictions import Predicted
 from cdcd_jax.networks import presence
 from cdcd_jax.networks.joint import ENCODER, VALUES, JointDenoiser
 from cdcd_jax.networks.partition import constrain
+from cdcd_jax.networks.prompt_conditioners import NOISE
 from cdcd_jax.tasks.joint_values import drawn_known, values_of
 from cdcd_jax.tasks.modalities import Modality
 
@@ -137,9 +139,12 @@ class JointObjective:
     ) -> Any:
         """What the network is given: conditions, what is known, what is absent."""
         rows, rate = len(next(iter(x.values()))), self.condition_dropout
-        given = presence.taken(self.own, batch["condition"])
+        given = presence.taken(self.own, condition_of(batch, self.own))
         drop: Any = jnp.zeros(rows, bool)
+        blur = {}
         if key is not None:
+            # a key that nothing else is drawn from
+            blur = {NOISE: jax.random.fold_in(key, 1)} if self.network.blurs else {}
             drop = presence.drawn_drop(key, self.own, given, rate, rows)
         if not isinstance(drop, Mapping):
             drop = dict.fromkeys(self.own, drop)
@@ -149,7 +154,7 @@ class JointObjective:
         apply = functools.partial(self.network.apply, {"params": params})
         if not drop:
             drop = jnp.zeros(rows, bool)
-        encoded = apply(given, drop, method="encode")
+        encoded = apply(given, drop, method="encode", rngs=blur)
         return apply(encoded, gone, method="told_absent") if gone else encoded
 
     def _noised(

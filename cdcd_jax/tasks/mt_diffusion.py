@@ -28,7 +28,8 @@ from cdcd_jax.tasks.joint_network import make_gaussian, make_joint_network
 from cdcd_jax.tasks.joint_objective import JointObjective
 from cdcd_jax.tasks.labels import labels_by_prefix
 from cdcd_jax.tasks.modalities import STREAM, names_taken, primary_of, read_modalities
-from cdcd_jax.tasks.settings import choose, field_of, full_conditions
+from cdcd_jax.tasks.prompt_weights import given_towers, with_prompts
+from cdcd_jax.tasks.settings import choose, contents_of, fields_of, full_conditions
 
 Batch = Mapping[str, Any]
 Params = Any
@@ -134,8 +135,10 @@ class MTDiffusionTask:
                 cannot be, see `joint_asked`.
         """
         del extra
-        asked = options, condition, edit
-        check_asked(self.settings["model"], self.modalities, *asked)
+        model = self.settings["model"]
+        check_asked(model, self.modalities, options, condition, edit)
+        asked = condition, edit, options
+        condition, edit, options = with_prompts(model, self.conditions, *asked)
         draw = functools.partial(self.draw_batch, params, options=options)
         most = self.settings["sampling"]["batch_size"]
         found = in_batches(draw, self.conditions, condition, key, number, edit, most)
@@ -171,7 +174,7 @@ class MTDiffusionTask:
         stream = dict(
             shape=(self.units,), dtype="int32", low=0, high=model["num_codes"]
         )
-        fields = {name: field_of(spec) for name, spec in self.own.items()}
+        fields = fields_of(self.own)
         fields |= {
             name: one.batch_field
             for name, one in self.modalities.items()
@@ -183,13 +186,13 @@ class MTDiffusionTask:
             if one.is_drawn
         }
         return {
-            "conditions": self.conditions,
+            "conditions": contents_of(self.conditions),
             "outputs": outputs,
             "batch": dict(tokens={**stream, "grid": grid}, condition=fields),
             "units": self.units,
             "group": 1,
             "negatives": 0,
-            "given": [],
+            "given": given_towers(self.own),
             "kept": [],
         }
 

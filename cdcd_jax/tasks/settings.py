@@ -13,6 +13,7 @@ from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
 from cdcd_jax.networks.encoded import JOINS
 from cdcd_jax.networks.layers import ACTIVATIONS, MLPS
 from cdcd_jax.networks.positions import Grid, grid_of, plane_of
+from cdcd_jax.networks.prompt_conditioners import check_prompts
 
 # What the denoiser has under the same name.
 _NAMES = (
@@ -24,7 +25,10 @@ _WIDEST_HEAD = 2**14  # its rotations would take minutes to lay out
 # Of matrix products.
 DTYPES = ("float32", "bfloat16", "float16")
 # What the network calls its own, where each condition has its module.
-TAKEN = {*dir(ConditionalDenoiser), "network", "encoders", "denoiser", "conditions"}
+TAKEN = {
+    *dir(ConditionalDenoiser),
+    *("network", "encoders", "denoiser", "conditions", "prompt"),
+}
 
 
 def choose(section: str, key: str, value: Any, choices: Iterable[str]) -> None:
@@ -56,7 +60,9 @@ def make_network(config: Mapping[str, Any]) -> ConditionalDenoiser:
     conditions = full_conditions(model["conditions"])
     settings = denoiser_settings(config, conditions, grid_of(model["grid"]))
     settings["position_grid"] = tuple(model["position_grid"]) or None
-    return ConditionalDenoiser(settings, conditions, model["join"])
+    noise = model["prompt_noise"]
+    check_prompts(conditions, noise)
+    return ConditionalDenoiser(settings, conditions, model["join"], noise)
 
 
 def full_conditions(
@@ -108,20 +114,6 @@ def denoiser_settings(
     )
 
 
-def check_no_fields(conditions: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises UsageError for a condition that is made of another field of the records.
-
-    A task whose batches hold each condition by its own name would pass it over.
-    """
-    for name, spec in conditions.items():
-        if "field" in spec:
-            raise UsageError(
-                f"Found model.conditions.{name}.field = {spec['field']!r}; expected "
-                "none in this task, whose conditions are called as the records call "
-                "them; leave it out, and name the condition so."
-            )
-
-
 def missing_null(model: Mapping[str, Any]) -> str:
     """Why guidance has no null to lead away from, in words; "" where it has one.
 
@@ -156,9 +148,37 @@ def check_null(model: Mapping[str, Any], asked: str) -> None:
         )
 
 
-def field_of(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A condition as a field of the batch: classes, tokens of a text, numbers."""
-    shape, dtype = tuple(spec.get("shape", ())), conditioners.dtype_of(spec)
+def contents_of(
+    conditions: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """What full descriptions of conditions hold, for whoever gives or shows them."""
+    return {name: conditioners.content(spec) for name, spec in conditions.items()}
+
+
+def fields_of(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Conditions, full descriptions, as fields of a batch of records, by field.
+
+    The records' own tokens are none of them.
+    """
+    fields = {}
+    for name, spec in conditions.items():
+        place = spec.get("field", name)
+        if place != "tokens":
+            fields[place] = field_of(conditioners.content(spec), spec)
+    return fields
+
+
+def field_of(
+    spec: Mapping[str, Any], full: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A condition as a field of the batch: classes, tokens of a text, numbers.
+
+    Args:
+        spec: what it holds.
+        full: its description, where that is another.
+    """
+    shape = tuple(spec.get("shape", ()))
+    dtype = conditioners.dtype_of(full or spec)
     field: dict[str, Any] = dict(shape=shape, dtype=jnp.dtype(dtype).name)
     if spec.get("optional"):
         field["optional"] = True

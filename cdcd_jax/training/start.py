@@ -50,7 +50,9 @@ def starting_state(
     return state.replace(params=params, ema_params=jax.tree.map(jnp.copy, params))
 
 
-def _with_part(params: Any, abstract: Any, name: str, source: str) -> Any:
+def _with_part(
+    params: Any, abstract: Any, name: str, source: str | Mapping[str, str]
+) -> Any:
     """`params` with the part `name` of a work directory; see config.init_parts.
 
     Raises:
@@ -70,16 +72,21 @@ def _with_part(params: Any, abstract: Any, name: str, source: str) -> Any:
     return _replaced(params, names, _part_of(source, name, wanted))
 
 
-def _part_of(source: str, name: str, wanted: Any) -> Any:
-    """The part at the same path in the source, else the source as that part alone.
+def _part_of(source: str | Mapping[str, str], name: str, wanted: Any) -> Any:
+    """The part of a source, as it says which; "" is all of it.
 
-    A run of the same kind has it at the path, and a converted tower is it alone.
+    A source that is a path alone has it at the same path, as runs of the same kind do,
+    or else is that part, as a converted tower is.
     """
-    nested = wanted
-    for key in reversed(name.split("/")):
-        nested = {key: nested}
+    if isinstance(source, Mapping):
+        if set(source) != {"path", "part"}:
+            raise UsageError(
+                f"Found init_parts[{name!r}] = {dict(source)}; expected dict(path=.., "
+                "part=..), a work directory and a part of what it learned; correct it."
+            )
+        return _at(source["path"], source["part"], wanted)
     try:
-        loaded = load_parts(source, nested, {})[1]
+        return _at(source, name, wanted)
     except InputError as at_path:
         try:
             return load_parts(source, wanted, {})[1]
@@ -91,7 +98,20 @@ def _part_of(source: str, name: str, wanted: Any) -> Any:
                 f"'ema_params/{name}' ({at_path}) or at 'ema_params', as that part "
                 f"alone ({alone}). Name a work directory of either kind in init_parts."
             ) from None
-    for key in name.split("/"):
+
+
+def _at(source: str, path: str, wanted: Any) -> Any:
+    """What lies at a path of a source's averaged parameters.
+
+    Raises:
+        InputError: nothing, or something else.
+    """
+    keys = path.split("/") if path else []
+    nested = wanted
+    for key in reversed(keys):
+        nested = {key: nested}
+    loaded = load_parts(source, nested, {})[1]
+    for key in keys:
         loaded = loaded[key]
     return loaded
 

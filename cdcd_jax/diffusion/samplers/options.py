@@ -29,6 +29,7 @@ class SamplingOptions:
         order_temperature: of 'confidence', at the start.
         purity_weight: r of 'purity'; sharpens p to the power 1 + r * purity.
         remask: strength of 'remasking', 0 to 1.
+        prompt_weights: (name, share of the mixture) of prompts.
     """
 
     method: str = "strided"
@@ -43,13 +44,17 @@ class SamplingOptions:
     order_temperature: float = 1.0
     purity_weight: float = 0.0
     remask: float = 0.1
+    prompt_weights: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], **changes: Any) -> "SamplingOptions":
         """From a section of the config; `changes` win."""
         names = [f.name for f in dataclasses.fields(cls)]
         values = {name: settings[name] for name in names if name in settings}
-        return cls(**{**values, **changes})
+        values |= changes
+        if isinstance(weights := values.get("prompt_weights"), Mapping):
+            values["prompt_weights"] = tuple(sorted(weights.items()))
+        return cls(**values)
 
 
 @dataclasses.dataclass(frozen=True)
