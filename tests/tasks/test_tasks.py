@@ -14,6 +14,7 @@ from cdcd_jax.diffusion import objective
 from cdcd_jax.diffusion.mask_replace import MaskReplace
 from cdcd_jax.diffusion.sampler import SamplingOptions
 from cdcd_jax.tasks import conditional, make_task
+from cdcd_jax.tasks.token_terms import bind
 
 
 def noisy(params):
@@ -154,8 +155,8 @@ def test_cross_attention_reads_a_sequence_and_its_null():
         config["contrastive"] |= dict(key="text")
         task = make_task(config)
         params = noisy(task.init(jax.random.key(0))[0])
-        apply = lambda text, drop, task=task, params=params: task._bind(
-            params
+        apply = lambda text, drop, task=task, params=params: bind(
+            task.network, params
         ).features(
             batch["tokens"],
             jnp.full(16, 3),
@@ -233,8 +234,8 @@ def test_one_network_serves_any_number_of_times():
     assert shapes(few[1]) == shapes(many[1])
     x_t, drop = tiny.batch()["tokens"], jnp.zeros(16, bool)
     condition = tiny.batch()["condition"]
-    a = few[0]._bind(few[1]).features(x_t, jnp.full(16, 5), condition, drop)
-    b = many[0]._bind(few[1]).features(x_t, jnp.full(16, 50), condition, drop)
+    a = bind(few[0].network, few[1]).features(x_t, jnp.full(16, 5), condition, drop)
+    b = bind(many[0].network, few[1]).features(x_t, jnp.full(16, 50), condition, drop)
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 
