@@ -10,6 +10,7 @@ In reading order:
     mt_diffusion settings of a model of several modalities in one z
     tokenizer    settings of a tokenizer
     bridge       settings of towers whose vectors find each other
+    composable   settings of diffusers that share prompts
     merging      one config over another; unknown keys and other types
     patterns     dotted keys with * and **
     ranges       which numbers a key may have

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdcd_jax.config import bridge, conditional, mt_diffusion, tokenizer
+from cdcd_jax.config import bridge, composable, conditional, mt_diffusion, tokenizer
 from cdcd_jax.config.merging import merge
 from cdcd_jax.errors import UsageError
 
@@ -21,6 +21,7 @@ TASK_SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
     "conditional": conditional.settings,
     "mt_diffusion": mt_diffusion.settings,
     "bridge": bridge.settings,
+    "composable": composable.settings,
     "tokenizer": tokenizer.settings,
 }
 
@@ -78,7 +79,9 @@ def _common() -> dict[str, Any]:
         # dict(path=.., part=..) where it lies at another place there
         init_parts={},
         optim=dict(
-            num_steps=1000,  # updates of a whole run
+            # updates of a whole run; 0 keeps what it starts from, such as parts that
+            # init_parts joins
+            num_steps=1000,
             learning_rate=1e-3,  # the highest, after the warm-up
             schedule="cosine",  # cosine (to 0), plateau, constant
             warmup_steps=100,  # in which it rises from 0

@@ -23,7 +23,7 @@ _RANGES = (
         "at least 1",
         lambda x: 1 <= x < math.inf,
         (
-            *("data.batch_size", "optim.num_steps"),
+            "data.batch_size",
             *("optim.accumulate", "report.log_every", "report.checkpoint_every"),
             *("report.keep_checkpoints", "model.num_codes", "model.width"),
             *("model.depth", "model.heads", "model.mlp_ratio", "contrastive.group"),
@@ -56,6 +56,7 @@ _RANGES = (
         "a finite number of at least 0",
         lambda x: 0 <= x < math.inf,
         (
+            *("optim.num_steps", "model.prompt_noise"),
             *("optim.warmup_steps", "optim.weight_decay", "optim.learning_rate"),
             *("report.sample_every", "diffusion.auxiliary_weight", "model.head_chunk"),
             *("contrastive.weight", "contrastive.num_negatives", "sampling.videos"),

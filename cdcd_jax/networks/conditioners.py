@@ -89,7 +89,7 @@ def content(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def dtype_of(spec: Mapping[str, Any]) -> Any:
     """Type of the values of a condition of this description."""
-    return jnp.int32 if KINDS[spec["kind"]].integers else jnp.float32
+    return KINDS[spec["kind"]].holds(spec)
 
 
 def empty(spec: Mapping[str, Any], rows: int) -> jax.Array:

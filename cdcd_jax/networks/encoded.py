@@ -64,6 +64,11 @@ class Conditioner(nn.Module):
         return dict(spec)
 
     @classmethod
+    def holds(cls, spec: Mapping[str, Any]) -> Any:
+        """Type of its values."""
+        return jnp.int32 if cls.integers else jnp.float32
+
+    @classmethod
     def content(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
         """What it is given, as a description by which that is read and shown."""
         return dict(spec)

@@ -32,7 +32,6 @@ class Prompt(Conditioner):
         shape: (L,), of what the tower reads; follows from `encoder`.
     """
 
-    integers: ClassVar[bool] = True
     tower: ClassVar[bool] = True
 
     encoder: Mapping[str, Any]
@@ -55,6 +54,10 @@ class Prompt(Conditioner):
                 "says; leave it out."
             )
         return {**spec, "encoder": encoder, "shape": shape, "optional": True}
+
+    @classmethod
+    def holds(cls, spec: Mapping[str, Any]) -> Any:
+        return towers.KINDS[spec["encoder"]["kind"]].holds
 
     @classmethod
     def content(cls, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ numbers of that field become what it takes.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -36,6 +36,8 @@ class PixelTower(nn.Module):
         depth: number of hidden layers.
         dtype: of the products.
     """
+
+    holds: ClassVar[Any] = jnp.int32
 
     features: int
     grid: tuple[int, ...]
@@ -91,12 +93,42 @@ class PixelTower(nn.Module):
         return unit(x)
 
 
+class VectorTower(nn.Module):
+    """A vector that a tower made before, as it is.
+
+    Attributes:
+        shape: (features,).
+    """
+
+    holds: ClassVar[Any] = jnp.float32
+
+    features: int
+    shape: tuple[int, ...]
+    dtype: Any = jnp.float32
+
+    @classmethod
+    def check(cls, name: str, spec: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    @classmethod
+    def content(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """What its field holds, as a description of a condition."""
+        return dict(kind="array", shape=tuple(spec["shape"]))
+
+    def prepared(self, field: jax.Array) -> jax.Array:
+        return field
+
+    def __call__(self, vectors: jax.Array) -> jax.Array:
+        """float32 [B, features], unchanged."""
+        return vectors
+
+
 def unit(x: jax.Array) -> jax.Array:
     """[..., D] at length 1."""
     return x * jax.lax.rsqrt(jnp.sum(jnp.square(x), -1, keepdims=True) + 1e-12)
 
 
-KINDS = {"pixels": PixelTower}
+KINDS = {"pixels": PixelTower, "vector": VectorTower}
 
 
 def full_spec(name: str, spec: Any) -> dict[str, Any]:
@@ -136,5 +168,6 @@ def make_tower(
 ) -> nn.Module:
     """The module of a full spec, called `name` in another."""
     sizes = {k: v for k, v in spec.items() if k not in ("kind", *OF_ANY)}
-    sizes["grid"] = grid_of(sizes["grid"])
+    for key in {"grid", "shape"} & set(sizes):
+        sizes[key] = grid_of(sizes[key])
     return KINDS[spec["kind"]](**sizes, features=features, dtype=dtype, name=name)

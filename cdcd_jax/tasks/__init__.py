@@ -22,6 +22,7 @@ import jax
 from cdcd_jax.config.ranges import check_ranges
 from cdcd_jax.errors import UsageError
 from cdcd_jax.tasks.bridge import BridgeTask
+from cdcd_jax.tasks.composable import ComposableTask
 from cdcd_jax.tasks.conditional import ConditionalTask
 from cdcd_jax.tasks.mt_diffusion import MTDiffusionTask
 from cdcd_jax.tasks.tokenizer import TokenizerTask
@@ -127,6 +128,7 @@ TASKS: dict[str, Any] = {
     "conditional": ConditionalTask,
     "mt_diffusion": MTDiffusionTask,
     "bridge": BridgeTask,
+    "composable": lambda config: ComposableTask(config, make_task),
     "tokenizer": TokenizerTask,
 }
 

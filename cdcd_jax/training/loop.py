@@ -101,6 +101,9 @@ def train(
                 f"{total}: choose another --workdir, or as many steps or more"
             )
         if step == total:
+            if checkpoints.latest_step() is None:  # of no steps: what it starts from
+                checkpoints.save(step, state)
+                checkpoints.wait()
             return 0.0
         checkpoints.check_room(abstract_state(task, optimizer))
         tell_start(state, mesh, first, total)

@@ -56,7 +56,8 @@ def made(monkeypatch: Any, **contrastive: Any) -> tuple[Any, dict[str, list]]:
             contrastive={**settings, **contrastive},
         )
     )
-    task._bind = lambda params: Network(features, lambda _, logits: logits, {})
+    of_tables = Network(features, lambda _, logits: logits, {})
+    monkeypatch.setattr(conditional, "bind", lambda *_: of_tables)
     drawn: dict[str, list] = {}
 
     def watched(where: Any, name: str, kept: str) -> None:

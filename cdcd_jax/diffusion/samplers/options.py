@@ -76,6 +76,17 @@ class GaussianOptions(SamplingOptions):
     known: str = "context"
 
 
+@dataclasses.dataclass(frozen=True)
+class RouteOptions(SamplingOptions):
+    """The same of several diffusers, each of which has its own sampler.
+
+    Attributes:
+        outputs: what is drawn; () for the first that is not given.
+    """
+
+    outputs: tuple[str, ...] = ()
+
+
 def choose(name: str, value: str, known: Iterable[str]) -> None:
     """Raises ValueError unless `sampling.<name>` is one of the known."""
     if value not in known:

@@ -1,0 +1,36 @@
+"""Settings of diffusers that share prompts (CoDi): `task` = "composable"."""
+
+from typing import Any
+
+from cdcd_jax.config import sections
+
+
+def settings() -> dict[str, Any]:
+    """Its sections with their defaults.
+
+    `optim.num_steps` = 0 makes one model of the parts that `init_parts` names: towers
+    as prompts/<modality>, diffusers as diffusers/<modality>.
+    """
+    # no output is longer than what its diffuser draws at once
+    drawing = sections.drawing()
+    return dict(
+        data=sections.data(),
+        model=dict(
+            # modality -> a tower, see networks.towers, without field and frozen; what
+            # gives a prompt
+            prompts={},
+            features=32,  # of a prompt's vector
+            # modality -> dict(task="conditional" or "mt_diffusion", model=.., ..): what
+            # draws it, sections of a config as its own stage has them, but for data,
+            # optim, stages and conditions
+            diffusers={},
+            # the modality that the records of data.path have as their tokens; others
+            # are their conditions of the same name
+            stream="",
+        ),
+        sampling=dict(
+            outputs=(),  # what is drawn; () for the first that is not given
+            **{k: v for k, v in drawing.items() if k != "overlap"},
+        ),
+        eval=sections.evaluation(("steps", "grid", "guidance_scale")),
+    )

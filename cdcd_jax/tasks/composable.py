@@ -1,0 +1,303 @@
+"""Any modality from any others: diffusers that take prompts of one space (CoDi).
+
+Towers make a vector of each prompt; a diffuser of each modality, an ordinary task of
+its own, sees their mixture and not which modality they are of (Tang et al., NeurIPS
+2023, sections 3.2 and 3.3). So sounds are drawn of pictures although no pair of both
+was ever seen.
+"""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cdcd_jax.config import defaults, merge
+from cdcd_jax.diffusion.samplers.options import RouteOptions
+from cdcd_jax.errors import UsageError
+from cdcd_jax.metrics import figures as metric_figures
+from cdcd_jax.networks import towers
+from cdcd_jax.networks.partition import constrain
+from cdcd_jax.tasks.drawing import NO_EDIT, Edit
+from cdcd_jax.tasks.labels import labels_by_prefix
+from cdcd_jax.tasks.settings import check_names, field_of
+from cdcd_jax.tasks.target import TOKENS
+
+Params = Any
+# sections of a diffuser that this config has in their place
+_WITHOUT = ("data", "optim", "mesh", "report", "stages", "init_from", "init_parts")
+_TOGETHER = (
+    *("steps", "grid", "guidance_scale", "prompt_weights"),
+    *("batch_size", "num_samples"),
+)
+
+
+class ComposableTask:
+    """The functions of a task (see `tasks`) for diffusers that share prompts.
+
+    Args:
+        config: a whole experiment.
+        make_task: of a diffuser's.
+
+    Raises:
+        UsageError: settings that contradict each other or that do not exist.
+    """
+
+    def __init__(self, config: Mapping[str, Any], make_task: Any):
+        self.settings, model = config, config["model"]
+        check_names("model.prompts", model["prompts"], {TOKENS})
+        check_names("model.diffusers", model["diffusers"], {TOKENS})
+        if not model["prompts"] or not model["diffusers"]:
+            raise UsageError(
+                "Found a composable model without model.prompts or model.diffusers; "
+                "expected a tower of one modality and a diffuser of another; name them."
+            )
+        self.specs = {
+            name: towers.full_spec(name, spec)
+            for name, spec in model["prompts"].items()
+        }
+        self.towers = {
+            name: towers.make_tower(spec, model["features"], jnp.float32)
+            for name, spec in self.specs.items()
+        }
+        self.texts: set[str] = set()
+        self.parts = {
+            name: make_task(self._whole(name, spec))
+            for name, spec in model["diffusers"].items()
+        }
+        if model["stream"] not in ("", *self.specs):
+            raise UsageError(
+                f"Found model.stream = {model['stream']!r}; expected a modality of "
+                f"model.prompts ({', '.join(self.specs)}), which the records' tokens "
+                "are, or ''; correct it."
+            )
+        self._encode = jax.jit(self.encode)
+        self.check_sampling(self.options(config["sampling"]))
+
+    def _whole(self, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A diffuser as an experiment, which sees vectors in the place of prompts."""
+        where = f"model.diffusers.{name}"
+        own = [key for key in spec if key in _WITHOUT]
+        if own or "task" not in spec or spec.get("model", {}).get("conditions"):
+            raise UsageError(
+                f"Found {where} with {', '.join(own) or 'no task, or conditions'}; "
+                "expected task, model, diffusion, tokenizer and sampling alone, since "
+                "its prompts are those of model.prompts; correct it."
+            )
+        whole = merge(defaults(spec["task"]), spec, f"{where}.")
+        features = self.settings["model"]["features"]
+        vector = dict(kind="vector", shape=(features,))
+        prompt = dict(kind="prompt", encoder=vector, features=features)
+        whole["model"]["conditions"] = dict.fromkeys(self.specs, prompt)
+        if whole["model"].get("target", TOKENS) != TOKENS:
+            self.texts.add(name)  # of which it sees nothing but tokens here
+            whole["model"]["target"] = TOKENS
+        whole["eval"] = {**whole["eval"], "figures": ""}
+        together = {k: self.settings["sampling"][k] for k in _TOGETHER}
+        whole["sampling"] = {**whole["sampling"], **together}
+        return whole
+
+    # -- the six functions ---------------------------------------------------------
+
+    def init(self, key: jax.Array) -> tuple[Params, dict[str, Any]]:
+        """Parameters of towers and diffusers, by modality; nothing else changes."""
+        own = lambda name: jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+        def made(name: str) -> Any:
+            tower = self.towers[name]
+            nothing = tower.prepared(jnp.zeros((1, tower.length), jnp.int32))
+            return tower.init(own(f"prompts/{name}"), nothing)["params"]
+
+        params = {
+            "prompts": {name: made(name) for name in self.towers},
+            "diffusers": {n: part.init(own(n))[0] for n, part in self.parts.items()},
+        }
+        return params, {}
+
+    def encode(
+        self, params: Params, given: Mapping[str, jax.Array]
+    ) -> dict[str, jax.Array]:
+        """Prompts int [N, L] by modality -> vectors float32 [N, features]."""
+        found = {}
+        for name, x in given.items():
+            own, tower = {"params": params["prompts"][name]}, self.towers[name]
+            found[name] = constrain(tower.apply(own, tower.prepared(x)), None, None)
+        return found
+
+    def sample(
+        self,
+        params: Params,
+        extra: dict,
+        condition: Mapping[str, jax.Array],
+        key: jax.Array,
+        options: RouteOptions,
+        number: int | None = None,
+        edit: Edit = NO_EDIT,
+    ) -> dict[str, np.ndarray]:
+        """Draws the outputs that are asked for, each by its own diffuser.
+
+        Args:
+            condition: {modality: [N, ...]}; what the model does not take is left out.
+            options: see `RouteOptions`; batches of `sampling.batch_size` rows.
+            number: N, where no prompt is given.
+            edit: the other end of a way, and scales by modality; see `Edit`.
+
+        Returns:
+            by modality, as `describe` says.
+
+        Raises:
+            UsageError: an output that is given, or none that is left to draw; what a
+                diffuser cannot be asked for.
+        """
+        given = {n: condition[n] for n in self.specs if n in condition}
+        vectors = jax.device_get(self._encode(params, given))
+        if edit.toward:
+            ends = {n: edit.toward[0][n] for n in self.specs if n in edit.toward[0]}
+            ends = jax.device_get(self._encode(params, ends))
+            edit = edit._replace(toward=(ends, edit.toward[1]))
+        found = {}
+        for name in self.outputs(options, given):
+            part, own = self.parts[name], params["diffusers"][name]
+            key_own = jax.random.fold_in(key, zlib.crc32(name.encode()))
+            asked = self._part_options(part, options), number, edit
+            (drawn,) = part.sample(own, extra, vectors, key_own, *asked).values()
+            found[name] = drawn
+        return found
+
+    def outputs(self, options: RouteOptions, given: Mapping[str, Any]) -> list[str]:
+        """What is drawn beside what is given.
+
+        Raises:
+            UsageError: something that is given, or nothing.
+        """
+        free = [name for name in self.parts if name not in given]
+        wanted = list(options.outputs) or free[:1]
+        both = [name for name in wanted if name in given]
+        if both or not wanted:
+            told = ", ".join(given)
+            raise UsageError(
+                f"Found {told} given and {', '.join(both) or 'nothing'} to be drawn; "
+                f"expected sampling.outputs of {', '.join(free) or 'another model'}, "
+                "which are not given; set it, or leave a condition out."
+            )
+        return wanted
+
+    def loss(
+        self, params: Params, extra: dict, batch: Any, key: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array], dict]:
+        """The losses of the diffusers of what the records hold, summed.
+
+        Args:
+            batch: tokens int [B, L] of `model.stream`, and others as conditions.
+
+        Returns:
+            scalar loss, those of the diffusers (scalars), extra.
+        """
+        held = {**batch["condition"], self.settings["model"]["stream"]: batch[TOKENS]}
+        vectors = self.encode(
+            params, {n: x for n, x in held.items() if n in self.specs}
+        )
+        metrics = {}
+        for name, part in self.parts.items():
+            if name not in held:
+                continue
+            own = jax.random.fold_in(key, zlib.crc32(name.encode()))
+            seen = {**batch, TOKENS: held[name], "condition": vectors}
+            nothing = part.init(own)[1]
+            metrics[name] = part.loss(
+                params["diffusers"][name], nothing, seen, own, step
+            )[0]
+        return sum(metrics.values(), jnp.zeros(())), metrics, extra
+
+    def evaluate(
+        self, params: Params, extra: dict, batches: Mapping[str, Any], key: jax.Array
+    ) -> dict[str, float]:
+        """What `eval.figures` say of the samples of `eval.sets`."""
+        return metric_figures.judged(self.settings["eval"]["figures"], batches)
+
+    def labels(self, params: Params) -> Any:
+        """Nothing is trained: all parts come from stages of their own."""
+        return labels_by_prefix(params, dict.fromkeys(params, "frozen"))
+
+    def describe(self) -> dict[str, Any]:
+        """What it takes and gives; see `tasks.Description`."""
+        stream = self.settings["model"]["stream"]
+        contents = {name: self._content(name) for name in self.specs}
+        fields = {
+            name: {**field_of(content), "optional": True}
+            for name, content in contents.items()
+            if name != stream
+        }
+        batch: dict[str, Any] = dict(condition=fields)
+        if stream:
+            contents[stream]["field"] = TOKENS
+            grid = {"grid": self.towers[stream].grid}
+            batch[TOKENS] = {**field_of(contents[stream]), **grid}
+        outputs = {name: self._output(name) for name in self.parts}
+        return {
+            "conditions": contents,
+            "outputs": outputs,
+            "batch": batch,
+            "units": sum(part.describe()["units"] for part in self.parts.values()),
+            "group": 1,
+            "negatives": 0,
+            "given": [
+                *(f"prompts/{name}" for name in self.specs),
+                *(f"diffusers/{name}" for name in self.parts),
+            ],
+            "kept": [],
+        }
+
+    def _content(self, name: str) -> dict[str, Any]:
+        """A prompt for whoever gives it; of codes with their tokenizer."""
+        content = {**towers.content(self.specs[name]), "optional": True}
+        if content["kind"] == TOKENS and name in self.parts:
+            content["tokenizer"] = self.parts[name].settings["tokenizer"]
+        return content
+
+    def _output(self, name: str) -> dict[str, Any]:
+        """What is drawn of a modality."""
+        part = self.parts[name]
+        (spec,) = part.describe()["outputs"].values()
+        if name in self.texts:
+            vocabulary = spec["num_codes"]
+            return dict(kind="text", shape=spec["shape"], vocabulary=vocabulary)
+        return {**spec, "tokenizer": part.settings["tokenizer"]}
+
+    # -- what the modes ask beside -------------------------------------------------
+
+    @property
+    def schedule(self) -> Any:
+        """Noise levels of the first diffuser."""
+        return next(iter(self.parts.values())).schedule
+
+    def options(self, section: Mapping[str, Any]) -> RouteOptions:
+        """The section `sampling` of a config."""
+        return RouteOptions.of(section)
+
+    def _part_options(self, part: Any, options: RouteOptions) -> Any:
+        """The options of a diffuser: its own sampler, and what all have."""
+        together = {k: getattr(options, k) for k in _TOGETHER if hasattr(options, k)}
+        weights = {"prompt_weights": dict(options.prompt_weights)}
+        return part.options({**part.settings["sampling"], **together, **weights})
+
+    def note(self, options: RouteOptions) -> str:
+        """What somebody who chose these should know, or ''."""
+        del options
+        return ""
+
+    def check_sampling(self, options: RouteOptions, start: int | None = None) -> None:
+        """Raises ValueError if these options cannot be."""
+        unknown = [name for name in options.outputs if name not in self.parts]
+        if unknown:
+            raise UsageError(
+                f"Found sampling.outputs with {unknown[0]!r}; expected some of "
+                f"{', '.join(self.parts)}; correct it."
+            )
+        for part in self.parts.values():
+            part.check_sampling(self._part_options(part, options), start)
+
+    def profile(self, found: Any) -> None:
+        """None: there is no grid of times of its own."""
