@@ -184,7 +184,8 @@ class BridgeTask:
                 fields[TOKENS] = {**field, "grid": tower.grid}
             else:
                 fields.setdefault("condition", {})[spec["field"]] = field
-                conditions[spec["field"]] = content
+                part = {"part": f"towers/{name}"} if spec["frozen"] else {}
+                conditions[spec["field"]] = content | part
         return {
             "conditions": conditions,
             "outputs": {},

@@ -57,17 +57,17 @@ def test_what_fills_up_a_text_says_nothing_and_a_code_of_zero_does():
     """Features of fillings are not read, whatever stands at their places."""
     tokens = jnp.array([[3, 8, 0, 0, 0, 0]])
 
-    def slope(spec, name):
+    def slope(spec):
         tower = towers.make_tower(towers.full_spec("x", spec), 5, jnp.float32)
         params = tower.init(jax.random.key(0), tokens)
         loss = lambda params: jnp.sum(tower.apply(params, tokens)[..., 0])
         found = jax.grad(loss)(params)["params"]["encoder"]
         return np.abs(found["positions"]).max(axis=1) > 0, found["tokens"]["embedding"]
 
-    places, table = slope(TEXT, "text")
+    places, table = slope(TEXT)
     assert list(places) == [True, True, False, False, False, False]
     assert np.flatnonzero(np.abs(table).max(axis=1)).tolist() == [3, 8]
-    places, table = slope(CODES, "codes")
+    places, table = slope(CODES)
     assert places.all()
     assert np.flatnonzero(np.abs(table).max(axis=1)).tolist() == [1, 4, 9]
 

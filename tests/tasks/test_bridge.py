@@ -27,7 +27,6 @@ SOUND = dict(kind="codes", grid=(1, 5), num_codes=6, **SIZES)
 PAIR = dict(
     image=dict(TOWER), other=dict(TOWER, field="target", grid=(3, 3), num_codes=7)
 )
-OTHER = PAIR["other"]
 
 
 def settings(towers=None, **changes):
@@ -158,24 +157,28 @@ def test_an_anchor_of_an_earlier_run_stays_bit_for_bit(tmp_path):
     given = {"towers/text": str(tmp_path / "first")}
     second = run("second", towers, init_parts=given)
     assert second["text"] == first["text"]
-    fewer = run("third", towers, init_parts=given, optim=dict(num_steps=1))
+    fewer = run("third", towers, init_parts=given, optim=dict(num_steps=2))
     assert fewer["text"] == first["text"] and fewer["sound"] != second["sound"]
 
 
 def test_texts_and_codes_say_what_they_are():
     task = make_task(settings(dict(text=TEXT, sound=SOUND)))
     described = task.describe()
-    assert described["conditions"] == dict(
-        text=dict(kind="text", shape=(4,), vocabulary=9)
-    )
+    text = dict(kind="text", shape=(4,), vocabulary=9)
+    assert described["conditions"] == dict(text=text)
     assert described["batch"] == dict(
         tokens=dict(shape=(5,), dtype="int32", low=0, high=6, grid=(1, 5)),
         condition=dict(text=dict(shape=(4,), dtype="int32", low=1, high=9)),
     )
     assert described["units"] == 9
+    frozen = dict(text={**TEXT, "frozen": True}, sound=SOUND)
+    told = make_task(settings(frozen)).describe()["conditions"]
+    assert told == dict(text={**text, "part": "towers/text"})
     # a text that is the tokens of its records
-    task = make_task(settings(dict(text={**TEXT, "field": "tokens"}, other=OTHER)))
-    (field,) = [v for k, v in task.describe()["batch"].items() if k == "tokens"]
+    task = make_task(
+        settings(dict(text={**TEXT, "field": "tokens"}, other=PAIR["other"]))
+    )
+    field = task.describe()["batch"]["tokens"]
     assert field["grid"] == (1, 4) and field["high"] == 9
 
 
@@ -227,8 +230,6 @@ def test_class_retrieval_is_of_labels_and_of_both_ways():
     said = examples["condition"]["label"]
     expected = np.mean(said[np.argmax(sounds @ texts.T, axis=1)] == said)
     assert found["sound_to_text_class_retrieval"] == pytest.approx(expected)
-    # of 4 equal texts each has its own sound by chance
-    assert found["sound_to_text_retrieval"] == pytest.approx(expected / 4)
     assert found["text_to_sound_class_retrieval/n"] == 12
 
 
