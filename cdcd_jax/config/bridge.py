@@ -12,10 +12,12 @@ def settings() -> dict[str, Any]:
             batch_size=256,  # (each is told from all of its microbatch)
         ),
         model=dict(
-            # name -> dict(kind="pixels", field="tokens", grid=.., num_codes=.., ..):
-            # kinds and keys in networks.towers; field is `tokens` or a condition of the
-            # records. One tower sees two views of each example, of several each pair
-            # is aligned; frozen=True keeps weights that come by init_parts
+            # name -> dict(kind="pixels", field="tokens", grid=.., num_codes=.., ..), or
+            # of kind "codes" with the same keys, or dict(kind="text", field=..,
+            # shape=(S,), vocabulary=.., ..): networks.towers has all keys. field is
+            # `tokens` or a condition of the records. One tower, of pixels, sees two
+            # views of each example, of several each pair is aligned; frozen=True keeps
+            # weights that come by init_parts, as {"towers/<name>": <work directory>}
             towers={},
             features=32,  # of a vector, whose length is 1
             # a tower; examples whose fields of it are equal are no negatives of each
@@ -38,8 +40,8 @@ def settings() -> dict[str, Any]:
             # deviation of the noise on pixels in [-1, 1] under which a vector is to
             # stay nearest to its own; 0 for none
             noise=0.1,
-            # a condition whose classes the nearest training vectors are to tell; read
-            # to judge alone, "" for none
+            # a condition whose classes the nearest training vectors are to tell, and of
+            # several towers the nearest other side; read to judge alone, "" for none
             probe="",
         ),
     )

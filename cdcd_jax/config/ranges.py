@@ -30,7 +30,7 @@ _RANGES = (
             *("sampling.batch_size", "sampling.num_samples", "eval.num_samples"),
             *("eval.bound_samples", "model.conditions.*.queries", "model.features"),
             *("model.conditions.*.num_classes", "model.conditions.*.vocabulary"),
-            "model.patch",
+            *("model.patch", "model.towers.*.vocabulary", "model.towers.*.queries"),
         ),
     ),
     (
@@ -50,6 +50,7 @@ _RANGES = (
         (
             *("model.num_codes", "model.conditions.*.num_classes"),
             *("model.conditions.*.vocabulary", "model.modalities.*.num_classes"),
+            "model.towers.*.vocabulary",
         ),
     ),
     (

@@ -1,4 +1,4 @@
-"""Encoders by work directory: tokens of examples -> vectors of length 1.
+"""Encoders by work directory: tokens, texts, ... of examples -> vectors of length 1.
 
 Whoever makes records with vectors, or judges samples by them, opens the tower of a run
 of task 'bridge' here. Records tell by its fingerprint which one made theirs.
@@ -24,26 +24,28 @@ ROWS = 256  # examples at once, so that one shape compiles
 
 
 class Encoder:
-    """A tower that reads tokens; see `open_encoder`.
+    """A tower of pixels, codes or texts; see `open_encoder`.
 
     Attributes:
+        field: of the records, which it learned from: `tokens`, or a condition.
         features: of a vector.
-        length: L, tokens of an example.
-        num_codes: K, tokens lie in [0, K).
+        length: L, numbers of its field.
+        num_codes: K, they lie in [0, K).
         fingerprint: 16 hexadecimal digits of its settings and weights.
         tokenizer: fingerprint of what made the tokens that it learned from; None where
-            that is not known.
+            that is not known, and of one that reads a condition.
     """
 
     def __init__(self, path: Any, task: BridgeTask, name: str) -> None:
         """Reads the weights of tower `name` of the run in `path`."""
         spec = task.specs[name]
         self.features = task.settings["model"]["features"]
-        self.length, self.num_codes = task.towers[name].length, spec["num_codes"]
+        self.field, tower = spec["field"], task.towers[name]
+        self.length, self.num_codes = tower.length, tower.num_codes
         whole = jax.eval_shape(task.init, jax.random.key(0))[0]["towers"]
         _, self._params, _ = load_parts(path, {"towers": {name: whole[name]}}, {})
         self._encode = jax.jit(lambda p, x: task.encode(p, name, x))
-        kept = kept_records(path)
+        kept = kept_records(path) if self.field == TOKENS else None
         self.tokenizer = kept and kept["tokenizer"]
         digest = weights_digest(self._params["towers"][name])
         told = {k: v for k, v in spec.items() if k not in ("field", "frozen")}
@@ -51,7 +53,7 @@ class Encoder:
         self.fingerprint = digest.hexdigest()[:16]
 
     def encode(self, tokens: np.ndarray) -> np.ndarray:
-        """Vectors float32 [N, features] of length 1, of tokens int [N, L].
+        """Vectors float32 [N, features] of length 1, of its field, int [N, L].
 
         Raises:
             InputError: tokens of another length, or none of its own.
@@ -68,7 +70,7 @@ class Encoder:
             raise InputError(
                 f"Found tokens from {tokens.min()} to {tokens.max()} for an encoder; "
                 f"expected them in [0, {self.num_codes}); name an encoder that was "
-                "trained on tokens of the same tokenizer."
+                "trained on tokens of the same tokenizer or vocabulary."
             )
         found = [np.zeros((0, self.features), np.float32)]
         for i in range(0, len(tokens), ROWS):

@@ -133,15 +133,25 @@ class Trained:
         """
         from cdcd_jax.data.pipeline import open_dataset  # which takes a second
 
-        own = vocabulary_digest(self.workdir)
         conditions = {
-            name: {**spec, "sha256": own} if own and spec["kind"] in TEXTS else spec
+            name: {**spec, **self._words(spec)}
             for name, spec in self.description["conditions"].items()
         }
         described = {**self.description, "conditions": conditions}
         card = open_dataset(self.config["data"]["path"], described)
         check_meaning(card, self.workdir)
         return card
+
+    def _words(self, spec: Mapping[str, Any]) -> dict[str, str]:
+        """sha256 of the vocabulary by which the model reads a condition, if it has one.
+
+        A part of another run has learned that run's.
+        """
+        if spec["kind"] not in TEXTS:
+            return {}
+        source = self.config["init_parts"].get(spec.get("part"), self.workdir)
+        digest = vocabulary_digest(self.workdir) or vocabulary_digest(source)
+        return {"sha256": digest} if digest else {}
 
     @functools.cached_property
     def card(self) -> Card | None:

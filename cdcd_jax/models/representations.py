@@ -8,6 +8,7 @@ import numpy as np
 
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.encoders import ROWS, open_encoder
+from cdcd_jax.tasks.bridge import TOKENS
 
 
 class Representations:
@@ -35,7 +36,8 @@ class Representations:
             tokenizer: what makes the tokens.
 
         Raises:
-            UsageError: a name that the source uses, or classes that it does not have.
+            UsageError: a name that the source uses, classes that it does not have, or
+                a tower of another field.
             InputError: no such encoder, or one of other tokens.
         """
         self.conditions: dict[str, dict[str, Any]] = {}
@@ -44,6 +46,12 @@ class Representations:
         for name, own in settings.items():
             _check(name, own, conditions)
             encoder = open_encoder(own["path"], own["tower"])
+            if encoder.field != TOKENS:
+                raise UsageError(
+                    f"Found represent.{name}.tower = {own['tower']!r}, which reads the "
+                    f"condition {encoder.field!r}; expected a tower of the tokens, of "
+                    "which vectors are made; name that one, or leave it out."
+                )
             if encoder.tokenizer not in (None, tokenizer.fingerprint):
                 raise InputError(
                     f"Found represent.{name}.path = {own['path']}, an encoder of "

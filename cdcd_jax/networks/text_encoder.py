@@ -1,5 +1,7 @@
 """A small encoder of texts that is trained from scratch with what it conditions."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ class TextEncoder(nn.Module):
         vocabulary: number of tokens; 0 fills up.
         length: S.
         size, depth, heads: of the transformer.
+        dtype: of its products.
     """
 
     vocabulary: int
@@ -25,6 +28,7 @@ class TextEncoder(nn.Module):
     size: int
     depth: int
     heads: int
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> jax.Array:
@@ -36,7 +40,11 @@ class TextEncoder(nn.Module):
         x = table(tokens) + positions
         for i in range(self.depth):
             block = Block(
-                self.heads, causal=False, kernel_init=fan_in_init, name=f"block_{i}"
+                self.heads,
+                causal=False,
+                dtype=self.dtype,
+                kernel_init=fan_in_init,
+                name=f"block_{i}",
             )
             x = block(x, seen(tokens))
         return jnp.where((tokens > 0)[..., None], layer_norm(x), 0.0)

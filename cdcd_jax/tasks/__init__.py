@@ -47,7 +47,8 @@ class Description(TypedDict):
     """What a task takes and gives."""
 
     # modality -> what it is: kind, shape, num_classes, vocabulary, ... (the keys of its
-    # kind in networks.conditioners); {} for none
+    # kind in networks.conditioners), and `part`, where a part of `given` reads it; {}
+    # for none
     conditions: dict[str, dict[str, Any]]
     # name -> what `sample` returns under it, beside kind and shape (of one example):
     # of kind "tokens" num_codes and grid, of kind "audio" sample_rate (Hz); {} of a

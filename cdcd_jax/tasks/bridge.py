@@ -17,7 +17,11 @@ import numpy as np
 
 from cdcd_jax.diffusion.contrastive import bounded_scale, symmetric_infonce
 from cdcd_jax.errors import UsageError
-from cdcd_jax.metrics.retrieval import nearest_is_own, nearest_label_accuracy
+from cdcd_jax.metrics.retrieval import (
+    class_retrieval,
+    nearest_is_own,
+    nearest_label_accuracy,
+)
 from cdcd_jax.networks import towers
 from cdcd_jax.networks.partition import constrain
 from cdcd_jax.tasks.labels import labels_by_prefix
@@ -53,6 +57,7 @@ class BridgeTask:
             for name, spec in self.specs.items()
         }
         self.pairs = list(itertools.combinations(self.towers, 2))
+        _check_views(self.towers)
         # how much a picture differs from itself; see `view`
         still = dict.fromkeys(config["views"], 0.0)
         noisy = {**still, "noise": config["eval"]["noise"]}
@@ -71,8 +76,8 @@ class BridgeTask:
 
         def made(name: str, own: jax.Array) -> Any:
             tower = self.towers[name]
-            pictures = tower.pictures(jnp.zeros((1, tower.length), jnp.int32))
-            return tower.init(own, pictures)["params"]
+            nothing = tower.prepared(jnp.zeros((1, tower.length), jnp.int32))
+            return tower.init(own, nothing)["params"]
 
         made_towers = {n: made(n, k) for n, k in zip(self.towers, keys, strict=True)}
         return {"towers": made_towers, "scale": jnp.zeros((), jnp.float32)}, {}
@@ -87,7 +92,7 @@ class BridgeTask:
 
         Returns:
             scalar loss, metrics (`scale` of cosines; `retrieval`, the share that finds
-            its other side among all), extra.
+            its other side among all, or one that says the same), extra.
         """
         del step
         keys = jax.random.split(key, max(len(self.towers), 2))
@@ -101,9 +106,10 @@ class BridgeTask:
             (name,) = self.towers
             sides = [jax.vmap(functools.partial(side, name))(keys)]
         scale = bounded_scale(params["scale"])
-        terms = [symmetric_infonce(*pair, scale, self._same(batch)) for pair in sides]
-        own = jnp.arange(len(batch[TOKENS]))
-        finds = [jnp.argmax(a @ b.T, axis=1) == own for a, b in sides]
+        same, own = self._same(batch), jnp.arange(len(batch[TOKENS]))
+        terms = [symmetric_infonce(*pair, scale, same) for pair in sides]
+        right = own[:, None] == own if same is None else same
+        finds = [right[own, jnp.argmax(a @ b.T, axis=1)] for a, b in sides]
         metrics = {"scale": scale, "retrieval": jnp.mean(jnp.stack(finds))}
         return jnp.mean(jnp.stack(terms)), metrics, extra
 
@@ -120,10 +126,12 @@ class BridgeTask:
         Returns:
             Of one tower `view_retrieval`, the share of examples of which another view
             finds its partner among all, both ways; of several
-            `<one>_to_<other>_retrieval`. For each tower, with `_<tower>` behind the
-            name where there are several: `noise_retrieval`, the share whose vector with
-            noise of `eval.noise` on the pixels is nearest to its own without, and
-            `probe_accuracy`, of the nearest training vectors' labels (`eval.probe`).
+            `<one>_to_<other>_retrieval`, and with `eval.probe`
+            `<one>_to_<other>_class_retrieval`, the share whose nearest other side has
+            the same label. For each tower, with `_<tower>` behind the name where there
+            are several: `probe_accuracy`, of the nearest training vectors' labels
+            (`eval.probe`), and of pictures `noise_retrieval`, the share whose vector
+            with noise of `eval.noise` on the pixels is nearest to its own without.
             `<name>/n` beside each.
         """
         del extra
@@ -135,16 +143,17 @@ class BridgeTask:
             return np.asarray(self._vectors(params, field, name, seen, key))
 
         plain = {name: vectors(test, name, "plain", keys[0]) for name in self.towers}
+        label = settings["probe"]
+        told = _labels(test, label) if label else None
         for name, known in plain.items():
             end = f"_{name}" if self.pairs else ""
-            if settings["noise"]:
+            if settings["noise"] and self.towers[name].views:
                 near = vectors(test, name, "noisy", keys[0])
                 figures[f"noise_retrieval{end}"] = nearest_is_own(near, known)
-            if label := settings["probe"]:
-                figures[f"probe_accuracy{end}"] = nearest_label_accuracy(
-                    *(vectors(train, name, "plain", keys[0]), _labels(train, label)),
-                    *(known, _labels(test, label)),
-                )
+            if label:
+                learned = vectors(train, name, "plain", keys[0]), _labels(train, label)
+                accuracy = nearest_label_accuracy(*learned, known, told)
+                figures[f"probe_accuracy{end}"] = accuracy
         if not self.pairs:
             (name,) = self.towers
             one, other = (vectors(test, name, "view", k) for k in keys[1:])
@@ -153,6 +162,10 @@ class BridgeTask:
         for one, other in itertools.permutations(self.towers, 2):
             found = nearest_is_own(plain[one], plain[other])
             figures[f"{one}_to_{other}_retrieval"] = found
+        for one, other in self.pairs if label else ():
+            there, back = class_retrieval(plain[one], told, plain[other], told)
+            figures[f"{one}_to_{other}_class_retrieval"] = there
+            figures[f"{other}_to_{one}_class_retrieval"] = back
         return figures | {f"{name}/n": len(test[TOKENS]) for name in figures}
 
     def labels(self, params: Any) -> Any:
@@ -163,13 +176,16 @@ class BridgeTask:
         """What it is trained on; see `tasks.Description`."""
         fields, conditions = {}, {}
         for name, spec in self.specs.items():
-            shape, codes = (self.towers[name].length,), spec["num_codes"]
-            field = dict(shape=shape, dtype="int32", low=0, high=codes)
+            tower, content = self.towers[name], towers.content(spec)
+            low = int("vocabulary" in content)  # 0 fills up: random texts are full ones
+            field = dict(shape=content["shape"], dtype="int32", low=low)
+            field["high"] = tower.num_codes
             if spec["field"] == TOKENS:
-                fields[TOKENS] = {**field, "grid": self.towers[name].grid}
+                fields[TOKENS] = {**field, "grid": tower.grid}
             else:
                 fields.setdefault("condition", {})[spec["field"]] = field
-                conditions[spec["field"]] = dict(kind="image", shape=shape)
+                part = {"part": f"towers/{name}"} if spec["frozen"] else {}
+                conditions[spec["field"]] = content | part
         return {
             "conditions": conditions,
             "outputs": {},
@@ -189,8 +205,7 @@ class BridgeTask:
         Args:
             params: of which those of this tower are read.
         """
-        tower = self.towers[name]
-        return self._apply(params, name, tower.pictures(field))
+        return self._apply(params, name, self.towers[name].prepared(field))
 
     # -- parts of them -------------------------------------------------------------
 
@@ -198,16 +213,18 @@ class BridgeTask:
     def _frozen(self) -> list[str]:
         return [f"towers/{n}" for n, spec in self.specs.items() if spec["frozen"]]
 
-    def _apply(self, params: dict, name: str, pictures: jax.Array) -> jax.Array:
-        vectors = self.towers[name].apply({"params": params["towers"][name]}, pictures)
+    def _apply(self, params: dict, name: str, prepared: jax.Array) -> jax.Array:
+        vectors = self.towers[name].apply({"params": params["towers"][name]}, prepared)
         return constrain(vectors, "batch", None)
 
     def _side(
         self, params: dict, field: jax.Array, name: str, seen: str, key: jax.Array
     ) -> jax.Array:
-        """Vectors of a tower, of its field as it is `seen`."""
-        pictures = view(key, self.towers[name].pictures(field), self.seen[seen])
-        return self._apply(params, name, pictures)
+        """Vectors of a tower, of its field as it is `seen` where it has other views."""
+        prepared = self.towers[name].prepared(field)
+        if self.towers[name].views:
+            prepared = view(key, prepared, self.seen[seen])
+        return self._apply(params, name, prepared)
 
     def _field(self, batch: Mapping, name: str) -> jax.Array:
         field = self.specs[name]["field"]
@@ -229,6 +246,15 @@ def _check_fields(specs: Mapping[str, Mapping[str, Any]]) -> None:
         raise UsageError(
             f"Found model.towers with the fields {told}; expected one tower that reads "
             f"{TOKENS!r}, and each other one a condition of its own; correct them."
+        )
+
+
+def _check_views(made: Mapping[str, towers.Tower]) -> None:
+    """Raises UsageError for a single tower of what has no other views."""
+    if len(made) == 1 and not any(tower.views for tower in made.values()):
+        raise UsageError(
+            f"Found model.towers of {', '.join(made)} alone, of whose field there are "
+            "no other views; expected pixels, or a second tower; add one."
         )
 
 

@@ -35,7 +35,7 @@ def starting_state(
         raise UsageError(
             f"{', '.join(sorted(needed))} must come from other weights, which this "
             "config does not name: set init_parts or init_from, or do without "
-            "(losses.perceptual = 0, quantizer.remap = 0)"
+            "(losses.perceptual = 0, quantizer.remap = 0, a tower's frozen = False)"
         )
     state = new_state(task, optimizer, config["seed"], mesh)
     params = state.params

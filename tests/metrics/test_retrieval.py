@@ -3,6 +3,8 @@
 import numpy as np
 
 from cdcd_jax.metrics.retrieval import (
+    class_retrieval,
+    label_found,
     nearest_is_own,
     nearest_label_accuracy,
     own_found,
@@ -40,3 +42,31 @@ def test_the_nearest_vote_for_a_label():
     # fewer than vote are all asked
     few = nearest_label_accuracy(vectors[:1], labels[:1], held_out, labels)
     assert few == 1 / 3
+
+
+def test_labels_of_the_nearest_by_hand_without_pairs():
+    rng = np.random.default_rng(0)
+    one, other = unit(rng.standard_normal((40, 3))), unit(rng.standard_normal((25, 3)))
+    one[::3], other[1::2] = one[0], other[1]  # many are equal
+    labels, others = rng.integers(0, 4, 40), rng.integers(1, 6, 25)
+
+    def by_hand(vectors, labels, among, among_labels):
+        found = []
+        for vector, label in zip(vectors, labels, strict=True):
+            best = among[np.argmax(among @ vector)]
+            equal = np.all(among == best, axis=1)
+            found.append(np.mean(among_labels[equal] == label))
+        return np.array(found)
+
+    there = by_hand(one, labels, other, others)
+    back = by_hand(other, others, one, labels)
+    assert set(there) - {0, 1} and 0.1 < there.mean() < 0.6
+    # by their directions alone, in blocks of any size
+    found = label_found(3 * one, labels, other, others, block=7)
+    np.testing.assert_allclose(found, there, rtol=1e-12)
+    both = class_retrieval(one, labels, other, others)
+    np.testing.assert_allclose(both, (there.mean(), back.mean()), rtol=1e-12)
+    classes = np.arange(40) % 3
+    assert class_retrieval(np.eye(3)[classes], classes, np.eye(3), np.arange(3)) == (
+        *(1.0, 1.0),
+    )

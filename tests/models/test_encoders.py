@@ -74,6 +74,31 @@ def test_tokens_that_are_none_of_its_own(encoder_dir, examples, message):
         open_encoder(encoder_dir).encode(examples)
 
 
+def test_texts_and_codes_have_encoders_of_their_own(tmp_path):
+    sizes = dict(width=8, depth=1, heads=2, queries=1)
+    towers = dict(
+        text=dict(kind="text", field="text", shape=(5,), vocabulary=9, **sizes),
+        sound=dict(kind="codes", grid=(1, LENGTH), num_codes=CODES, **sizes),
+    )
+    config = experiment(task="bridge", model=dict(towers=towers, features=FEATURES))
+    run = untrained(config, tmp_path / "run")
+    sound, text = open_encoder(run), open_encoder(run, "text")
+    assert (sound.field, sound.length, sound.num_codes) == ("tokens", LENGTH, CODES)
+    assert (text.field, text.length, text.num_codes) == ("text", 5, 9)
+    assert text.fingerprint != sound.fingerprint and text.tokenizer is None
+    for encoder in (sound, text):
+        examples = tokens(3, encoder.length) % encoder.num_codes
+        vectors = encoder.encode(examples)
+        assert vectors.shape == (3, FEATURES)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+        alone = encoder.encode(examples[[1]])
+        np.testing.assert_allclose(alone[0], vectors[1], atol=1e-6)
+    with pytest.raises(InputError, match=r"\[0, 9\).* tokenizer or vocabulary"):
+        text.encode(np.full((2, 5), 9))
+    with pytest.raises(InputError, match=r"float64.* whole numbers \[N, 5\]"):
+        text.encode(np.ones((2, 5)))
+
+
 def test_what_holds_no_encoder(encoder_dir, tmp_path):
     with pytest.raises(InputError, match=r"Found no encoder in .*nowhere"):
         open_encoder(tmp_path / "nowhere")

@@ -9,9 +9,11 @@ import pytest
 import tiny
 
 import cdcd_jax
+from cdcd_jax.config import experiment
 from cdcd_jax.data import vocabulary
 from cdcd_jax.data.card import read_card, write_card
 from cdcd_jax.errors import InputError, UsageError
+from cdcd_jax.models.model import Trained
 from cdcd_jax.models.run_records import KEPT, check_records, keep_records
 from cdcd_jax.runtime.checkpoint import Checkpoints
 
@@ -89,6 +91,29 @@ def test_a_run_of_an_earlier_version_has_its_vocabulary(card, begun):
             continue
         with pytest.raises(InputError, match="the vocabulary of text"):
             check_records(of_texts, begun)
+
+
+def test_a_part_that_read_texts_in_another_run_needs_their_words(
+    make_dataset, tmp_path
+):
+    words = [vocabulary.train([text], 64) for text in ("a cat", "my dog")]
+    told = dict(kind="text", shape=[4], dtype="int32", vocabulary="trained")
+    told |= dict(num_tokens=64, file=vocabulary.FILE_NAME, sha256=words[0].sha256)
+    make_dataset(6, conditions=dict(text=told))
+    text = dict(kind="text", field="text", shape=(4,), vocabulary=64, frozen=True)
+    codes = dict(kind="codes", grid=(2, 2), num_codes=300)
+    config = experiment(
+        task="bridge",
+        data=dict(path=str(tmp_path)),
+        model=dict(towers=dict(text=text, codes=codes)),
+        init_parts={"towers/text": str(tmp_path / "first")},
+    )
+    (tmp_path / "first").mkdir()
+    words[0].save(tmp_path / "first" / vocabulary.FILE_NAME)
+    assert Trained(config, tmp_path / "run").open_records().num_codes == 300
+    words[1].save(tmp_path / "first" / vocabulary.FILE_NAME)
+    with pytest.raises(InputError, match=r"numbers of a vocabulary .* has learned"):
+        Trained(config, tmp_path / "run").open_records()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"digest": "0"}'])

@@ -116,6 +116,15 @@ def test_an_encoder_of_other_tokens_is_refused(encoder_dir, tmp_path):
         pretokenize(config(other), tmp_path / "records")
 
 
+def test_a_tower_of_texts_makes_no_vectors_of_tokens(tmp_path):
+    image = dict(kind="pixels", grid=(8, 8), num_codes=17, width=8)
+    text = dict(kind="text", field="text", shape=(4,), vocabulary=9, width=8)
+    model = dict(towers=dict(image=image, text=text), features=5)
+    path = untrained(experiment(task="bridge", model=model), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"tower = 'text', .* condition 'text'; exp"):
+        pretokenize(config(path, tower="text"), tmp_path / "records")
+
+
 def test_what_cannot_be_made_is_refused_before_anything_is_written(
     encoder_dir, tmp_path
 ):

@@ -6,11 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from untrained import untrained
 
 from cdcd_jax.config import experiment, merge
 from cdcd_jax.data.synthetic import synthetic_batches
 from cdcd_jax.diffusion.contrastive import bounded_scale, symmetric_infonce
 from cdcd_jax.errors import UsageError
+from cdcd_jax.runtime.checkpoint import load_parts
+from cdcd_jax.runtime.leaf_table import weights_digest
 from cdcd_jax.tasks import make_task
 from cdcd_jax.training.inputs import input_stream
 from cdcd_jax.training.loop import train
@@ -19,6 +22,9 @@ from cdcd_jax.training.step import init_state, make_train_step
 
 TOWER = dict(kind="pixels", grid=(4, 4), num_codes=5, width=16, depth=1)
 STILL = dict(shift=0.0, rotation=0.0, zoom=0.0, noise=0.0)
+SIZES = dict(width=8, depth=1, heads=2, queries=2)
+TEXT = dict(kind="text", field="text", shape=(4,), vocabulary=9, **SIZES)
+SOUND = dict(kind="codes", grid=(1, 5), num_codes=6, **SIZES)
 PAIR = dict(
     image=dict(TOWER), other=dict(TOWER, field="target", grid=(3, 3), num_codes=7)
 )
@@ -134,6 +140,100 @@ def test_a_frozen_tower_must_be_given_and_stays():
     assert not any(jax.tree.leaves(same["towers"]["image"]["vector"]))
 
 
+def test_an_anchor_of_an_earlier_run_stays_bit_for_bit(tmp_path):
+    """Texts and pictures, then texts and sounds, which never stand together."""
+
+    def weights(name, config):
+        shapes = jax.eval_shape(make_task(config).init, jax.random.key(0))[0]
+        found = load_parts(tmp_path / name, shapes, {})[1]["towers"]
+        return {n: weights_digest(tower).hexdigest() for n, tower in found.items()}
+
+    towers = dict(sound=SOUND, text={**TEXT, "frozen": True})
+    pictures, config = settings(dict(image=TOWER, text=TEXT)), settings(towers)
+    first = untrained(pictures, tmp_path / "first")
+    begun = untrained(config, tmp_path / "begun", 0.2)
+    with pytest.raises(UsageError, match=r"towers/text must come .*frozen = False"):
+        train(config, tmp_path / "alone", input_stream(config), lambda *args: {})
+    given = {"towers/text": str(first), "towers/sound": str(begun)}
+    config = merge(config, dict(init_parts=given))
+    train(config, tmp_path / "second", input_stream(config), lambda *args: {})
+    anchor, found = weights("first", pictures)["text"], weights("second", config)
+    assert found["text"] == anchor != weights("begun", config)["text"]
+    assert found["sound"] != weights("begun", config)["sound"]
+
+
+def test_texts_and_codes_say_what_they_are():
+    task = make_task(settings(dict(text=TEXT, sound=SOUND)))
+    described = task.describe()
+    text = dict(kind="text", shape=(4,), vocabulary=9)
+    assert described["conditions"] == dict(text=text)
+    assert described["batch"] == dict(
+        tokens=dict(shape=(5,), dtype="int32", low=0, high=6, grid=(1, 5)),
+        condition=dict(text=dict(shape=(4,), dtype="int32", low=1, high=9)),
+    )
+    assert described["units"] == 9
+    frozen = dict(text={**TEXT, "frozen": True}, sound=SOUND)
+    told = make_task(settings(frozen)).describe()["conditions"]
+    assert told == dict(text={**text, "part": "towers/text"})
+    # a text that is the tokens of its records
+    task = make_task(
+        settings(dict(text={**TEXT, "field": "tokens"}, other=PAIR["other"]))
+    )
+    field = task.describe()["batch"]["tokens"]
+    assert field["grid"] == (1, 4) and field["high"] == 9
+
+
+def captioned(size=12, seed=0):
+    """Texts of which several are equal, sounds, and what both are of."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(size, dtype=np.int32) % 3
+    text = np.stack([label + 1, label * 2 + 1, 0 * label, 0 * label], axis=1)
+    tokens = rng.integers(0, 6, (size, 5), dtype=np.int32)
+    return dict(tokens=tokens, condition=dict(text=text, label=label))
+
+
+def test_a_text_finds_any_picture_that_it_is_said_of():
+    """The loss, one example at a time, without pairs of one caption as negatives."""
+    towers = dict(text=TEXT, sound=SOUND)
+    task, params, _ = started(settings(towers, model=dict(same="text")))
+    examples = captioned()
+    loss, metrics = loss_of(task, params, examples)
+    texts = task.encode(params, "text", examples["condition"]["text"])
+    sounds = task.encode(params, "sound", examples["tokens"])
+    cosine, said = np.asarray(texts @ sounds.T, float), examples["condition"]["label"]
+    terms = []
+    for i in range(12):
+        kept = [j for j in range(12) if j == i or said[j] != said[i]]
+        for row in (cosine[i], cosine[:, i]):
+            terms.append(-np.log(np.exp(10 * row[i]) / np.sum(np.exp(10 * row[kept]))))
+    assert loss == pytest.approx(np.mean(terms), rel=1e-4)
+    right = np.mean(said[cosine.argmax(axis=1)] == said)
+    assert float(metrics["retrieval"]) == pytest.approx(right)
+    # and nothing but the pixels has other views
+    assert loss_of(task, params, examples, 2)[0] == loss
+
+
+def test_class_retrieval_is_of_labels_and_of_both_ways():
+    config = settings(dict(text=TEXT, sound=SOUND), eval=dict(probe="label"))
+    task, params, extra = started(config)
+    examples = captioned()
+    found = task.evaluate(
+        params, extra, dict(train=examples, test=examples), jax.random.key(0)
+    )
+    names = {name for name in found if "/" not in name}
+    ways = ("text_to_sound", "sound_to_text")
+    assert names == {
+        *("probe_accuracy_text", "probe_accuracy_sound"),
+        *(f"{way}{end}" for way in ways for end in ("_retrieval", "_class_retrieval")),
+    }
+    sounds = task.encode(params, "sound", examples["tokens"])
+    texts = task.encode(params, "text", examples["condition"]["text"])
+    said = examples["condition"]["label"]
+    expected = np.mean(said[np.argmax(sounds @ texts.T, axis=1)] == said)
+    assert found["sound_to_text_class_retrieval"] == pytest.approx(expected)
+    assert found["text_to_sound_class_retrieval/n"] == 12
+
+
 def test_it_trains_in_the_ordinary_loop_and_is_planned_for_training_alone(tmp_path):
     config = settings()
     train(config, tmp_path, input_stream(config), lambda *args: {})
@@ -187,6 +287,12 @@ def test_figures_of_several_towers_are_named_after_them():
 def test_settings_that_cannot_be(changes, message):
     with pytest.raises(UsageError, match=message):
         make_task(settings(**changes))
+
+
+@pytest.mark.parametrize("tower", [SOUND, {**TEXT, "field": "tokens"}])
+def test_what_has_no_other_views_needs_a_second_tower(tower):
+    with pytest.raises(UsageError, match="no other views; expected pixels, or a sec"):
+        make_task(settings(dict(one=tower)))
 
 
 @pytest.mark.parametrize(
