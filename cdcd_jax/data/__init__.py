@@ -22,6 +22,7 @@ model is known here: tokenizers and text towers are opened where records are mad
     aist_names, aist_release        what AIST++'s names say, and its official release
     digits, captioned_digits        real handwritten digits, alone and in pairs
     toy_dance, toy_motion, toy_music    synthetic dances
+    digit_media, tones      captions of digits with pictures, or with melodies
     bpe, vocabulary   texts as tokens: of CLIP, and of one's own words
     card              what records say of themselves
     identity          which records these are, by content

@@ -56,7 +56,7 @@ def place_corner(place: int) -> tuple[int, int]:
 
 def captions(digits: tuple[int, int], places: tuple[int, int]) -> list[str]:
     """All phrasings for a pair of digits at one of ARRANGEMENTS; no two share one."""
-    first, second = (_with_article(digit) for digit in digits)
+    first, second = (with_article(digit) for digit in digits)
     forward, backward, where = _RELATIONS[tuple(places)]
     here, there = (_at(place) for place in places)
     return [
@@ -73,12 +73,20 @@ def read_caption(text: str) -> tuple[tuple[int, int], tuple[int, int]]:
     Raises:
       InputError: not a caption of `captions`.
     """
-    meaning = _meanings().get(" ".join(text.lower().split()).rstrip("."))
+    examples = "; ".join(captions((3, 7), (3, 5)))
+    return meaning_of(text, _meanings(), f"one of two digits such as {examples}")
+
+
+def meaning_of(text: str, meanings: Mapping[str, Any], expected: str) -> Any:
+    """What a caption says, of all captions and their meanings.
+
+    Raises:
+      InputError: none of them; names what was `expected`.
+    """
+    meaning = meanings.get(" ".join(text.lower().split()).rstrip("."))
     if meaning is None:
-        examples = "; ".join(captions((3, 7), (3, 5)))
         raise InputError(
-            f"Found the caption {text!r}; expected one of two digits such as "
-            f"{examples}; say it in these words."
+            f"Found the caption {text!r}; expected {expected}; say it in these words."
         )
     return meaning
 
@@ -93,7 +101,8 @@ def _meanings() -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
     }
 
 
-def _with_article(digit: int) -> str:
+def with_article(digit: int) -> str:
+    """A digit in words, such as "a seven"."""
     return f"{'an' if digit == 8 else 'a'} {NAMES[digit]}"
 
 

@@ -25,6 +25,7 @@ SOURCES: dict[str, Any] = {
     "audio_folder": "cdcd_jax.data.audio_folder",
     "captioned_digits": "cdcd_jax.data.captioned_digits",
     "captions": "cdcd_jax.data.captions",
+    "digit_media": "cdcd_jax.data.digit_media",
     "digits": "cdcd_jax.data.digits",
     "image_folder": "cdcd_jax.data.image_folder",
     "tfds": "cdcd_jax.data.tfds_source",

@@ -165,7 +165,7 @@ def synthesize(
         note = root + int(progression[bar % 4])
         if position in genre.bass_beats:
             pitch = _frequency(note, 1 if note > 7 else 2)
-            sound = _tone(genre.bass, pitch, 0.9 * period, 0.3, 0.004, sample_rate)
+            sound = tone(genre.bass, pitch, 0.9 * period, 0.3, 0.004, sample_rate)
             mix.add(sound, beat, 0.25 * strength)
         chord = _chord(genre, note, period, sample_rate)
         mix.add(_shape(chord, 0.004, genre.decay, sample_rate), beat, 0.12 * strength)
@@ -227,7 +227,7 @@ def _table(partials: tuple[tuple[int, float], ...]) -> np.ndarray:
     return (np.sum(waves, axis=0) / norm).astype(np.float32)
 
 
-def _tone(
+def tone(
     partials: dict[int, float],
     pitch: float,
     seconds: float,
@@ -235,6 +235,7 @@ def _tone(
     attack: float,
     sample_rate: int,
 ) -> np.ndarray:
+    """A plucked note, float32 [seconds * sample_rate]; see `_wave` and `_shape`."""
     wave = _wave(partials, pitch, seconds, sample_rate)
     return _shape(wave, attack, decay, sample_rate)
 

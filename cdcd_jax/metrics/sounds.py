@@ -24,10 +24,13 @@ class SoundClassifier:
         self._model = make_pipeline(StandardScaler(), SVC(C=10.0))
         self._model.fit(features(audio, sample_rate), labels)
 
+    def predict(self, audio: np.ndarray) -> np.ndarray:
+        """The label of each sound [N, S], int [N]."""
+        return self._model.predict(features(audio, self._rate))
+
     def accuracy(self, audio: np.ndarray, labels: np.ndarray) -> float:
         """Share of the sounds [N, S] that are judged as their labels [N] say."""
-        found = self._model.predict(features(audio, self._rate))
-        return float(np.mean(found == labels))
+        return float(np.mean(self.predict(audio) == labels))
 
 
 def features(audio: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cdcd_jax.data.sources import open_source
+from cdcd_jax.data.tones import SAMPLE_RATE, Tones
 from cdcd_jax.metrics.sounds import SoundClassifier, features
 from cdcd_jax.models.saved import load_config
 
@@ -43,6 +44,20 @@ def test_silence_and_loudness() -> None:
     np.testing.assert_allclose(
         features(audio, 8000), features(0.5 * audio, 8000), atol=0.05
     )
+
+
+def test_every_held_out_tone_is_understood() -> None:
+    found = {}
+    for name, number in (("train", 200), ("test", 200)):
+        split = Tones(0, name, number)
+        examples = [split.example(index) for index in range(number)]
+        labels = np.array([e["condition"]["label"] for e in examples])
+        found[name] = np.stack([e["audio"] for e in examples]), labels
+    judge = SoundClassifier(*found["train"], SAMPLE_RATE)
+    audio, labels = found["test"]
+    np.testing.assert_array_equal(judge.predict(audio), labels)
+    # it listens to the order of the notes
+    assert judge.accuracy(audio[:, ::-1].copy(), labels) < 0.3
 
 
 @pytest.mark.slow

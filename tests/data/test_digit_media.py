@@ -1,0 +1,110 @@
+"""Captions of single digits, with pictures or with sounds."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cdcd_jax.data import digit_media as module
+from cdcd_jax.data import tones
+from cdcd_jax.data.captioned_digits import NAMES
+from cdcd_jax.data.sources import open_source
+from cdcd_jax.errors import InputError, UsageError
+
+SOUND = dict(media="sound", train_sounds=40, test_sounds=20)
+
+
+def split(name: str = "train", seed: int = 0, **options: Any) -> module.Captioned:
+    return open_source("digit_media", options=options, seed=seed).split(name)
+
+
+def test_every_caption_has_one_meaning() -> None:
+    texts = [module.captions(digit) for digit in range(10)]
+    assert len({text for forms in texts for text in forms}) == 80
+    for digit, forms in enumerate(texts):
+        assert all(module.read_caption(text) == digit for text in forms)
+        said = {word for text in forms for word in text.split()}
+        assert {str(digit), NAMES[digit]} <= said
+        assert max(len(text.split()) for text in forms) == 5
+    assert "an eight" in texts[8] and "a seven" in texts[7]
+    assert module.read_caption(" The digit  7. ") == 7
+    for text in ("a cat", "seven a", "", "a three to the left of a seven"):
+        with pytest.raises(InputError, match="expected one of a digit such as a seven"):
+            module.read_caption(text)
+
+
+@pytest.mark.parametrize("options", [dict(media="image"), SOUND])
+def test_examples_are_as_the_card_says(options: dict) -> None:
+    source = open_source("digit_media", options=options)
+    card = source.card()
+    media = card["media"]
+    assert card["name"] == "digit_media" and card["splits"] == ("train", "test")
+    assert card["conditions"] == {
+        "text": dict(kind="text"),
+        "label": dict(kind="label", shape=[], dtype="int32", num_classes=10),
+    }
+    for part in map(source.split, card["splits"]):
+        keys = set()
+        for index in range(20):
+            example = part.example(index)
+            condition = example["condition"]
+            assert list(example[media["kind"]].shape) == media["shape"]
+            assert set(condition) == set(card["conditions"])
+            assert module.read_caption(condition["text"]) == condition["label"]
+            assert condition["text"] in part.texts()
+            assert example["groups"] == {"label": str(condition["label"])}
+            keys.add(example["key"])
+        assert len(keys) == 20
+
+
+def test_pictures_are_those_of_the_digits_in_their_splits() -> None:
+    for name, number in (("train", 1437), ("test", 360)):
+        found, digits = split(name, seed=3), open_source("digits", seed=3).split(name)
+        assert len(found) == len(digits) == number
+        for index in (0, number - 1):
+            one, other = found.example(index), digits.example(index)
+            np.testing.assert_array_equal(one["image"], other["image"])
+            assert one["condition"]["label"] == other["condition"]["label"]
+            assert one["key"] == other["key"]
+
+
+def test_sounds_are_those_of_tones() -> None:
+    for name, number in (("train", 40), ("test", 20)):
+        found = split(name, seed=3, **SOUND)
+        assert len(found) == number
+        tone = tones.Tones(3, name, number).example(19)
+        np.testing.assert_array_equal(found.example(19)["audio"], tone["audio"])
+        with pytest.raises(IndexError):
+            found.example(number)
+
+
+@pytest.mark.parametrize("options", [dict(media="image"), SOUND])
+def test_captions_are_drawn_by_seed_index_and_view(options: dict) -> None:
+    train = split(**options)
+    said = lambda part: [part.example(i)["condition"]["text"] for i in range(40)]
+    assert said(train) == said(split(**options)) != said(split(seed=1, **options))
+    forms = {module.captions(module.read_caption(t)).index(t) for t in said(train)}
+    assert forms == set(range(8))
+    view = lambda seed: train.example(7, np.random.default_rng(seed))["condition"]
+    assert view(2) == view(2)
+    views = [view(seed) for seed in range(40)]
+    assert {v["label"] for v in views} == {train.example(7)["condition"]["label"]}
+    assert len({v["text"] for v in views}) == 8
+
+
+def test_both_media_say_the_same() -> None:
+    assert split().texts() == split("test", **SOUND).texts()
+    assert len(split().texts()) == 80
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(UsageError, match="media = 'video'; expected one of image, so"):
+        split(media="video")
+    with pytest.raises(UsageError, match="train_sounds = 0; expected 1 or more"):
+        split(media="sound", train_sounds=0)
+    with pytest.raises(UsageError, match="needs no files"):
+        open_source("digit_media", "somewhere")
+    with pytest.raises(UsageError, match=r"data\.options\.sounds"):
+        split(sounds=3)
+    with pytest.raises(UsageError, match="train, test"):
+        split("valid")
