@@ -9,6 +9,7 @@ is shown. In reading order:
     classes          classes by name or number
     media_files      pictures, sounds and samples in files
     condition_files  motion, pictures and other arrays, from files or memory
+    code_files       sounds and pictures as codes of a tokenizer
     rows             what samples are drawn under where nothing is asked
     windows          what is larger than a model, piece by piece
     edit_files       inputs and masks of an edit

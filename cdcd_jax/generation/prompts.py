@@ -4,6 +4,7 @@
     text, clip_text     --condition.text="two frogs"   or @FILE, one prompt a line
     motion              --condition.motion=FILE        see `condition_files`
     image               --condition.image=FILE,FILE   see `condition_files`
+    tokens              --condition.sound=FILE,FILE   see `code_files`
     array, features     --condition.video=FILE.npy
 
 From Python the same words, or what stands for them: a number (int) or a name (str) of
@@ -22,7 +23,7 @@ import numpy as np
 from cdcd_jax.data import bpe
 from cdcd_jax.data.card import Card
 from cdcd_jax.errors import InputError, UsageError
-from cdcd_jax.generation import classes, condition_files
+from cdcd_jax.generation import classes, code_files, condition_files
 from cdcd_jax.generation.classes import shortened
 from cdcd_jax.models.vocabularies import TEXTS, open_texts
 from cdcd_jax.runtime import hosts
@@ -87,6 +88,8 @@ def rows_of(
             texts[name] = np.array(prompts)
         elif kind == "image":
             condition[name] = condition_files.read_image(name, value, spec)
+        elif kind == "tokens":
+            condition[name] = code_files.read_codes(name, value, spec)
         elif kind in condition_files.MOTION:
             condition[name] = condition_files.read_motion(name, value, spec)
         else:

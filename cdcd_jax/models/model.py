@@ -150,6 +150,7 @@ class Trained:
         if spec["kind"] not in TEXTS:
             return {}
         source = self.config["init_parts"].get(spec.get("part"), self.workdir)
+        source = source["path"] if isinstance(source, Mapping) else source
         digest = vocabulary_digest(self.workdir) or vocabulary_digest(source)
         return {"sha256": digest} if digest else {}
 

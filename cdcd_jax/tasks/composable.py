@@ -253,6 +253,7 @@ class ComposableTask:
     def _content(self, name: str) -> dict[str, Any]:
         """A prompt for whoever gives it; of codes with their tokenizer."""
         content = {**towers.content(self.specs[name]), "optional": True}
+        content["part"] = f"prompts/{name}"
         if content["kind"] == TOKENS and name in self.parts:
             content["tokenizer"] = self.parts[name].settings["tokenizer"]
         return content

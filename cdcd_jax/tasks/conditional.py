@@ -23,12 +23,13 @@ from cdcd_jax.tasks import bound as held_out
 from cdcd_jax.tasks.contrast import Contrast
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit, draw_batch, in_batches
 from cdcd_jax.tasks.labels import labels_by_prefix
-from cdcd_jax.tasks.prompt_weights import given_towers, with_prompts
+from cdcd_jax.tasks.prompt_weights import with_prompts
 from cdcd_jax.tasks.settings import (
     check_null,
     choose,
     contents_of,
     fields_of,
+    given_towers,
     make_network,
 )
 from cdcd_jax.tasks.target import TOKENS, check_target, seen_by, stream_of, target_of
@@ -249,18 +250,26 @@ class ConditionalTask:
         if number:
             batch["negatives"] = {**tokens, "shape": (number, self.length)}
         return {
-            "conditions": contents_of(self.conditions),
+            "conditions": self._contents(),
             "outputs": {self.target: output},
             "batch": batch,
             "units": self.length,
             "group": self.contrast.group,
             "negatives": number,
             "differ": self.contrast.key,
-            "given": given_towers(self.conditions),
+            "given": [f"{name}/tower" for name in given_towers(self.conditions)],
             "kept": [],
         }
 
     # -- parts of them -------------------------------------------------------------
+
+    def _contents(self) -> dict[str, Any]:
+        """What it is given; of the records' codes with what makes them."""
+        found = contents_of(self.conditions)
+        for spec in found.values():
+            if spec["kind"] == "tokens" and spec.get("field") == TOKENS:
+                spec["tokenizer"] = self.settings["tokenizer"]
+        return found
 
     def options(self, section: Mapping[str, Any]) -> SamplingOptions:
         """The section `sampling` of a config, as samplers of codes take it."""

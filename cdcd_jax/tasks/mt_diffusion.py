@@ -28,8 +28,14 @@ from cdcd_jax.tasks.joint_network import make_gaussian, make_joint_network
 from cdcd_jax.tasks.joint_objective import JointObjective
 from cdcd_jax.tasks.labels import labels_by_prefix
 from cdcd_jax.tasks.modalities import STREAM, names_taken, primary_of, read_modalities
-from cdcd_jax.tasks.prompt_weights import given_towers, with_prompts
-from cdcd_jax.tasks.settings import choose, contents_of, fields_of, full_conditions
+from cdcd_jax.tasks.prompt_weights import with_prompts
+from cdcd_jax.tasks.settings import (
+    choose,
+    contents_of,
+    fields_of,
+    full_conditions,
+    given_towers,
+)
 
 Batch = Mapping[str, Any]
 Params = Any
@@ -192,7 +198,7 @@ class MTDiffusionTask:
             "units": self.units,
             "group": 1,
             "negatives": 0,
-            "given": given_towers(self.own),
+            "given": [f"{name}/tower" for name in given_towers(self.own)],
             "kept": [],
         }
 

@@ -15,15 +15,6 @@ Options = TypeVar("Options", bound=SamplingOptions)
 REST = -1.0  # an equal part of what the others leave
 
 
-def given_towers(specs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Parts of the parameters that prompts of these conditions need from elsewhere."""
-    return [
-        f"{name}/tower"
-        for name, spec in specs.items()
-        if spec["kind"] == KIND and spec["frozen"]
-    ]
-
-
 def with_prompts(
     model: Mapping[str, Any],
     specs: Mapping[str, Mapping[str, Any]],

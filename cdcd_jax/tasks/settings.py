@@ -13,6 +13,7 @@ from cdcd_jax.networks.denoiser import FORMS, REMAT, ConditionalDenoiser
 from cdcd_jax.networks.encoded import JOINS
 from cdcd_jax.networks.layers import ACTIVATIONS, MLPS
 from cdcd_jax.networks.positions import Grid, grid_of, plane_of
+from cdcd_jax.networks.prompt_conditioners import KIND as PROMPT
 from cdcd_jax.networks.prompt_conditioners import check_prompts
 
 # What the denoiser has under the same name.
@@ -152,7 +153,16 @@ def contents_of(
     conditions: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, dict[str, Any]]:
     """What full descriptions of conditions hold, for whoever gives or shows them."""
-    return {name: conditioners.content(spec) for name, spec in conditions.items()}
+    found = {name: conditioners.content(spec) for name, spec in conditions.items()}
+    for name in given_towers(conditions):
+        found[name]["part"] = f"{name}/tower"
+    return found
+
+
+def given_towers(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Prompts whose towers come from elsewhere, names of full descriptions."""
+    prompts = [name for name, spec in conditions.items() if spec["kind"] == PROMPT]
+    return [name for name in prompts if conditions[name]["frozen"]]
 
 
 def fields_of(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -70,9 +70,9 @@ GIVEN = {"image": batch()["tokens"], "second": batch()["condition"]["second"]}
 def test_a_run_takes_prompts_of_its_own_tokens_and_of_conditions():
     task, params, extra = of(BOTH)
     told = task.describe()
-    assert told["conditions"]["image"] == dict(
-        kind="image", levels=5, grid=(2, 2), shape=(4,), field="tokens", optional=True
-    )
+    picture = dict(kind="image", levels=5, grid=(2, 2), shape=(4,))
+    beside = dict(field="tokens", optional=True, part="image/tower")
+    assert told["conditions"]["image"] == picture | beside
     assert set(told["batch"]["condition"]) == {"second"}
     assert told["given"] == ["image/tower", "second/tower"]
     assert {"image", "second", "prompt", "network"} == set(params)
