@@ -25,7 +25,7 @@ from cdcd_jax.metrics.retrieval import (
 from cdcd_jax.networks import towers
 from cdcd_jax.networks.partition import constrain
 from cdcd_jax.tasks.labels import labels_by_prefix
-from cdcd_jax.tasks.settings import dtype_of
+from cdcd_jax.tasks.settings import dtype_of, field_of
 from cdcd_jax.tasks.views import check_views, view
 
 TOKENS = "tokens"  # the field that is no condition
@@ -177,9 +177,7 @@ class BridgeTask:
         fields, conditions = {}, {}
         for name, spec in self.specs.items():
             tower, content = self.towers[name], towers.content(spec)
-            low = int("vocabulary" in content)  # 0 fills up: random texts are full ones
-            field = dict(shape=content["shape"], dtype="int32", low=low)
-            field["high"] = tower.num_codes
+            field = field_of(content, tower.holds)
             if spec["field"] == TOKENS:
                 fields[TOKENS] = {**field, "grid": tower.grid}
             else:

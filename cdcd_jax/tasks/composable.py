@@ -226,15 +226,14 @@ class ComposableTask:
         stream = self.settings["model"]["stream"]
         contents = {name: self._content(name) for name in self.specs}
         fields = {
-            name: {**field_of(content), "optional": True}
+            name: {**field_of(content, self.towers[name].holds), "optional": True}
             for name, content in contents.items()
-            if name != stream
         }
         batch: dict[str, Any] = dict(condition=fields)
         if stream:
             contents[stream]["field"] = TOKENS
-            grid = {"grid": self.towers[stream].grid}
-            batch[TOKENS] = {**field_of(contents[stream]), **grid}
+            own = {k: v for k, v in fields.pop(stream).items() if k != "optional"}
+            batch[TOKENS] = {**own, "grid": self.towers[stream].grid}
         outputs = {name: self._output(name) for name in self.parts}
         return {
             "conditions": contents,

@@ -174,21 +174,19 @@ def fields_of(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
     for name, spec in conditions.items():
         place = spec.get("field", name)
         if place != "tokens":
-            fields[place] = field_of(conditioners.content(spec), spec)
+            own = conditioners.dtype_of(spec)
+            fields[place] = field_of(conditioners.content(spec), own)
     return fields
 
 
-def field_of(
-    spec: Mapping[str, Any], full: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """A condition as a field of the batch: classes, tokens of a text, numbers.
+def field_of(spec: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
+    """What a condition holds as a field of a batch: classes, tokens, levels, numbers.
 
     Args:
-        spec: what it holds.
-        full: its description, where that is another.
+        spec: see `conditioners.content`.
+        dtype: of its values.
     """
     shape = tuple(spec.get("shape", ()))
-    dtype = conditioners.dtype_of(full or spec)
     field: dict[str, Any] = dict(shape=shape, dtype=jnp.dtype(dtype).name)
     if spec.get("optional"):
         field["optional"] = True

@@ -1,0 +1,1 @@
+"""Configs of any-to-any generation (CoDi)."""
