@@ -43,7 +43,8 @@ def read_caption(text: str) -> int:
     Raises:
         InputError: not a caption of `captions`.
     """
-    return meaning_of(text, _meanings(), f"one of a digit such as {captions(7)[0]}")
+    examples = "; ".join(captions(7))
+    return meaning_of(text, _meanings(), f"one of a digit such as {examples}")
 
 
 @functools.cache
@@ -110,7 +111,7 @@ class Captioned:
         Raises: IndexError.
         """
         example = self.shown.example(index, rng)
-        if rng is None:
+        if rng is None:  # of its own, so that no caption follows from the sound
             rng = np.random.default_rng((self.seed, 4, SPLITS.index(self.name), index))
         label = example["condition"]["label"]
         text = str(rng.choice(captions(int(label))))
