@@ -137,7 +137,7 @@ def open_decoders(
     def opened(name: str, spec: Mapping[str, Any]) -> Any:
         if spec["kind"] == "text":
             return open_texts(name, spec, card, workdir)
-        settings = spec.get("tokenizer", config["tokenizer"])
+        settings = spec["tokenizer"] if "tokenizer" in spec else config["tokenizer"]
         return open_tokenizer(settings, spec["grid"])
 
     return Decoders(outputs, opened)
