@@ -6,7 +6,7 @@
 `invert` (the default): light and dark exchanged and turned over the diagonal, which
 leaves nothing open. `outline`: the rim of the strokes, of which there are many digits.
 
-Expect an error of 0.01 of `invert`, and 96 % of the classes kept by outlines and 95 % by
+Expect an error of 0.01 of `invert`, 96 % of the classes kept by outlines and 95 % by
 digits of an outline; 11 minutes on one CPU core, less on 2 (docs/mt_diffusion.md).
 """
 
