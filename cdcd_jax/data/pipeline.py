@@ -70,11 +70,25 @@ def open_dataset(path: str | Path, description: Mapping[str, Any]) -> Card:
         free = name not in conditions or conditions[name].get("optional")
         if free and not field.get("optional"):
             _check_field(card, name, field)
+    for name, spec in description.get("outputs", {}).items():
+        if spec["kind"] == "text" and name in card.conditions:
+            _check_words(card, name, spec["vocabulary"])
     # what draws a text may take no tokens
     tokens = description["batch"].get("tokens", {})
     num_codes, grid = tokens.get("high", card.num_codes), tokens.get("grid", card.grid)
     check_matches(card, num_codes, grid, conditions)
     return card
+
+
+def _check_words(card: Card, name: str, wanted: int) -> None:
+    """Raises InputError if a model would draw other words than the records have."""
+    found = card.conditions[name].get("num_tokens", bpe.NUM_TOKENS)
+    if found != wanted:
+        raise InputError(
+            f"Found {name!r} of {found} tokens in the records {card.directory}; "
+            f"expected {wanted}, as many as the model draws it of; set model.num_codes "
+            "(of a modality its num_codes) to fit the records."
+        )
 
 
 def _check_field(card: Card, name: str, field: Mapping[str, Any]) -> None:

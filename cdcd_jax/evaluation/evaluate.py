@@ -155,13 +155,14 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
     judge = open_judge(model)
     test = list(one_pass(card, settings["split"], config["data"]["batch_size"]))
     number = sum(len(batch["tokens"]) for batch in test)
-    hosts.say(f"evaluating step {step}: the bound of {number} records ...")
-    bound = task.bound(parts[0], test, draw_key(config, "evaluate"))
-    loss = task.profile(bound)
-    if hosts.is_main() and loss is not None:
-        time_profile.write_profile(workdir, step, loss)
-    hosts.wait_for_all("time profile")
-    batches: dict[str, Any] = {"test": test, "bound": bound}
+    batches: dict[str, Any] = {"test": test}
+    if hasattr(task, "bound"):  # else its parts have bounds of their own
+        hosts.say(f"evaluating step {step}: the bound of {number} records ...")
+        bound = task.bound(parts[0], test, draw_key(config, "evaluate"))
+        batches["bound"], loss = bound, task.profile(bound)
+        if hosts.is_main() and loss is not None:
+            time_profile.write_profile(workdir, step, loss)
+        hosts.wait_for_all("time profile")
     sets = sets_of(config, task, workdir)
     fault = missing_null(config["model"])
     if fault and settings["guidance_scale"] != 1 and not settings["sets"]:

@@ -111,6 +111,9 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
         hidden = hidden_of(name, wish, description["conditions"], config["seed"])
         own = (*chosen, "hidden")
         changes = {k: v for k, v in wish.items() if k not in own}
+        # where that is chosen, no more is drawn than what is kept
+        if chosen["outputs"] is not None and "outputs" in config["sampling"]:
+            changes["outputs"] = chosen["outputs"]
         options = _options(config, task, workdir, changes, f"eval.sets.{name}: ")
         sets.append(DrawnSet(name, options, {}, **chosen, hidden=hidden))
     for key, values in swept.items():

@@ -90,7 +90,7 @@ def generate(
     time_profile.warn_if_old(config["sampling"], model.workdir, step)
     return Samples(
         outputs=outputs,
-        media=model.decoders.media,
+        media=model.decoders.media_of(lambda name: name in outputs),
         rows=rows,
         conditions=model.conditions,
         step=step,

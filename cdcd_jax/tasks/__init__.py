@@ -85,7 +85,8 @@ class Task(Protocol):
                                         from a time on (None for T)
         note(options)               what somebody who chose these should know, or ""
         sample(.., number, edit)    N where there is no condition; what is known of x_0
-        bound(params, batches, key) the bound's terms, see `bound`
+        bound(params, batches, key) the bound's terms, see `bound`; none of what is
+                                    made of parts that have bounds of their own
         profile(bound)              loss by time for grids of times, or None
 
     and `--mode=plan` for `sampling(rows, options)`: the jitted function that draws a

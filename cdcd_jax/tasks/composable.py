@@ -6,6 +6,7 @@ its own, sees their mixture and not which modality they are of (Tang et al., Neu
 was ever seen.
 """
 
+import itertools
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -274,8 +275,9 @@ class ComposableTask:
         return next(iter(self.parts.values())).schedule
 
     def options(self, section: Mapping[str, Any]) -> RouteOptions:
-        """The section `sampling` of a config."""
-        return RouteOptions.of(section)
+        """The section `sampling` of a config; `outputs` may be joined by commas."""
+        words = [word.split(",") for word in section["outputs"]]
+        return RouteOptions.of(section, outputs=tuple(itertools.chain(*words)))
 
     def _part_options(self, part: Any, options: RouteOptions) -> Any:
         """The options of a diffuser: its own sampler, and what all have."""
@@ -298,6 +300,3 @@ class ComposableTask:
             )
         for part in self.parts.values():
             part.check_sampling(self._part_options(part, options), start)
-
-    def profile(self, found: Any) -> None:
-        """None: there is no grid of times of its own."""

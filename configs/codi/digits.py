@@ -16,13 +16,14 @@ of all they are joined. `text_image` leaves sounds out; `gaussian` draws the pic
 continuous diffusion; `tiny` is for tests.
 """
 
+import itertools
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from cdcd_jax.config import experiment, merge, variant
 
-FEATURES, WORDS, LENGTH = 32, 32, 6  # of prompts, and of captions
+FEATURES, WORDS, LENGTH = 32, 30, 6  # of prompts, and of captions
 CODES, SOUND = 256, (1, 24)  # of a sound's tokens
 TOWERS = dict(
     text=dict(kind="text", shape=(LENGTH,), vocabulary=WORDS, width=64),
@@ -114,6 +115,14 @@ def get_config(name: str = "") -> ConfigDict:
         optim=dict(num_steps=0),
         sampling=dict(
             steps=25, guidance_scale=1.5, prompt_weights=dict.fromkeys(diffusers, -1.0)
+        ),
+        eval=dict(
+            num_samples=360,
+            sets={
+                f"{one}_to_{other}": dict(given=(one,), outputs=(other,))
+                for one, other in itertools.permutations(diffusers, 2)
+                if one != "sound"  # which the records have not
+            },
         ),
     )
     return ConfigDict(config)

@@ -1,0 +1,73 @@
+"""configs/codi: every stage of the tiny variant, then each modality from the others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+import cdcd_jax
+from configs.codi import digits
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all stages."""
+    folder = tmp_path_factory.mktemp("codi")
+    config = "--config=configs/codi/digits.py:tiny"
+    code, said = tiny.run(config, f"--workdir={folder}")
+    assert code == 0, said
+    return folder
+
+
+def generate(folder: Path, name: str, *words: str) -> tuple[int, str]:
+    mode, number = "--mode=generate", "--config.sampling.num_samples=1"
+    flags = (f"--workdir={folder}", f"--name={name}", mode, number)
+    return tiny.run(*flags, "--config.sampling.steps=4", *words)
+
+
+def test_each_modality_from_the_others(workdir: Path) -> None:
+    code, said = generate(
+        *(workdir, "both", "--condition.text=a seven"),
+        "--config.sampling.outputs=image,sound",
+    )
+    assert code == 0, said
+    drawn = workdir / "samples" / "both"
+    sound, picture = drawn / "sound_00000.wav", drawn / "image_00000.png"
+    given = f"--condition.sound={sound}", f"--condition.image={picture}"
+    weight = "--config.sampling.prompt_weights.sound=0.7"
+    code, said = generate(workdir, "words", *given, weight)
+    assert code == 0, said
+    assert (workdir / "samples" / "words" / "text_00000.txt").exists()
+    code, said = generate(workdir, "same", given[0], "--config.sampling.outputs=sound")
+    assert code and "sound given and sound to be drawn" in said
+    code, said = generate(workdir, "sum", *given, f"{weight[:-3]}1.2")
+    assert code and "which sum to 1.2" in said
+
+
+def test_the_handle(workdir: Path) -> None:
+    model = cdcd_jax.open(workdir)
+    found = model.sample(sound=np.zeros(6144, np.float32), number=2, steps=4)
+    assert found.outputs["image"].shape == (2, 8, 8, 1)
+    found = model.sample(text="a two", outputs=("sound",), number=2, steps=4)
+    assert found.outputs["sound"].shape == (2, 6144)
+
+
+def test_a_diffuser_alone_is_an_ordinary_run(workdir: Path) -> None:
+    code, said = generate(workdir / "sound", "alone", "--condition.text=a seven")
+    assert code == 0, said
+    assert (workdir / "sound" / "samples" / "alone" / "sample_00000.wav").exists()
+
+
+def test_variants_and_what_they_leave_out() -> None:
+    whole = digits.get_config("").stages
+    without = digits.get_config("text_image")
+    assert "sound" not in without.model.diffusers
+    assert not {"tokenizer", "records_sound", "prompts_sound"} & set(without.stages)
+    # what is left is the same
+    for name in without.stages:
+        assert without.stages[name] == whole[name]
+    gaussian = digits.get_config("gaussian")
+    assert gaussian.stages.image.task == "mt_diffusion"
