@@ -11,8 +11,6 @@ def settings() -> dict[str, Any]:
     `optim.num_steps` = 0 makes one model of the parts that `init_parts` names: towers
     as prompts/<modality>, diffusers as diffusers/<modality>.
     """
-    # no output is longer than what its diffuser draws at once
-    drawing = sections.drawing()
     return dict(
         data=sections.data(),
         model=dict(
@@ -30,7 +28,7 @@ def settings() -> dict[str, Any]:
         ),
         sampling=dict(
             outputs=(),  # what is drawn; () for the first that is not given
-            **{k: v for k, v in drawing.items() if k != "overlap"},
+            **sections.drawing(),
         ),
         eval=sections.evaluation(("steps", "grid", "guidance_scale")),
     )

@@ -63,7 +63,7 @@ class DrawnSet:
     @property
     def settings(self) -> dict[str, Any]:
         """What its samples depend on."""
-        told: dict[str, Any] = {"options": dataclasses.asdict(self.options)}
+        told: dict[str, Any] = {"options": self.options.told()}
         share = self.hidden and self.hidden.share
         chosen = {"given": self.given, "outputs": self.outputs, "hidden": share}
         return told | {k: v for k, v in chosen.items() if v is not None}

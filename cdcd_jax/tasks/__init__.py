@@ -10,8 +10,8 @@ Files: `conditional` (tokens under a condition) with `settings`, `target`, `cont
 `mt_diffusion` (several modalities in one z) with `modalities`, `joint_network`,
 `joint_values`, `joint_objective`, `joint_drawing` and `joint_asked`; `tokenizer`
 (pictures or sound as codes) with `autoencoders`, `codebooks`, `reconstruction` and
-`reconstruction_figures`; `bridge` (vectors that find each other) with `views`; `labels`
-for all.
+`reconstruction_figures`; `bridge` (vectors that find each other) with `views`;
+`composable` (any modality from any others); `labels` for all.
 """
 
 from collections.abc import Mapping

@@ -243,9 +243,8 @@ class ConditionalTask:
             condition[self.target] = tokens
             output = dict(kind="text", shape=(self.length,), vocabulary=self.num_codes)
             stream = stream_of(self.conditions)
-        batch: dict[str, Any] = dict(condition=condition)
-        if stream:
-            batch[TOKENS] = stream
+        batch: dict[str, Any] = {TOKENS: stream} if stream else {}
+        batch["condition"] = condition
         number = self.contrast.from_records
         if number:
             batch["negatives"] = {**tokens, "shape": (number, self.length)}

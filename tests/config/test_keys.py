@@ -29,7 +29,8 @@ def test_a_task_from_outside(monkeypatch) -> None:
 
 def test_an_unknown_task_names_those_that_there_are() -> None:
     with pytest.raises(
-        UsageError, match=r"'x' is unknown: .* mt_diffusion, bridge, tokenizer"
+        UsageError,
+        match=r"'x' is unknown: .* bridge, composable, tokenizer",
     ):
         defaults("x")
 

@@ -10,6 +10,7 @@ from cdcd_jax.config.ranges import _RANGES, check_ranges
 from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.codes import KINDS as CODES
 from cdcd_jax.networks.conditioners import KINDS
+from cdcd_jax.networks.towers import KINDS as TOWERS
 from cdcd_jax.tasks import make_task
 from cdcd_jax.training.program import build
 
@@ -67,11 +68,14 @@ def test_every_key_exists() -> None:
     tasks = [experiment(task=task) for task in TASK_SETTINGS]
     fields = lambda classes: {f.name for c in classes for f in dataclasses.fields(c)}
     kinds, codes = fields(KINDS.values()), fields(CODES.values())
+    towers = fields(TOWERS.values())
     for _, _, keys in _RANGES:
         for key in keys:
             section, _, name = key.rpartition(".")
             if section == "model.conditions.*":
                 assert name in kinds
+            elif section == "model.towers.*":
+                assert name in towers
             elif section == "model.modalities.*":
                 assert name in codes or name == "loss_weight"
             else:

@@ -108,8 +108,9 @@ def test_conditions_that_are_made_of_another_field(pairs: Path) -> None:
     assert condition_of(batch, {}) == batch["condition"]
 
 
-def test_a_task_of_one_modality_takes_conditions_by_their_names(pairs: Path) -> None:
-    with pytest.raises(UsageError, match=r"target\.field = 'tokens'; expected none"):
+def test_a_task_of_one_modality_is_not_given_what_it_draws(pairs: Path) -> None:
+    says = r"target of the field 'tokens', which model\.target says is drawn"
+    with pytest.raises(UsageError, match=says):
         make_task(settings(pairs, field="tokens"))
 
 

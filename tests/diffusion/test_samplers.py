@@ -104,7 +104,7 @@ def test_options_are_the_flat_section_of_the_config() -> None:
     """What stands in the settings of drawn parts, which outlive an update."""
     options = SamplingOptions.of(defaults()["sampling"], steps=7)
     assert hash(options) == hash(SamplingOptions(steps=7))
-    assert json.loads(json.dumps(dataclasses.asdict(options))) == {
+    assert json.loads(json.dumps(options.told())) == {
         "method": "strided",
         "steps": 7,
         "grid": "uniform",

@@ -151,8 +151,11 @@ def test_the_bound_of_pixels_that_are_known_for_certain(kind: str) -> None:
 
         conditions: ClassVar = {}
         space = (4, 4)
+        blurs = False
 
-        def apply(self, variables: Any, *args: Any, method: str) -> Any:
+        def apply(
+            self, variables: Any, *args: Any, method: str, rngs: Any = None
+        ) -> Any:
             if method == "said":
                 z_t, t, _ = args
                 signal, noise = (a[:, None, None] for a in levels.at(t))

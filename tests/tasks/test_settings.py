@@ -23,7 +23,7 @@ BASES = dict(
 ELSEWHERE = {
     "optim.plateau.metric",
     *("data.path", "data.raw", "init_from", "tokenizer.kind", "tokenizer.path"),
-    *("eval.split", "contrastive.key", "eval.features.inception"),
+    *("eval.split", "contrastive.key", "model.target", "eval.features.inception"),
     *("eval.features.clip", "eval.features.audio", "lpips.path", "lpips"),
 }
 WORDS = [

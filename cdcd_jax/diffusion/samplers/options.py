@@ -46,6 +46,16 @@ class SamplingOptions:
     remask: float = 0.1
     prompt_weights: tuple[tuple[str, float], ...] = ()
 
+    def told(self) -> dict[str, Any]:
+        """As settings of what was drawn, which outlive an update.
+
+        An option that came later stands there where it is used.
+        """
+        found = dataclasses.asdict(self)
+        if not self.prompt_weights:
+            del found["prompt_weights"]
+        return found
+
     @classmethod
     def of(cls, settings: Mapping[str, Any], **changes: Any) -> "SamplingOptions":
         """From a section of the config; `changes` win."""
