@@ -15,7 +15,7 @@ from cdcd_jax.diffusion import contrastive, objective, schedule
 from cdcd_jax.diffusion.mask_replace import MaskReplace
 from cdcd_jax.diffusion.sampler import SamplingOptions, mask_note
 from cdcd_jax.diffusion.transition import sample_x_t
-from cdcd_jax.errors import as_usage_error
+from cdcd_jax.errors import UsageError, as_usage_error
 from cdcd_jax.metrics import figures as metric_figures
 from cdcd_jax.networks import conditioners, positions, presence
 from cdcd_jax.networks.prompt_conditioners import NOISE
@@ -70,6 +70,12 @@ class ConditionalTask:
             )
             self.contrast = Contrast(config, self.schedule)
             self.check_sampling(self.options(config["sampling"]))
+        if self.target != TOKENS and self.contrast.from_records:
+            raise UsageError(
+                f"Found contrastive.inter_from = 'records' with model.target = "
+                f"{self.target!r}; expected 'batch', since the records' table is of "
+                "their tokens; set it."
+            )
         self._draw = functools.partial(
             draw_batch, self.network, self.schedule, self.length
         )

@@ -176,6 +176,12 @@ def test_a_text_is_drawn_for_a_picture():
     assert bound.length == LENGTH and bound.terms.shape == (ROWS, 2)
 
 
+def test_a_text_has_no_negatives_in_the_records():
+    contrast = dict(weight=0.1, inter_from="records")
+    with pytest.raises(UsageError, match=r"'records' with model\.target = 'text'"):
+        of(dict(image=IMAGE), **TEXT, contrastive=contrast)
+
+
 def test_a_target_that_is_its_own_condition():
     for name, spec in (
         ("text", dict(kind="text", shape=(LENGTH,), vocabulary=WORDS)),
