@@ -67,6 +67,7 @@ GAUSSIAN = dict(
         modalities=dict(picture=dict(kind="image", field="tokens")),
     ),
 )
+WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
 TINY_STEPS = dict(tokenizer=20, prompts_image=4, prompts_sound=4)
 
 
@@ -116,16 +117,42 @@ def get_config(name: str = "") -> ConfigDict:
         sampling=dict(
             steps=25, guidance_scale=1.5, prompt_weights=dict.fromkeys(diffusers, -1.0)
         ),
-        eval=dict(
-            num_samples=360,
-            sets={
-                f"{one}_to_{other}": dict(given=(one,), outputs=(other,))
-                for one, other in itertools.permutations(diffusers, 2)
-                if one != "sound"  # which the records have not
-            },
-        ),
+        eval=_eval(tuple(diffusers)),
     )
     return ConfigDict(config)
+
+
+def _eval(modalities: tuple[str, ...]) -> dict[str, Any]:
+    """All routes from one to one, and prompts that agree and disagree.
+
+    Sounds are given from records of their own.
+    """
+    sets: dict[str, Any] = {
+        f"{one}_to_{other}": dict(given=(one,), outputs=(other,), **_of(one))
+        for one, other in itertools.permutations(modalities, 2)
+    }
+    if "sound" in modalities:
+        both = dict(given=("text", "image"), outputs=("sound",))
+        sets["both_to_sound"] = both
+        for share in WEIGHTS:
+            weights = dict(text=share / 100, image=1 - share / 100)
+            sets[f"mixed_{share}"] = dict(
+                both, swapped=("text",), prompt_weights=weights
+            )
+    others = {"sound": "@records_sound"} if "sound" in modalities else {}
+    return dict(
+        at_end=True,
+        num_samples=360,
+        figures="any_to_any",
+        judge="raw",
+        probe="label",
+        others=others,
+        sets=sets,
+    )
+
+
+def _of(modality: str) -> dict[str, str]:
+    return dict(records=modality) if modality == "sound" else {}
 
 
 def _tower(modality: str) -> dict[str, str]:
