@@ -39,12 +39,15 @@ def any_to_any(
         others: {'train', 'test'} of other records.
 
     Returns:
-        For each output m of each set `<m>_accuracy`, the share that shows the label; of
-        a set with swapped conditions, of the rows in which they are of another label,
-        that share, `<m>_swapped_accuracy`, the share that shows the other label, and
-        `<m>_either_accuracy`. Of pictures `<m>_copy_rate`, `<m>_spread_within_class`
-        and `<m>_frechet_distance`, see `labelled_pixels`. With the set's `suffix`;
-        `_real` of the test splits. `<name>/n` counts, and `<name>/standard_error`.
+        `route_<given>_<m>` of each output m: the share that shows the label. Of a set
+        with swapped conditions, of the rows in which they are of another label: that
+        share, `swapped_<given>_<m>`, that of the other label, and `either_<given>_<m>`.
+        What is given is joined by _, and a set that is not called <given>_to_<outputs>
+        ends its figures with `_<set>`. Of what is drawn without conditions, or
+        reconstructed, `<m>_accuracy` with the set's `suffix`. Of pictures
+        `<m>_copy_rate`, `<m>_spread_within_class` and `<m>_frechet_distance`, see
+        `labelled_pixels`, with the set's `suffix`. `<m>_accuracy_real` and so on are of
+        the test splits. `<name>/n` counts, beside `<name>/standard_error`.
 
     Raises:
         InputError: no judge of an output.
@@ -74,15 +77,16 @@ def any_to_any(
                     "eval.others, or set eval.figures=''."
                 )
             seen = judges[name].classes(drawn)
+            form = _form(called, decoded, name)
             if "swapped" in decoded:
                 other = part_of(called, decoded["swapped"], "label")
                 differ = labels != other
-                shares = {"accuracy": seen == labels, "swapped_accuracy": seen == other}
-                shares["either_accuracy"] = sum(shares.values())
+                shares = {"route": seen == labels, "swapped": seen == other}
+                shares["either"] = sum(shares.values())
                 for figure, share in shares.items():
-                    figures |= estimate(f"{name}_{figure}{end}", share * differ, differ)
+                    figures |= estimate(form.format(figure), share * differ, differ)
                 continue
-            figures |= estimate(f"{name}_accuracy{end}", seen == labels)
+            figures |= estimate(form.format("route"), seen == labels)
             figures |= judges[name].beside(end, drawn, labels)
     return figures
 
@@ -98,6 +102,15 @@ class _Judge(NamedTuple):
 
     classes: Callable[[np.ndarray], np.ndarray]
     beside: Callable[[str, np.ndarray, np.ndarray], dict[str, float]]
+
+
+def _form(called: str, decoded: Decoded, name: str) -> str:
+    """How figures of an output of a set are called."""
+    if not decoded.get("given"):
+        return f"{name}_accuracy{suffix(called)}"
+    given = "_".join(decoded["given"])
+    whole = f"{given}_to_{'_'.join(_media(decoded))}"
+    return f"{{}}_{given}_{name}" + ("" if called == whole else suffix(called))
 
 
 def _judge(name: str, side: Mapping[str, Decoded]) -> _Judge:

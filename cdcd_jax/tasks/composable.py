@@ -224,9 +224,9 @@ class ComposableTask:
                 by the modality that their tokens are.
 
         Returns:
-            `<one>_to_<other>_class_retrieval`: the share of held-out prompts whose
-            nearest of another modality, of other records, has the same `eval.probe`,
-            with its `/n`; and what `eval.figures` say of the samples of `eval.sets`.
+            `retrieval_<one>_<other>`: the share of held-out prompts of one modality
+            whose nearest of another, of other records, has the same `eval.probe`; and
+            what `eval.figures` say of the samples of `eval.sets`.
         """
         del extra, key
         tests = {self.settings["model"]["stream"]: batches["test"]}
@@ -240,7 +240,7 @@ class ComposableTask:
             right = label_found(
                 vectors[one], labels[one], vectors[other], labels[other]
             )
-            figures |= estimate(f"{one}_to_{other}_class_retrieval", right)
+            figures |= estimate(f"retrieval_{one}_{other}", right)
         return figures | metric_figures.judged(
             self.settings["eval"]["figures"], batches
         )

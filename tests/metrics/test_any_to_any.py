@@ -47,15 +47,15 @@ def test_each_output_is_judged_by_what_it_shows(real):
         {
             "both": {"image": picture["image"], "condition": label, "encode": len},
             "sound_wrong": {"sound": sound["sound"], "condition": wrong},
-            "image_to_text": texts,
+            "image_to_text": {**texts, "given": ("image",)},
         },
     )
     assert figures["image_accuracy_both"] == figures["image_accuracy_real"] > 0.9
     assert figures["image_accuracy_both/n"] == 60
     assert figures["sound_accuracy_real"] > 0.9
     assert figures["sound_accuracy_sound_wrong"] < 0.1
-    assert figures["text_accuracy_image_to_text"] == 0.5
-    assert figures["text_accuracy_image_to_text/standard_error"] > 0
+    assert figures["route_image_text"] == 0.5
+    assert figures["route_image_text/standard_error"] > 0
     # pictures beside are compared with real ones, sounds are not
     assert figures["image_copy_rate_both"] == figures["image_copy_rate_real"]
     assert not [name for name in figures if "sound_copy" in name]
@@ -70,11 +70,12 @@ def test_what_disagrees_is_told_apart(real):
     there[30:50] = (heard[30:50] + 1) % 10  # and the last ten are of one label
     drawn = {"sound": sound["sound"]}
     drawn |= {"condition": {"label": here}, "swapped": {"label": there}}
+    drawn["given"] = ("text", "image")
     figures = judged(real, {"mixed": drawn})
-    assert figures["sound_accuracy_mixed/n"] == 50
-    assert figures["sound_accuracy_mixed"] == pytest.approx(0.4, abs=0.05)
-    assert figures["sound_swapped_accuracy_mixed"] == pytest.approx(0.6, abs=0.05)
-    assert figures["sound_either_accuracy_mixed"] > 0.9
+    assert figures["route_text_image_sound_mixed/n"] == 50
+    assert figures["route_text_image_sound_mixed"] == pytest.approx(0.4, abs=0.05)
+    assert figures["swapped_text_image_sound_mixed"] == pytest.approx(0.6, abs=0.05)
+    assert figures["either_text_image_sound_mixed"] > 0.9
 
 
 def test_what_nobody_can_judge_is_refused(real):
