@@ -16,6 +16,7 @@ In reading order:
     ranges       which numbers a key may have
     changes      what a run that goes on may change
     stage_paths  "@stage" paths
+    any_to_any   all stages of a composable model, of a table of modalities
     variants     the name behind the colon of --config, and random batches
     switches     how a model is computed, changed at any depth
     large        what the configs of large data sets have in common
