@@ -84,7 +84,7 @@ MODALITIES: dict[str, dict[str, Any]] = dict(
         diffuser=dict(**DISCRETE, model=dict(**BACKBONE, mlp="conv")),
     ),
     sound=dict(
-        data=dict(**SOUND, views=1),
+        data=dict(**SOUND, views=4),  # played anew
         stages=dict(tokenizer=TOKENIZER),
         tokenizer=dict(kind="checkpoint", path="@tokenizer"),
         num_codes=256,
@@ -122,7 +122,13 @@ def get_config(name: str = "") -> ConfigDict:
         config["stages"] = shortened(config["stages"], 2, **steps)
     drawn = config["model"]["diffusers"]
     weights = dict.fromkeys(drawn, -1.0)
-    sampling = dict(steps=25, guidance_scale=1.5, prompt_weights=weights)
+    sampling = dict(
+        steps=25,
+        guidance_scale=1.5,
+        prompt_weights=weights,
+        # of six words each is drawn after all others are known
+        diffusers=dict(text=dict(method="first_hitting")),
+    )
     return ConfigDict(experiment(**config, sampling=sampling, eval=_eval(drawn)))
 
 
