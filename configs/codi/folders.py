@@ -8,8 +8,8 @@ r"""Any to any of your own: folders of pictures, sounds, sketches and captions (
     $M --condition.sounds=bark.wav --condition.text=night \
         --config.sampling.outputs=sketches
 
-A folder is a modality, MODALITIES below the table of them. In it lie files of whatever
-names, and lists of them; a file of several captions has several lines:
+A folder is a modality, a line of MODALITIES below. In it lie files of any names and
+lists of them; a file of several captions has several lines:
 
     data/pictures/train.jsonl, test.jsonl    {"image": "a/1.jpg", "caption": "a dog"}
     data/sounds/train.jsonl, test.jsonl      {"audio": "1.wav", "caption": "it barks"}
