@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
-from cdcd_jax.config.any_to_any import any_to_any
 from cdcd_jax.config.files import run_config
-from cdcd_jax.errors import UsageError
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.saved import saved_config
 from cdcd_jax.runtime.leaf_table import weights_digest
@@ -38,12 +36,6 @@ def test_a_modality_more_is_three_stages_more(tmp_path: Path) -> None:
     names = {"records_sketches", "prompts_sketches", "sketches"}
     assert set(more["stages"]) - set(less["stages"]) == names
     assert {name: more["stages"][name] for name in less["stages"]} == less["stages"]
-
-
-def test_what_a_modality_cannot_be_called() -> None:
-    for modalities in ({}, {"text": {}}):
-        with pytest.raises(UsageError, match=r"expected one or more beside captions"):
-            any_to_any({}, modalities, 8, {}, {})
 
 
 # -- a run, and the same with a modality more ------------------------------------------
