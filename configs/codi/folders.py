@@ -34,8 +34,8 @@ from cdcd_jax.config import experiment, variant
 from cdcd_jax.config.any_to_any import any_to_any, shortened
 
 # name -> its kind, its folder and, of a second kind of pictures or sounds, perhaps
-# whose tokenizer it has in place of one of its own
-MODALITIES: dict[str, dict[str, str]] = dict(
+# whose tokenizer it has in place of one of its own; truncate=True cuts long captions
+MODALITIES: dict[str, dict[str, Any]] = dict(
     pictures=dict(kind="image", path="data/pictures"),
     sounds=dict(kind="audio", path="data/sounds"),
     sketches=dict(kind="image", path="data/sketches", tokenizer="pictures"),
@@ -102,7 +102,7 @@ def get_config(name: str = "") -> ConfigDict:
     return ConfigDict(experiment(**config, sampling=sampling, eval=dict(sets=routes)))
 
 
-def _modality(name: str, own: dict[str, str], sizes: dict[str, Any]) -> dict[str, Any]:
+def _modality(name: str, own: dict[str, Any], sizes: dict[str, Any]) -> dict[str, Any]:
     """What `any_to_any` takes of a line of the table."""
     kind = own["kind"]
     spec = sizes[kind]
@@ -122,6 +122,7 @@ def _modality(name: str, own: dict[str, str], sizes: dict[str, Any]) -> dict[str
         stages = {f"tokenizer_{name}": _tokenizer(kind, data, sizes)}
     return dict(
         data=data,
+        text=dict(truncate=own.get("truncate", False)),
         stages=stages,
         tokenizer=tokenizer,
         num_codes=spec["num_codes"],

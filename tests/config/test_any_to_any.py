@@ -31,14 +31,16 @@ def made(words: dict[str, Any], /, **modalities: Any) -> dict[str, Any]:
 
 
 def test_the_first_modality_teaches_what_captions_mean() -> None:
-    found = made({**WORDS, "diffuser": DIFFUSER}, a=modality(3), b=modality(4))
+    long = modality(4, text=dict(truncate=True))
+    found = made({**WORDS, "diffuser": DIFFUSER}, a=modality(3), b=long)
     stages, parts = found["stages"], found["init_parts"]
     assert set(stages) == {
         f"{k}{m}" for k in ("records_", "prompts_", "") for m in "ab"
     } | {"text"}
     vocabulary = "@records_a/text-vocabulary.json"
     assert stages["records_a"]["text"] == WORDS
-    assert stages["records_b"]["text"] == {**WORDS, "vocabulary": vocabulary, "size": 0}
+    words = {**WORDS, "vocabulary": vocabulary, "size": 0, "truncate": True}
+    assert stages["records_b"]["text"] == words
     assert not stages["prompts_a"]["init_parts"]
     assert stages["prompts_b"]["init_parts"] == {"towers/text": "@prompts_a"}
     frozen = [stages[f"prompts_{m}"]["model"]["towers"]["text"]["frozen"] for m in "ab"]
