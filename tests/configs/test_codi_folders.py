@@ -9,6 +9,7 @@ import made_captioned
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 from cdcd_jax.config.files import run_config
 from cdcd_jax.models.model import Trained
@@ -99,8 +100,9 @@ def test_a_modality_more_trains_its_own_stages_alone(run: Run) -> None:
 
 @pytest.mark.slow
 def test_routes(run: Run) -> None:
-    data = run.workdir.parent / "data"
-    picture, sound = data / "pictures/files/test0.png", data / "sounds/test0.wav"
+    data, picture = run.workdir.parent / "data", run.workdir.parent / "red.png"
+    sound = data / "sounds/test0.wav"
+    Image.new("RGB", (8, 8), "red").save(picture)
 
     def drawn(name: str, outputs: str, *given: str) -> Path:
         flags = ("--mode=generate", f"--name={name}", "--config.sampling.steps=4")
