@@ -23,7 +23,8 @@ tower and its diffuser are trained (and a tokenizer, unless it has another's), a
 that there is stays as it is. Take it out again and the model does without it. The first
 line and the sizes stay what they are; for others, take another --workdir.
 
-Sized for one GPU with 24 GB; nobody has trained it to the end. `tiny` is for tests.
+Steps take 3 to 12 GiB, as XLA plans them for a CPU, so that a GPU with 24 GB should do;
+nobody has trained it to the end. `tiny` is for tests.
 """
 
 from typing import Any
@@ -51,7 +52,7 @@ SIZES: dict[str, Any] = dict(
     backbone=dict(width=384, depth=8, heads=6, activation="silu"),
     tokenizer=dict(
         image=dict(channels=64, channel_mult=(1, 2, 4)),
-        audio=dict(patch=8, downs=(2,), strides=(4,), width=64, depth=4),
+        audio=dict(patch=8, downs=(2,), strides=(4,), width=128, depth=4),
     ),
 )
 STEPS = dict(tokenizer=50_000, prompts=20_000, diffusers=100_000)
