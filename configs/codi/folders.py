@@ -27,6 +27,7 @@ Steps take 3 to 12 GiB, as XLA plans them for a CPU, so that a GPU with 24 GB sh
 nobody has trained it to the end. `tiny` is for tests.
 """
 
+import itertools
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -93,14 +94,15 @@ def get_config(name: str = "") -> ConfigDict:
     sampling = dict(
         steps=50, guidance_scale=2.0, prompt_weights=dict.fromkeys(drawn, -1.0)
     )
-    first = drawn[0]  # which the records hold with captions
-    routes = {
-        f"{one}_to_{other}": dict(given=(one,), outputs=(other,))
-        for one in (first, "text")
-        for other in drawn
-        if one != other
+    others = {one: f"@records_{one}" for one in tuple(MODALITIES)[1:]}
+    routes = {  # each is drawn for the records of what is given, for a look at it
+        f"{one}_to_{other}": dict(
+            given=(one,), outputs=(other,), records=one if one in others else ""
+        )
+        for one, other in itertools.permutations(drawn, 2)
     }
-    return ConfigDict(experiment(**config, sampling=sampling, eval=dict(sets=routes)))
+    looks = dict(num_samples=64, sets=routes, others=others)
+    return ConfigDict(experiment(**config, sampling=sampling, eval=looks))
 
 
 def _modality(name: str, own: dict[str, Any], sizes: dict[str, Any]) -> dict[str, Any]:
