@@ -109,7 +109,8 @@ class Lines:
             found = folders.read_lines(self.place / "train.jsonl", "")
             assert found == self.lines
             return "right"
-        pairs = READERS["jsonl"](self.place, {"test_fraction": 0.5}, 0)
+        options = {"media": "image", "test_fraction": 0.5}
+        pairs = READERS["jsonl"](self.place, options, 0)
         for part in pairs.values():
             assert [p.caption for p in part] == [
                 " ".join(c.split()) for c in self.lines

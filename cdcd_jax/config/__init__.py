@@ -27,7 +27,7 @@ In reading order:
     files        config files, their names and what they say
 """
 
-from cdcd_jax.config.changes import CONTINUABLE, differences
+from cdcd_jax.config.changes import CONTINUABLE, differences, joined
 from cdcd_jax.config.keys import (
     TASK_SETTINGS,
     Config,
@@ -49,6 +49,7 @@ __all__ = [
     "defaults",
     "differences",
     "experiment",
+    "joined",
     "merge",
     "resolve_stages",
     "stage_of",

@@ -16,7 +16,7 @@ model is known here: tokenizers and text towers are opened where records are mad
     sound_chunks, sound_frames      of wav and its kin; of mp3 and ogg
     image_folder, audio_folder      files in class folders
     audio_clips       what names and places of sound files say
-    captions, caption_lists         pictures with sentences, and the formats of these
+    captions, caption_lists         pictures or sounds with sentences; formats of these
     tfds_source       pictures of TensorFlow Datasets
     segments, aist, tiktok, smpl, pickles   dances with their music
     aist_names, aist_release        what AIST++'s names say, and its official release

@@ -1,11 +1,24 @@
 """Sound files -> one channel at one rate and one length."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from cdcd_jax.data import marks, sound_heads
+from cdcd_jax.data.folders import check_options
 from cdcd_jax.data.sources import Unreadable
+from cdcd_jax.errors import UsageError
+
+# of a source of sound files: what an example is
+OPTIONS: dict[str, Any] = {
+    "sample_rate": 22050,  # Hz
+    "seconds": 2.0,  # of an example
+    "length": 0,  # the same in samples; 0: as `seconds` says
+    "peak": 0.0,  # scale each file to this largest magnitude; 0: leave it
+    "amplitude": True,  # augmented views are 0.3 to 1 times as loud
+}
 
 # Of formats of libsndfile that are not called like the file's suffix, or not only.
 _SUFFIXES = {
@@ -116,6 +129,45 @@ def _frames(name: str, found: int, counted: int, inexact: bool) -> int:
             "them: write it anew, as `ffmpeg -c copy` does",
         )
     return min(found, counted) if counted and not inexact else found
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raises UsageError for bad values of `OPTIONS`."""
+    check_options(options, positive=["sample_rate", "seconds"])
+    for name, low, high in (("length", 0, 2**31), ("peak", 0, 1)):
+        if not low <= options[name] <= high:
+            raise UsageError(
+                f"Found data.options.{name} = {options[name]!r}; expected a number "
+                f"from {low} to {high}; correct it."
+            )
+
+
+def length_of(options: Mapping[str, Any]) -> int:
+    """Samples of an example, as `OPTIONS` say."""
+    return options["length"] or round(options["seconds"] * options["sample_rate"])
+
+
+def media(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What examples are, for the card of a source."""
+    rate = options["sample_rate"]
+    return {"kind": "audio", "shape": [length_of(options)], "sample_rate": rate}
+
+
+def load(
+    path: str | os.PathLike[str],
+    options: Mapping[str, Any],
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """A file as `OPTIONS` say, float32 [length]; with `rng` an augmented view of it.
+
+    Raises:
+        Unreadable: see `read`.
+    """
+    wave, rate = read(path)
+    wave = resample(wave, rate, options["sample_rate"])
+    if options["peak"]:
+        wave = scale_to_peak(wave, options["peak"])
+    return fit(wave, length_of(options), rng, options["amplitude"])
 
 
 def resample(wave: np.ndarray, rate: int, target: int) -> np.ndarray:

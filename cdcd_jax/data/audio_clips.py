@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cdcd_jax.data import class_folders
+from cdcd_jax.data import audio, class_folders
 from cdcd_jax.data.folders import (
     check_options,
     draw,
@@ -39,9 +39,9 @@ class Clip(NamedTuple):
 
 def checked(options: Mapping[str, Any]) -> re.Pattern[str]:
     """The compiled pattern; raises UsageError for bad options."""
+    audio.check(options)
     check_options(
         options,
-        positive=["sample_rate", "seconds"],
         fractions=["test_fraction"],
         choices={
             "label": ("folder", "pattern", "none"),
@@ -61,12 +61,6 @@ def checked(options: Mapping[str, Any]) -> re.Pattern[str]:
             f"Found data.options.pattern = {options['pattern']!r} ({problem}); "
             f"expected a regular expression such as {EXAMPLE}; correct it."
         )
-    for name, low, high in (("length", 0, 2**31), ("peak", 0, 1)):
-        if not low <= options[name] <= high:
-            raise UsageError(
-                f"Found data.options.{name} = {options[name]!r}; expected a number "
-                f"from {low} to {high}; correct it."
-            )
     return pattern
 
 

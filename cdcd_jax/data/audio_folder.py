@@ -44,17 +44,13 @@ from cdcd_jax.data.folders import (
 from cdcd_jax.data.sources import Example, known_split
 
 OPTIONS: dict[str, Any] = {
-    "sample_rate": 22050,  # Hz
-    "seconds": 2.0,  # of an example
-    "length": 0,  # the same in samples; 0: as `seconds` says
+    **audio.OPTIONS,
     "label": "folder",  # folder, pattern, none
     "pattern": "",  # regular expression with the groups label and perhaps group
     "split": "fraction",  # fraction, folder, list, group
     "test_fraction": 0.1,
     "test_list": "test.txt",
     "test_groups": (),
-    "peak": 0.0,  # scale each file to this largest magnitude; 0: leave it
-    "amplitude": True,  # augmented views are 0.3 to 1 times as loud
 }
 
 
@@ -68,28 +64,16 @@ class AudioFolder:
     classes: list[str]  # empty without labels
     passed: Mapping[str, Any]  # see `sources.RawSource`: left_out and remarks
 
-    @property
-    def length(self) -> int:
-        """Samples of an example."""
-        options = self.options
-        return options["length"] or round(options["seconds"] * options["sample_rate"])
-
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`."""
-        media = {
-            "kind": "audio",
-            "shape": [self.length],
-            "sample_rate": self.options["sample_rate"],
-        }
+        media = audio.media(self.options)
         return card("audio_folder", self.clips, self.classes, media) | self.passed
 
     def split(self, name: str) -> "AudioFolderSplit":
         """One of 'train' and 'test'."""
         known_split(name, tuple(self.clips), "audio_folder")
         numbers = numbered(self.classes)
-        return AudioFolderSplit(
-            self.root, self.options, self.clips[name], numbers, self.length
-        )
+        return AudioFolderSplit(self.root, self.options, self.clips[name], numbers)
 
 
 @dataclass(frozen=True)
@@ -100,24 +84,19 @@ class AudioFolderSplit:
     options: Mapping[str, Any]
     clips: list[Clip]
     numbers: Mapping[str, int]  # class -> label
-    length: int
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
         """`audio` float32 [length], its label, and the groups label and group."""
-        clip, options = self.clips[index], self.options
-        wave, rate = audio.read(self.root / clip.name)
-        wave = audio.resample(wave, rate, options["sample_rate"])
-        if options["peak"]:
-            wave = audio.scale_to_peak(wave, options["peak"])
+        clip = self.clips[index]
         condition, groups = class_of_example(clip.label, self.numbers)
         if clip.group:
             groups["group"] = clip.group
         return {
             "key": clip.name,
-            "audio": audio.fit(wave, self.length, rng, options["amplitude"]),
+            "audio": audio.load(self.root / clip.name, self.options, rng),
             "condition": condition,
             "groups": groups,
         }

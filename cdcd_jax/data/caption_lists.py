@@ -1,6 +1,6 @@
-"""The three formats of pictures with captions that `captions` reads, as lists of pairs.
+"""The three formats of files with captions that `captions` reads, as lists of pairs.
 
-Pictures are not opened here.
+Pictures and sounds are not opened here.
 """
 
 import json
@@ -36,7 +36,7 @@ path/images/<class>/<name>.jpg
 path/text/<class>/<name>.txt              one caption a line""",
     "jsonl": """
 path/train.jsonl, path/test.jsonl         {"image": "a/b.jpg", "caption": "..."}
-path/a/b.jpg""",
+path/a/b.jpg                              or "audio" and a/b.wav (media="audio")""",
 }
 
 
@@ -44,7 +44,7 @@ class Pair(NamedTuple):
     """One example."""
 
     key: str
-    image: str  # file name below the root
+    file: str  # its name below the root, of the picture or sound
     caption: str
     bad: str = ""  # why its caption cannot be used
     place: str = ""  # file and line of the caption
@@ -220,47 +220,48 @@ def read_jsonl(
     Raises:
         InputError: not such a tree, or a line that is not as it should be.
     """
-    pairs = {"train": _jsonl_pairs(root / "train.jsonl")}
+    pairs = {"train": _jsonl_pairs(root / "train.jsonl", options["media"])}
     if (root / "test.jsonl").exists():
-        pairs["test"] = _jsonl_pairs(root / "test.jsonl")
+        pairs["test"] = _jsonl_pairs(root / "test.jsonl", options["media"])
         return pairs
-    # a picture with two names, by a link, stays in one split
-    first = first_names(root, (pair.image for pair in pairs["train"]))
+    # a file with two names, by a link, stays in one split
+    first = first_names(root, (pair.file for pair in pairs["train"]))
     drawn = draw(first.values(), options["test_fraction"], seed)
-    return divide(pairs["train"], drawn, lambda pair: first[pair.image])
+    return divide(pairs["train"], drawn, lambda pair: first[pair.file])
 
 
-def _jsonl_pairs(path: Path) -> list[Pair]:
+def _jsonl_pairs(path: Path, media: str) -> list[Pair]:
     counts: dict[str, int] = {}
     pairs = []
     for number, line in numbered_lines(path, TREES["jsonl"]):
         place = f"line {number} of {path}"
-        image, captions = _parse_line(line, place)
+        file, captions = _parse_line(line, media, place)
         for caption in map(_clean, captions):
-            counts[image] = counts.get(image, -1) + 1
-            key = f"{image}#{counts[image]}"
-            pairs.append(Pair(key, image, caption, place=place))
+            counts[file] = counts.get(file, -1) + 1
+            key = f"{file}#{counts[file]}"
+            pairs.append(Pair(key, file, caption, place=place))
     return pairs
 
 
-def _parse_line(line: str, where: str) -> tuple[str, list[str]]:
+def _parse_line(line: str, media: str, where: str) -> tuple[str, list[str]]:
     try:
         content = json.loads(line)
-        image = content["image"]
+        file = content[media]
         captions = content.get("captions") or [content.get("caption", "")]
         good = isinstance(captions, list) and all(isinstance(c, str) for c in captions)
         both = content.get("caption") and content.get("captions")  # one would be lost
         good = good and not both
-        "".join([image, *captions]).encode()  # halves of characters cannot be kept
-        inside = PurePosixPath(image)
+        "".join([file, *captions]).encode()  # halves of characters cannot be kept
+        inside = PurePosixPath(file)
         good = good and not inside.is_absolute() and ".." not in inside.parts
     except (ValueError, KeyError, TypeError, AttributeError):
         good = False
     if not good:
         raise InputError(
             f"Found {line[:100]!r}, {where}; expected "
-            '{"image": "<path inside the folder>", "caption": "..."} or '
-            '{"image": ..., "captions": ["...", ...]}; correct the line.'
+            f'{{"{media}": "<path inside the folder>", "caption": "..."}} or '
+            f'{{"{media}": ..., "captions": ["...", ...]}}; correct the line, or '
+            "data.options.media."
         )
     return str(inside), captions
 

@@ -1,4 +1,4 @@
-"""Raw source `captions`: pictures with sentences, in three formats.
+"""Raw source `captions`: pictures or sounds with sentences, in three formats.
 
     format="coco"    path/annotations/captions_train2014.json, captions_val2014.json
                      path/train2014/COCO_train2014_000000000009.jpg
@@ -10,6 +10,7 @@
                                                                for cub_split="classes"
     format="jsonl"   path/train.jsonl, path/test.jsonl, lines such as
                      {"image": "a/b.jpg", "caption": "..."} or {..., "captions": [...]}
+                     and of sounds (media="audio") {"audio": "a/b.wav", ...}
 
 coco: `year` is 2014 or 2017; "val" serves as the split `test`; picture names come from
 `images` in the json; VQ-Diffusion's doubled folder train2014/train2014 is found too.
@@ -17,24 +18,24 @@ cub: cub_split="official" is train_test_split.txt (5,994 and 5,794 pictures),
 cub_split="classes" the zero-shot split of the text-to-image papers (8,855 and 2,933),
 whose pickles hold lists of "<class>/<name>". The captions (Reed et al. 2016) may also
 lie in text_c10, as they are published, or text/text, as the reference has them.
-jsonl: without test.jsonl, `test_fraction` of the pictures are drawn by the seed.
-Picture paths are relative to `path`.
+jsonl: without test.jsonl, `test_fraction` of the files are drawn by the seed; sounds
+are read as `audio_folder` does. Paths of files are relative to `path`.
 
-There is one example a caption, or (captions="first") one a picture. The condition is
-`text`, the caption with single blanks. Negatives may differ in `image` or `caption`. A
-missing or bad picture or text file and an empty caption are reported by name; lists and
+There is one example a caption, or (captions="first") one a file. The condition is
+`text`, the caption with single blanks. Negatives may differ in `image` (or `audio`) or
+`caption`. A missing or bad file and an empty caption are reported by name; lists and
 json files must be sound, and no example may come twice.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data import images
+from cdcd_jax.data import audio, images
 from cdcd_jax.data.caption_lists import READERS, TREES, Pair
 from cdcd_jax.data.folders import (
     check_options,
@@ -48,18 +49,20 @@ from cdcd_jax.data.sources import Example, Unreadable, known_split
 
 OPTIONS: dict[str, Any] = {
     "format": "coco",  # coco, cub, jsonl
-    "captions": "all",  # all, or first: one example a picture
+    "media": "image",  # image; or audio, of jsonl
+    "captions": "all",  # all, or first: one example a file
     "size": 256,  # of the square, in pixels
     "flip": False,  # captions speak of left and right
     "year": "2014",  # coco: 2014 or 2017
     "cub_split": "official",  # cub: official or classes
     "test_fraction": 0.1,  # jsonl: where there is no test.jsonl
+    **audio.OPTIONS,  # of sounds
 }
 
 
 @dataclass(frozen=True)
 class Captions:
-    """Pictures below `root` and their captions; see the top of this file."""
+    """Files below `root` and their captions; see the top of this file."""
 
     root: Path
     options: Mapping[str, Any]
@@ -67,15 +70,16 @@ class Captions:
 
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`."""
-        size = self.options["size"]
-        names = {k: (pair.image for pair in v) for k, v in self.pairs.items()}
-        said = in_both(names, "pictures")
+        size, media = self.options["size"], self.options["media"]
+        names = {k: (pair.file for pair in v) for k, v in self.pairs.items()}
+        said = in_both(names, {"image": "pictures", "audio": "sounds"}[media])
+        pictures = {"kind": "image", "shape": [size, size, 3]}
         return {
             **({"remarks": said} if said else {}),
             "name": f"captions/{self.options['format']}",
             "splits": tuple(self.pairs),
             "conditions": {"text": {"kind": "text"}},
-            "media": {"kind": "image", "shape": [size, size, 3]},
+            "media": audio.media(self.options) if media == "audio" else pictures,
         }
 
     def split(self, name: str) -> "CaptionsSplit":
@@ -86,7 +90,7 @@ class Captions:
 
 @dataclass(frozen=True)
 class CaptionsSplit:
-    """The key names the picture and the number of the caption."""
+    """The key names the file and the number of the caption."""
 
     root: Path
     options: Mapping[str, Any]
@@ -103,23 +107,34 @@ class CaptionsSplit:
         return [re.sub(r"[#/]\d+$", "", pair.key) for pair in self.pairs]
 
     def texts(self) -> list[str]:
-        """All captions that can be used, of bad pictures too; opens no picture."""
+        """All captions that can be used, of bad files too; opens no file."""
         return [p.caption for p in self.pairs if p.caption and not p.bad]
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
-        """`image` uint8 [size, size, 3] and its caption."""
+        """`image` uint8 [size, size, 3] or `audio` float32 [length]; its caption."""
         pair = self.pairs[index]
         if pair.bad or not pair.caption:
             raise Unreadable(_named(pair), pair.bad or "empty caption")
-        image = images.read(existing(self.root, pair.image))
-        square = images.fit(image, self.options["size"], rng, self.options["flip"])
+        path, media = existing(self.root, pair.file), self.options["media"]
         return {
             "key": pair.key,
             "place": _named(pair),
-            "image": square,
+            media: _LOAD[media](path, self.options, rng),
             "condition": {"text": pair.caption},
-            "groups": {"image": pair.image, "caption": pair.caption},
+            "groups": {media: pair.file, "caption": pair.caption},
         }
+
+
+def _picture(
+    path: Path, options: Mapping[str, Any], rng: np.random.Generator | None
+) -> np.ndarray:
+    return images.fit(images.read(path), options["size"], rng, options["flip"])
+
+
+_LOAD: Mapping[str, Callable[..., np.ndarray]] = {
+    "image": _picture,
+    "audio": audio.load,
+}
 
 
 def _named(pair: Pair) -> str:
@@ -128,7 +143,7 @@ def _named(pair: Pair) -> str:
 
 
 def open_source(path: str, options: Mapping[str, Any], seed: int) -> Captions:
-    """The source; reads the captions and opens no picture.
+    """The source; reads the captions and opens no picture or sound.
 
     Raises:
         UsageError: a bad option.
@@ -140,11 +155,13 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Captions:
         fractions=["test_fraction"],
         choices={
             "format": tuple(TREES),
+            "media": ("image", "audio") if options["format"] == "jsonl" else ("image",),
             "captions": ("all", "first"),
             "year": ("2014", "2017"),
             "cub_split": ("official", "classes"),
         },
     )
+    audio.check(options)
     root = open_folder(path, "captions", TREES[options["format"]])
     pairs = READERS[options["format"]](root, options, seed)
     for split, found in pairs.items():
@@ -155,6 +172,6 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> Captions:
             )
         refuse_repeated((pair.key for pair in found), f"the split {split} of {root}")
         if options["captions"] == "first":
-            first = {pair.image: pair for pair in reversed(found)}
-            pairs[split] = [pair for pair in found if first[pair.image] is pair]
+            first = {pair.file: pair for pair in reversed(found)}
+            pairs[split] = [pair for pair in found if first[pair.file] is pair]
     return Captions(root, options, pairs)

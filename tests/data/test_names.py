@@ -41,7 +41,7 @@ def test_a_picture_with_two_names_stays_in_one_split(tmp_path: Path) -> None:
     assert names.first_names(tmp_path, told)["folder/a.png"] == "a.png"
     source = captions(tmp_path, *({"image": n, "caption": n} for n in told))
     real = [
-        {os.stat(tmp_path / pair.image).st_ino for pair in source.pairs[split]}
+        {os.stat(tmp_path / pair.file).st_ino for pair in source.pairs[split]}
         for split in ("train", "test")
     ]
     assert not real[0] & real[1] and len(real[0] | real[1]) == 11

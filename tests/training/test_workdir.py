@@ -82,3 +82,19 @@ def test_a_learning_rate_that_jumps_is_told(schedule, steps, says, tmp_path, cap
     assert ("the learning rate jumps from 0 to 0.00061 after step 20" in text) == says
     if says:
         assert "from 20 to 40 steps" in text and "optim.schedule=constant" in text
+
+
+def test_settings_of_a_run_that_joins_parts_are_replaced(tmp_path, capsys):
+    none = dict(optim=dict(num_steps=0))
+    one = tiny.settings(**none, init_parts=dict(a="runs/a"))
+    two = tiny.settings(**none, init_parts=dict(a="runs/a", b="runs/b"))
+    (tmp_path / "checkpoints" / "0").mkdir(parents=True)
+    (tmp_path / "config.json").write_text(json.dumps(one))
+    claim_workdir(two, tmp_path)
+    assert kept(tmp_path) == json.loads(json.dumps(two))
+    told = " ".join(capsys.readouterr().err.split())
+    assert "a run that joined other parts; they are replaced: init_parts.b" in told
+    # what trains keeps its directory, and so does what no parts tell
+    for other in (NEW, tiny.settings(**none)):
+        with pytest.raises(UsageError, match=r"init_parts\.a"):
+            claim_workdir(other, tmp_path)
