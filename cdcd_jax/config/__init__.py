@@ -36,7 +36,7 @@ from cdcd_jax.config.keys import (
     with_defaults,
 )
 from cdcd_jax.config.merging import check_type, merge, unknown_key
-from cdcd_jax.config.stage_paths import resolve_stages, stage_of
+from cdcd_jax.config.stage_paths import moved_along, resolve_stages, stage_of
 from cdcd_jax.config.variants import SYNTHETIC, SYNTHETIC_MEDIA, variant
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "experiment",
     "joined",
     "merge",
+    "moved_along",
     "resolve_stages",
     "stage_of",
     "unknown_key",

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cdcd_jax.config import differences, joined, with_defaults
+from cdcd_jax.config import differences, joined, moved_along, with_defaults
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
@@ -43,7 +43,8 @@ def claim_workdir(
             ) from error
         # as json has it: tuples are lists there
         new = json.loads(json.dumps(config))
-        whole = with_defaults(old)
+        # the stages that it names may have moved with it
+        whole = moved_along(with_defaults(old), new, str(workdir.parent))
         found = differences(whole, new, also=moved)
         kept = has_begun(workdir) and not (joined(whole) and joined(new))
         if found and (kept or not {"task", "optim"} <= set(old)):

@@ -61,6 +61,25 @@ def test_what_counts_as_begun(tmp_path, name, begun):
     assert kept(tmp_path) == json.loads(json.dumps(OLD))
 
 
+def test_stages_may_move_together(tmp_path):
+    """What a stage started from lies beside it, wherever both are now."""
+
+    def of(place, stage):
+        parts = {"text/tower": dict(path=f"{place}/{stage}", part="towers/text")}
+        parts |= {"image/tower": f"{place}/{stage}"}
+        return {**OLD, "init_parts": parts}
+
+    run = tmp_path / "run" / "image"
+    claim_workdir(of("/elsewhere/run", "prompts"), run)
+    (run / "checkpoints" / "5").mkdir(parents=True)
+    here = of(tmp_path / "run", "prompts")
+    claim_workdir(json.loads(json.dumps(here, default=str)), run)
+    with pytest.raises(UsageError, match=r"init_parts\.text/tower\.path"):
+        claim_workdir(of(tmp_path / "run", "others"), run)
+    with pytest.raises(UsageError, match=r"init_parts\.image/tower "):
+        claim_workdir(of("/third/run", "prompts"), run)
+
+
 @pytest.mark.parametrize("text", ['{"model_type": "clip"}', "{}", "{", "[1]"])
 def test_a_config_of_somebody_else_is_not_overwritten(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
