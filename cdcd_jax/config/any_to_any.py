@@ -9,10 +9,14 @@ by what it draws. Stages, of a modality <m> where the first one is <f>:
     prompts_<m>    its tower, and with records_<f> the one of texts
     <m>            its diffuser; `text`, the one of captions, is trained on records_<f>
 
+    align_<m>      where diffusers are to draw together: what <m> and captions show
+                   each other, trained on records_<m>; captions learn it with <f> alone
+
 and what a modality brings itself, such as a tokenizer's training. So a modality more is
 three stages more, and none of the others changes.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +34,8 @@ def any_to_any(
     features: int,
     prompts: Mapping[str, Any],
     diffusers: Mapping[str, Any],
+    environment: Mapping[str, Any] | None = None,
+    alignments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Sections for `experiment`: all but `sampling` and `eval`.
 
@@ -51,9 +57,13 @@ def any_to_any(
         features: of a prompt's vector.
         prompts: changes of each stage of towers.
         diffusers: changes of each stage of a diffuser.
+        environment: `model.environment` but for `trained`, if diffusers are aligned to
+            draw together, each with that of captions; None for no alignment.
+        alignments: changes of each stage that aligns.
 
     Raises:
-        UsageError: no modality, or one that is called as captions are.
+        UsageError: no modality, one that is called as captions are, or an alignment
+            without a diffuser of captions.
     """
     if not modalities or TEXT in modalities:
         raise UsageError(
@@ -71,6 +81,14 @@ def any_to_any(
         name: dict(path=f"@prompts_{first if name == TEXT else name}", part=part)
         for name, part in ((name, f"towers/{name}") for name in towers)
     }
+    if environment is not None:
+        if TEXT not in specs:
+            raise UsageError(
+                "Found an environment without a diffuser of captions, with which each "
+                "modality is aligned; expected text.diffuser; name it."
+            )
+        for spec in specs.values():
+            spec["model"] = dict(spec["model"], environment=environment["size"])
     stages: dict[str, Any] = {}
     for name, own in modalities.items():
         stages |= own.get("stages", {})
@@ -84,17 +102,49 @@ def any_to_any(
         pair = {one: (towers[one], came_from[one]) for one in (TEXT, pair_of)}
         stages[name] = _diffuser(pair_of, spec, pair, features, diffusers)
     parts_of_all = {f"prompts/{name}": source for name, source in came_from.items()}
-    parts_of_all |= {
-        f"diffusers/{name}": dict(path=f"@{name}", part="") for name in specs
-    }
+    sources = {f"diffusers/{name}": dict(path=f"@{name}", part="") for name in specs}
+    model = dict(features=features, stream=first, prompts=towers, diffusers=specs)
+    if environment is not None:
+        for name in modalities:
+            new = (name, TEXT) if name == first else (name,)
+            stages[f"align_{name}"] = _alignment(
+                name, model, {**parts_of_all, **sources}, environment, new, alignments
+            )
+            for one, kind in itertools.product(new, ("diffusers", "environments")):
+                part = f"{kind}/{one}"
+                sources[part] = dict(path=f"@align_{name}", part=part)
+        model["environment"] = dict(environment)
     return dict(
         task="composable",
         stages=stages,
         data=dict(path=f"@records_{first}"),
-        init_parts=parts_of_all,
-        model=dict(features=features, stream=first, prompts=towers, diffusers=specs),
+        init_parts={**parts_of_all, **sources},
+        model=model,
         optim=dict(num_steps=0),
     )
+
+
+def _alignment(
+    name: str,
+    model: Mapping[str, Any],
+    sources: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    new: tuple[str, ...],
+    changes: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """A modality and captions, which learn to see each other; those that are `new`."""
+    pair = (name, TEXT)
+    own = dict(model, stream=name, environment=dict(environment, trained=new))
+    for part in ("prompts", "diffusers"):
+        own[part] = {one: model[part][one] for one in pair}
+    needed = {k: v for k, v in sources.items() if k.split("/")[1] in pair}
+    config = experiment(
+        task="composable",
+        data=dict(path=f"@records_{name}"),
+        init_parts=needed,
+        model=own,
+    )
+    return dict(mode="train", **merge(config, changes or {}))
 
 
 def shortened(stages: Mapping[str, Any], steps: int, **others: int) -> dict[str, Any]:

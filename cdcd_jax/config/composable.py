@@ -22,12 +22,33 @@ def settings() -> dict[str, Any]:
             # draws it, sections of a config as its own stage has them, but for data,
             # sampling, optim, stages and conditions
             diffusers={},
+            # how diffusers that draw together see each other, see networks.environment
+            # and tasks.alignment
+            environment=dict(
+                # features of a slot; 0 for no environment, else what model.environment
+                # of each diffuser says
+                size=0,
+                slots=1,  # vectors that each shows; 1 for a pooled one alone
+                width=64,  # of the encoders of states, as are depth and heads
+                depth=2,
+                heads=4,
+                # the modalities, all of the records, that this run aligns; others, and
+                # prompts and diffusers themselves, stay as they are
+                trained=(),
+                contrast=0.1,  # weight of the contrast of what a pair shows
+                temperature=0.1,  # of it, of cosines
+                prompt_dropout=0.5,  # share of examples that have no prompt
+            ),
             # the modality that the records of data.path have as their tokens; others
             # are their conditions of the same name
             stream="",
         ),
         sampling=dict(
             outputs=(),  # what is drawn; () for the first that is not given
+            # of what outputs that are drawn together show each other; 0 draws each by
+            # itself. By modality in environment_scales, where it differs
+            environment_scale=2.0,
+            environment_scales={},
             # modality -> settings of its diffuser's sampler, such as method, beside
             # those of all below
             diffusers={},

@@ -23,6 +23,9 @@ def settings() -> dict[str, Any]:
             # text, whose length is the grid's (1, S) and whose vocabulary num_codes
             target="tokens",
             position_grid=(),  # of the reference forms' tables; () for `grid`
+            # features of what it may attend to beside its conditions, see
+            # networks.environment; 0 for nothing
+            environment=0,
             head_chunk=0,  # tokens of a sequence at once through head and loss; 0: all
         ),
         diffusion=dict(

@@ -31,6 +31,7 @@ _RANGES = (
             *("eval.bound_samples", "model.conditions.*.queries", "model.features"),
             *("model.conditions.*.num_classes", "model.conditions.*.vocabulary"),
             *("model.patch", "model.towers.*.vocabulary", "model.towers.*.queries"),
+            "model.environment.slots",
         ),
     ),
     (
@@ -63,7 +64,9 @@ _RANGES = (
             *("contrastive.weight", "contrastive.num_negatives", "sampling.videos"),
             *("sampling.guidance_scale", "eval.guidance_scale", "sampling.top_k"),
             *("data.threads", "sampling.order_temperature", "sampling.purity_weight"),
-            *("model.channels", "model.modalities.*.loss_weight"),
+            *("model.channels", "model.modalities.*.loss_weight", "model.environment"),
+            *("model.environment.size", "model.environment.contrast"),
+            "sampling.environment_scale",
         ),
     ),
     (
@@ -72,13 +75,17 @@ _RANGES = (
         (
             *("sampling.temperature", "contrastive.temperature", "optim.clip_norm"),
             *("model.embedding_scale", "model.modalities.*.deviation"),
+            "model.environment.temperature",
         ),
     ),
     ("above 0 and at most 1", lambda x: 0 < x <= 1, ("sampling.top_p",)),
     (
         "from 0 to 1",
         lambda x: 0 <= x <= 1,
-        ("model.condition_dropout", "sampling.remask", "model.known", "sampling.eta"),
+        (
+            *("model.condition_dropout", "sampling.remask", "model.known"),
+            *("sampling.eta", "model.environment.prompt_dropout"),
+        ),
     ),
     (
         "at least 0 and below 1",

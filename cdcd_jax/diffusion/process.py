@@ -146,7 +146,7 @@ def draw(
     """
     known = known or {}
     _check_names(walks, keys=keys, shapes=shapes)
-    _check_in_step(walks)
+    check_in_step(walks)
     if unknown := sorted(set(known) - set(walks)):
         raise ValueError(
             f"known has {', '.join(unknown)}, expected of {', '.join(sorted(walks))}: "
@@ -190,7 +190,7 @@ def _check_names(walks: Mapping[str, Walk], **given: Mapping[str, Any]) -> None:
             )
 
 
-def _check_in_step(walks: Mapping[str, Walk]) -> None:
+def check_in_step(walks: Mapping[str, Walk]) -> None:
     """All have the same number of steps, and at each the same share of their T."""
     if len(walks) == 1:
         return

@@ -3,6 +3,7 @@
 A classifier of real examples judges pictures and sounds, and captions are read.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from cdcd_jax.data.digit_media import read_caption
 from cdcd_jax.errors import InputError
+from cdcd_jax.metrics.diversity import entropy_bits
 from cdcd_jax.metrics.estimates import estimate, part_of
 from cdcd_jax.metrics.names import suffix
 from cdcd_jax.metrics.pixels import Decoded, PixelJudge, pixels_of
@@ -66,6 +68,7 @@ def any_to_any(
     for called, decoded in samples.items():
         end = suffix(called)
         labels = np.asarray(part_of(called, decoded["condition"], "label"))
+        shown: dict[str, np.ndarray] = {}
         for name, drawn in _media(decoded).items():
             if drawn.dtype.kind == "U":
                 judges[name] = _TEXTS
@@ -76,7 +79,7 @@ def any_to_any(
                     "which records of data.path or eval.others hold; name such in "
                     "eval.others, or set eval.figures=''."
                 )
-            seen = judges[name].classes(drawn)
+            seen = shown[name] = judges[name].classes(drawn)
             form = _form(called, decoded, name)
             if "swapped" in decoded:
                 other = part_of(called, decoded["swapped"], "label")
@@ -86,9 +89,39 @@ def any_to_any(
                 for figure, share in shares.items():
                     figures |= estimate(form.format(figure), share * differ, differ)
                 continue
-            figures |= estimate(form.format("route"), seen == labels)
-            figures |= judges[name].beside(end, drawn, labels)
+            asked = labels
+            if decoded.get("given", True):
+                figures |= estimate(form.format("route"), seen == labels)
+            else:  # no class was asked for
+                asked = seen
+            figures |= judges[name].beside(end, drawn, asked)
+        if len(shown) > 1:
+            figures |= _coherence(called, shown)
     return figures
+
+
+def _coherence(called: str, shown: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Do outputs that were drawn together show the same?
+
+    Args:
+        called: the set.
+        shown: classes int [N] by modality.
+    """
+    whole, end = "_".join(shown), suffix(called)
+    pairs = {
+        f"{one}_{other}": (shown[one] == shown[other]) & (shown[one] != UNREAD)
+        for one, other in itertools.combinations(shown, 2)
+    }
+    own = lambda name: "" if called == whole == name else end
+    figures = {}
+    for name, same in pairs.items():
+        figures |= estimate(f"coherence_{name}{own(name)}", same)
+    if len(shown) > 2:
+        together = np.stack(list(pairs.values()))
+        figures |= estimate(f"coherence_mean{own(whole)}", together.mean(axis=0))
+        figures |= estimate(f"coherence_all{own(whole)}", together.all(axis=0))
+    bits = min(map(entropy_bits, shown.values()))
+    return figures | {f"class_entropy_bits{end}": bits}
 
 
 class _Judge(NamedTuple):

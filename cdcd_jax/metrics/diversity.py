@@ -72,3 +72,9 @@ def token_usage(tokens: np.ndarray, num_codes: int) -> dict[str, float]:
         "token_usage": float(np.mean(counts > 0)),
         "token_perplexity": float(np.exp(-np.sum(p * np.log(p)))),
     }
+
+
+def entropy_bits(classes: np.ndarray) -> float:
+    """Of the frequencies of classes [N]; 0 where all are one."""
+    p = np.unique(classes, return_counts=True)[1] / len(classes)
+    return float(-np.sum(p * np.log2(p)))

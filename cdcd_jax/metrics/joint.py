@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cdcd_jax.metrics.diversity import entropy_bits
 from cdcd_jax.metrics.estimates import estimate, part_of, records_of
 from cdcd_jax.metrics.names import of_kinds
 from cdcd_jax.metrics.pixels import Decoded, PixelJudge, pixels_of
@@ -63,10 +64,9 @@ def _together(
     if labels is None:
         return figures
     agree = judge.classifier.predict(pixels) == labels
-    p = np.unique(labels, return_counts=True)[1] / len(labels)
     return {
         **estimate(f"joint_agreement{end}", agree),
-        f"class_entropy_bits{end}": float(-np.sum(p * np.log2(p))),
+        f"class_entropy_bits{end}": entropy_bits(labels),
         f"class_entropy_bits{end}/n": len(labels),
         **figures,
         **judge.within_class(end, pixels, labels),

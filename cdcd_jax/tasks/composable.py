@@ -6,16 +6,17 @@ its own, sees their mixture and not which modality they are of (Tang et al., Neu
 was ever seen.
 """
 
+import dataclasses
 import itertools
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cdcd_jax.config import defaults, merge
+from cdcd_jax.config import merge
 from cdcd_jax.diffusion.samplers.options import RouteOptions
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.metrics import figures as metric_figures
@@ -23,21 +24,16 @@ from cdcd_jax.metrics.estimates import estimate
 from cdcd_jax.metrics.retrieval import label_found
 from cdcd_jax.networks import towers
 from cdcd_jax.networks.partition import constrain
+from cdcd_jax.tasks.alignment import Alignment
+from cdcd_jax.tasks.composable_parts import TOGETHER, read_diffusers, read_prompts
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit
 from cdcd_jax.tasks.labels import labels_by_prefix
-from cdcd_jax.tasks.settings import check_names, field_of
+from cdcd_jax.tasks.prompt_weights import with_prompts
+from cdcd_jax.tasks.settings import field_of
 from cdcd_jax.tasks.target import TOKENS
+from cdcd_jax.tasks.together import Together, Wish
 
 Params = Any
-# sections of a diffuser that this config has in their place
-_WITHOUT = (
-    *("data", "sampling", "optim", "mesh", "report", "stages"),
-    *("init_from", "init_parts"),
-)
-_TOGETHER = (
-    *("steps", "grid", "guidance_scale", "prompt_weights"),
-    *("batch_size", "num_samples"),
-)
 
 
 class ComposableTask:
@@ -53,26 +49,10 @@ class ComposableTask:
 
     def __init__(self, config: Mapping[str, Any], make_task: Any):
         self.settings, model = config, config["model"]
-        check_names("model.prompts", model["prompts"], {TOKENS})
-        check_names("model.diffusers", model["diffusers"], {TOKENS})
-        if not model["prompts"] or not model["diffusers"]:
-            raise UsageError(
-                "Found a composable model without model.prompts or model.diffusers; "
-                "expected a tower of one modality and a diffuser of another; name them."
-            )
-        self.specs = {
-            name: towers.full_spec(name, spec)
-            for name, spec in model["prompts"].items()
-        }
-        self.towers = {
-            name: towers.make_tower(spec, model["features"], jnp.float32)
-            for name, spec in self.specs.items()
-        }
-        self.texts: set[str] = set()
-        self.parts = {
-            name: make_task(self._whole(name, spec))
-            for name, spec in model["diffusers"].items()
-        }
+        self.specs, self.towers = read_prompts(model)
+        self.parts, self.texts = read_diffusers(config, make_task)
+        self.alignment = Alignment(config, self.parts)
+        self.together = Together(self.alignment)
         if model["stream"] not in ("", *self.specs):
             raise UsageError(
                 f"Found model.stream = {model['stream']!r}; expected a modality of "
@@ -82,34 +62,10 @@ class ComposableTask:
         self._encode = jax.jit(self.encode)
         self.check_sampling(self.options(config["sampling"]))
 
-    def _whole(self, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """A diffuser as an experiment, which sees vectors in the place of prompts."""
-        where = f"model.diffusers.{name}"
-        own = [key for key in spec if key in _WITHOUT]
-        if own or "task" not in spec or spec.get("model", {}).get("conditions"):
-            raise UsageError(
-                f"Found {where} with {', '.join(own) or 'no task, or conditions'}; "
-                "expected task, model, diffusion and tokenizer alone: its prompts are "
-                "those of model.prompts, its sampler that of sampling.diffusers; "
-                "correct it."
-            )
-        whole = merge(defaults(spec["task"]), spec, f"{where}.")
-        features = self.settings["model"]["features"]
-        vector = dict(kind="vector", shape=(features,))
-        prompt = dict(kind="prompt", encoder=vector, features=features)
-        whole["model"]["conditions"] = dict.fromkeys(self.specs, prompt)
-        if whole["model"].get("target", TOKENS) != TOKENS:
-            self.texts.add(name)  # of which it sees nothing but tokens here
-            whole["model"]["target"] = TOKENS
-        whole["eval"] = {**whole["eval"], "figures": ""}
-        together = {k: self.settings["sampling"][k] for k in _TOGETHER}
-        whole["sampling"] = {**whole["sampling"], **together}
-        return whole
-
     # -- the six functions ---------------------------------------------------------
 
     def init(self, key: jax.Array) -> tuple[Params, dict[str, Any]]:
-        """Parameters of towers and diffusers, by modality; nothing else changes."""
+        """Parameters of towers, diffusers and what they show; nothing else changes."""
         own = lambda name: jax.random.fold_in(key, zlib.crc32(name.encode()))
 
         def made(name: str) -> Any:
@@ -121,6 +77,8 @@ class ComposableTask:
             "prompts": {name: made(name) for name in self.towers},
             "diffusers": {n: part.init(own(n))[0] for n, part in self.parts.items()},
         }
+        if self.alignment.encoders:
+            params["environments"] = self.alignment.init(own("environments"))
         return params, {}
 
     def encode(
@@ -145,6 +103,9 @@ class ComposableTask:
     ) -> dict[str, np.ndarray]:
         """Draws the outputs that are asked for, each by its own diffuser.
 
+        Several of aligned diffusers are drawn in step, see `together`; of others each
+        is drawn by itself.
+
         Args:
             condition: {modality: [N, ...]}; what the model does not take is left out.
             options: see `RouteOptions`; batches of `sampling.batch_size` rows.
@@ -164,8 +125,15 @@ class ComposableTask:
             ends = {n: edit.toward[0][n] for n in self.specs if n in edit.toward[0]}
             ends = jax.device_get(self._encode(params, ends))
             edit = edit._replace(toward=(ends, edit.toward[1]))
-        found = {}
-        for name in self.outputs(options, given):
+        found, names = {}, self.outputs(options, given)
+        if self._see_each_other(names):
+            first = self.parts[names[0]]
+            asked = first.settings["model"], first.conditions, vectors, edit
+            vectors, edit, _ = with_prompts(*asked, options)
+            wishes, most = self._wishes(names, options), first.settings["sampling"]
+            asked = vectors, key, wishes, number, edit, most["batch_size"]
+            return self.together.sample(params, *asked)
+        for name in names:
             part, own = self.parts[name], params["diffusers"][name]
             key_own = jax.random.fold_in(key, zlib.crc32(name.encode()))
             asked = self._part_options(name, options), number, edit
@@ -194,29 +162,21 @@ class ComposableTask:
     def loss(
         self, params: Params, extra: dict, batch: Any, key: jax.Array, step: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array], dict]:
-        """The losses of the diffusers of what the records hold, summed.
+        """How well the diffusers that are aligned draw beside each other.
 
         Args:
             batch: tokens int [B, L] of `model.stream`, and others as conditions.
 
         Returns:
-            scalar loss, those of the diffusers (scalars), extra.
+            see `Alignment.loss`, and extra.
         """
+        del step
         held = {**batch["condition"], self.settings["model"]["stream"]: batch[TOKENS]}
         vectors = self.encode(
             params, {n: x for n, x in held.items() if n in self.specs}
         )
-        metrics = {}
-        for name, part in self.parts.items():
-            if name not in held:
-                continue
-            own = jax.random.fold_in(key, zlib.crc32(name.encode()))
-            seen = {**batch, TOKENS: held[name], "condition": vectors}
-            nothing = part.init(own)[1]
-            metrics[name] = part.loss(
-                params["diffusers"][name], nothing, seen, own, step
-            )[0]
-        return sum(metrics.values(), jnp.zeros(())), metrics, extra
+        x_0 = {name: held[name] for name in self.parts}
+        return (*self.alignment.loss(params, x_0, vectors, key), extra)
 
     def evaluate(
         self, params: Params, extra: dict, batches: Mapping[str, Any], key: jax.Array
@@ -264,17 +224,20 @@ class ComposableTask:
         return np.asarray(batch["condition"][probe])
 
     def labels(self, params: Params) -> Any:
-        """Nothing is trained: all parts come from stages of their own."""
-        return labels_by_prefix(params, dict.fromkeys(params, "frozen"))
+        """Frozen, but for what aligns the diffusers; parts come from other stages."""
+        table = dict.fromkeys(params, "frozen")
+        return labels_by_prefix(params, table | self.alignment.labels(params))
 
     def describe(self) -> dict[str, Any]:
         """What it takes and gives; see `tasks.Description`."""
         stream = self.settings["model"]["stream"]
         contents = {name: self._content(name) for name in self.specs}
         fields = {
-            name: {**field_of(content, self.towers[name].holds), "optional": True}
+            name: field_of(content, self.towers[name].holds)
             for name, content in contents.items()
         }
+        for name in self.parts if self.alignment.trained else ():
+            fields[name].pop("optional")  # every example needs it
         batch: dict[str, Any] = dict(condition=fields)
         if stream:
             contents[stream]["field"] = TOKENS
@@ -291,6 +254,7 @@ class ComposableTask:
             "given": [
                 *(f"prompts/{name}" for name in self.specs),
                 *(f"diffusers/{name}" for name in self.parts),
+                *(f"environments/{name}" for name in self.alignment.given),
             ],
             "kept": [],
         }
@@ -328,11 +292,11 @@ class ComposableTask:
         words = [word.split(",") for word in section["outputs"]]
         own = []
         for name, changes in section["diffusers"].items():
-            if name not in self.parts or set(changes) & set(_TOGETHER):
+            if name not in self.parts or set(changes) & set(TOGETHER):
                 raise UsageError(
                     f"Found sampling.diffusers.{name} = {dict(changes)}; expected "
                     f"settings of one of {', '.join(self.parts)}, of its sampler alone "
-                    f"({', '.join(_TOGETHER)} are those of all); correct it."
+                    f"({', '.join(TOGETHER)} are those of all); correct it."
                 )
             where = f"sampling.diffusers.{name}."
             merge(self.parts[name].settings["sampling"], changes, where)
@@ -343,14 +307,30 @@ class ComposableTask:
     def _part_options(self, name: str, options: RouteOptions) -> Any:
         """The options of a diffuser: its own sampler, and what all have."""
         part, own = self.parts[name], dict(dict(options.diffusers).get(name, ()))
-        together = {k: getattr(options, k) for k in _TOGETHER if hasattr(options, k)}
+        together = {k: getattr(options, k) for k in TOGETHER if hasattr(options, k)}
         together["prompt_weights"] = dict(options.prompt_weights)
         return part.options({**part.settings["sampling"], **own, **together})
 
+    def _wishes(self, names: Sequence[str], options: RouteOptions) -> list[Wish]:
+        """What is drawn in step."""
+        own, of_all = dict(options.environment_scales), options.environment_scale
+        asked = [(name, self._part_options(name, options)) for name in names]
+        alone = [(n, dataclasses.replace(o, prompt_weights=())) for n, o in asked]
+        return [Wish(name, own_, own.get(name, of_all)) for name, own_ in alone]
+
+    def _see_each_other(self, names: Collection[str]) -> bool:
+        """Whether these outputs are drawn in step."""
+        return len(names) > 1 and bool(self.alignment.encoders)
+
     def note(self, options: RouteOptions) -> str:
         """What somebody who chose these should know, or ''."""
-        del options
-        return ""
+        if len(options.outputs) < 2 or self.alignment.encoders:
+            return ""
+        return (
+            f"note: {', '.join(options.outputs)} are drawn each by itself, since this "
+            "model's diffusers were never aligned: what they have in common is what "
+            "the prompts say; model.environment aligns them"
+        )
 
     def check_sampling(self, options: RouteOptions, start: int | None = None) -> None:
         """Raises ValueError if these options cannot be."""
@@ -360,5 +340,15 @@ class ComposableTask:
                 f"Found sampling.outputs with {unknown[0]!r}; expected some of "
                 f"{', '.join(self.parts)}; correct it."
             )
+        scales = {"": options.environment_scale, **dict(options.environment_scales)}
+        for name, scale in scales.items():
+            if not 0 <= scale < np.inf or name not in ("", *self.parts):
+                raise UsageError(
+                    f"Found sampling.environment_scale{'s.' * bool(name)}{name} = "
+                    f"{scale}; expected 0 or more, of {', '.join(self.parts)}; "
+                    "correct it."
+                )
         for name, part in self.parts.items():
             part.check_sampling(self._part_options(name, options), start)
+        if self._see_each_other(options.outputs):
+            self.together.check(self._wishes(options.outputs, options))

@@ -68,6 +68,12 @@ class ConditionalTask:
             self.schedule = schedule.make_schedule(
                 diffusion["schedule"], self.num_codes, diffusion["timesteps"]
             )
+            self.process = MaskReplace(
+                self.schedule,
+                tuple(diffusion["mask_weight"]),
+                diffusion["auxiliary_weight"],
+                diffusion["auxiliary_ramp"],
+            )
             self.contrast = Contrast(config, self.schedule)
             self.check_sampling(self.options(config["sampling"]))
         if self.target != TOKENS and self.contrast.from_records:
@@ -288,7 +294,7 @@ class ConditionalTask:
         self, options: SamplingOptions, start: int | None = None
     ) -> None:
         """Raises ValueError if these options cannot be; an optimised grid may lack."""
-        MaskReplace(self.schedule).check(options, start)
+        self.process.check(options, start)
         if options.guidance_scale != 1.0:
             check_null(
                 self.settings["model"],

@@ -61,6 +61,7 @@ def make_network(config: Mapping[str, Any]) -> ConditionalDenoiser:
     conditions = full_conditions(model["conditions"])
     settings = denoiser_settings(config, conditions, grid_of(model["grid"]))
     settings["position_grid"] = tuple(model["position_grid"]) or None
+    settings["environment"] = model["environment"]
     noise = model["prompt_noise"]
     check_prompts(conditions, noise)
     return ConditionalDenoiser(settings, conditions, model["join"], noise)

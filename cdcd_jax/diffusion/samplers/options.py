@@ -62,8 +62,9 @@ class SamplingOptions:
         names = [f.name for f in dataclasses.fields(cls)]
         values = {name: settings[name] for name in names if name in settings}
         values |= changes
-        if isinstance(weights := values.get("prompt_weights"), Mapping):
-            values["prompt_weights"] = tuple(sorted(weights.items()))
+        for name in ("prompt_weights", "environment_scales"):
+            if isinstance(numbers := values.get(name), Mapping):
+                values[name] = tuple(sorted(numbers.items()))
         return cls(**values)
 
 
@@ -92,10 +93,14 @@ class RouteOptions(SamplingOptions):
 
     Attributes:
         outputs: what is drawn; () for the first that is not given.
+        environment_scale: of what aligned diffusers that draw together show each other.
+        environment_scales: the same of some, each for its own output.
         diffusers: of some, settings of its sampler.
     """
 
     outputs: tuple[str, ...] = ()
+    environment_scale: float = 1.0
+    environment_scales: tuple[tuple[str, float], ...] = ()
     diffusers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
 
 

@@ -1,0 +1,223 @@
+"""Diffusers that see each other: what is trained, what each sees, draws in step."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cdcd_jax.config import defaults, experiment, merge
+from cdcd_jax.diffusion.process import draw
+from cdcd_jax.errors import UsageError
+from cdcd_jax.tasks import make_task, together
+from cdcd_jax.tasks.alignment import Alignment
+from cdcd_jax.training.step import join_frozen, split_frozen
+
+KEY = jax.random.key(0)
+K, SIZE, T = 4, 8, dict(a=8, b=16, c=8)
+GRIDS = dict(a=(1, 1), b=(1, 2), c=(1, 1))
+BACKBONE = dict(width=16, depth=1, heads=2, mlp_ratio=2)
+
+
+def settings(names="ab", trained="ab", **changes):
+    """Modalities of a few codes each."""
+
+    def diffuser(name):
+        backbone = dict(**BACKBONE, num_codes=K, grid=GRIDS[name], environment=SIZE)
+        diffusion = dict(schedule="absorbing_linear", timesteps=T[name])
+        nothing = dict(kind="none")
+        own = dict(model=backbone, diffusion=diffusion, tokenizer=nothing)
+        return dict(task="conditional", **own)
+
+    prompt = lambda name: dict(kind="codes", grid=GRIDS[name], num_codes=K, width=8)
+    config = experiment(
+        task="composable",
+        model=dict(
+            features=6,
+            stream=names[0],
+            prompts={name: prompt(name) for name in names},
+            diffusers={name: diffuser(name) for name in names},
+            environment=dict(
+                **dict(size=SIZE, slots=2, width=16, depth=1, heads=2),
+                trained=tuple(trained),
+            ),
+        ),
+        sampling=dict(steps=8, batch_size=500),
+        optim=dict(num_steps=int(bool(trained))),
+    )
+    return merge(config, changes)
+
+
+def of(*args, **changes):
+    task = make_task(settings(*args, **changes))
+    return task, task.init(KEY)[0]
+
+
+def batch(number, seed=0, names="ab"):
+    """Examples whose modalities say the same."""
+    c = np.random.default_rng(seed).integers(0, K, number, dtype=np.int32)
+    x = {name: np.tile(c[:, None], GRIDS[name][1]) for name in names}
+    return dict(tokens=x.pop(names[0]), condition=x)
+
+
+def trained(task, params, steps, names="ab"):
+    """After some steps of Adam on what is trained."""
+    moving, frozen = split_frozen(task, params)
+    optimizer = optax.adam(1e-2)
+
+    @jax.jit
+    def step(moving, state, batch, key):
+        loss = lambda p: task.loss(join_frozen(p, frozen), {}, batch, key, 0)[0]
+        change, state = optimizer.update(jax.grad(loss)(moving), state)
+        return optax.apply_updates(moving, change), state
+
+    state = optimizer.init(moving)
+    for i in range(steps):
+        given = batch(64, i, names), jax.random.fold_in(KEY, i)
+        moving, state = step(moving, state, *given)
+    return join_frozen(moving, frozen)
+
+
+def drawn(task, params, names="ab", number=500, **options):
+    asked = {"outputs": tuple(names), "environment_scale": 2.0, **options}
+    chosen = task.options({**task.settings["sampling"], **asked})
+    return task.sample(params, {}, {}, KEY, chosen, number)
+
+
+def agree(found):
+    return float(np.mean(found["a"][:, 0] == found["b"][:, 0]))
+
+
+@pytest.fixture(scope="module")
+def aligned():
+    task, params = of()
+    return task, trained(task, params, 400)
+
+
+def test_only_what_lets_them_see_each_other_is_trained():
+    task, params = of("abc", "ab")
+    labels = task.labels(params)
+    flat = jax.tree_util.tree_flatten_with_path(labels)[0]
+    paths = {"/".join(k.key for k in path) for path, own in flat if own == "train"}
+    assert paths and all(
+        path.startswith(("environments/a/", "environments/b/")) or "/attn3/" in path
+        for path in paths
+    )
+    assert not [path for path in paths if "/c/" in path]
+    assert {path.split("/")[0] for path in paths} == {"environments", "diffusers"}
+    given = task.describe()["given"]
+    assert "environments/c" in given and "environments/a" not in given
+    assert not task.describe()["batch"]["condition"]["b"].get("optional")
+    alone, params = of("ab", "")
+    assert set(jax.tree.leaves(alone.labels(params))) == {"frozen"}
+    assert alone.describe()["batch"]["condition"]["b"]["optional"]
+
+
+def test_the_loss_is_that_of_each_diffuser_and_of_the_contrast():
+    task, params = of()
+    total, metrics, _ = task.loss(params, {}, batch(16), KEY, 0)
+    assert set(metrics) == {"a", "b", "contrast"}
+    weight = task.settings["model"]["environment"]["contrast"]
+    expected = metrics["a"] + metrics["b"] + weight * metrics["contrast"]
+    assert total == pytest.approx(float(expected))
+    # the attention starts at zero: with other encoders the diffusers lose the same
+    others = {
+        **params,
+        "environments": of()[0].init(jax.random.key(1))[0]["environments"],
+    }
+    again = task.loss(others, {}, batch(16), KEY, 0)[1]
+    assert again["a"] == metrics["a"] and again["contrast"] != metrics["contrast"]
+
+
+def test_slots_have_length_one_and_see_the_time(aligned):
+    task, params = aligned
+    x, t = jnp.zeros((3, 2), int), jnp.array([1, 8, 16])
+    slots = task.alignment.shown(params, "b", x, t)
+    assert slots.shape == (3, 2, SIZE)
+    np.testing.assert_allclose(jnp.linalg.norm(slots, axis=-1), 1, rtol=1e-5)
+    assert jnp.abs(slots[0] - slots[2]).max() > 1e-3
+
+
+def test_each_sees_the_others():
+    task, _ = of("abc", "")
+    shown = {name: jnp.full((1, 2, SIZE), i) for i, name in enumerate("abc")}
+    seen = {name: float(task.alignment.others(shown, name)[0, 0, 0]) for name in "abc"}
+    assert seen == {"a": 1.5, "b": 1.0, "c": 0.5}
+
+
+def test_aligned_diffusers_draw_what_agrees(aligned):
+    task, params = aligned
+    found = drawn(task, params)
+    assert found["a"].shape == (500, 1) and found["b"].shape == (500, 2)
+    assert agree(found) > 0.8
+    classes = np.unique(found["a"], return_counts=True)[1] / 500
+    assert len(classes) == K and classes.min() > 0.1  # not by one class alone
+    assert agree(drawn(task, params, environment_scale=0.0)) < 0.4
+    own = dict(environment_scale=0.0, environment_scales=dict(b=2.0))
+    assert agree(drawn(task, params, **own)) > 0.6
+
+
+def test_diffusers_that_see_themselves_do_not_agree(monkeypatch):
+    """The fault of the paper's code, by which agreement stays at chance."""
+    itself = lambda self, shown, name: shown[name]
+    monkeypatch.setattr(Alignment, "others", itself)
+    task, params = of()
+    assert agree(drawn(task, trained(task, params, 400))) < 0.4
+
+
+def test_all_are_at_the_same_share_of_their_times(aligned, monkeypatch):
+    task, params = aligned
+    seen = {}
+
+    def watched(walks, predict, *args, **kwargs):
+        seen.update({n: walk.times / T[n] for n, walk in walks.items()})
+        return draw(walks, predict, *args, **kwargs)
+
+    monkeypatch.setattr(together.process, "draw", watched)
+    task.together._jitted = functools.partial(task.together.draw)
+    drawn(task, params, number=3)
+    np.testing.assert_allclose(seen["a"], seen["b"])
+    assert len(seen["a"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (dict(model=dict(environment=dict(size=3))), "an environment of 8 features"),
+        (dict(model=dict(environment=dict(size=0))), "size = 0; expected a number"),
+        (dict(model=dict(environment=dict(trained=("z",)))), "trained with 'z'"),
+        (dict(sampling=dict(environment_scale=-1.0)), "environment_scale"),
+        (dict(sampling=dict(environment_scales=dict(z=1.0))), r"scales\.z"),
+        (
+            dict(
+                sampling=dict(
+                    outputs=("a", "b"), diffusers=dict(a=dict(method="first_hitting"))
+                )
+            ),
+            "not in step",
+        ),
+    ],
+)
+def test_alignments_that_cannot_be(changes, says):
+    with pytest.raises((UsageError, ValueError), match=says):
+        make_task(settings(**changes))
+
+
+def test_diffusers_without_an_environment_are_not_aligned():
+    config = settings()
+    plain = merge(defaults("conditional"), {})["model"]
+    assert plain["environment"] == 0
+    del config["model"]["diffusers"]["b"]["model"]["environment"]
+    with pytest.raises(
+        UsageError, match=r"diffusers\.b .*an environment of 0 features"
+    ):
+        make_task(config)
+    config = settings(trained="", model=dict(environment=dict(size=0)))
+    for own in config["model"]["diffusers"].values():
+        own["model"]["environment"] = 0
+    task = make_task(config)
+    both = task.options({**task.settings["sampling"], "outputs": ("a", "b")})
+    assert "never aligned" in task.note(both)
+    assert not task.note(task.options(task.settings["sampling"]))
