@@ -153,7 +153,7 @@ def test_aligned_diffusers_draw_what_agrees(aligned):
     assert found["a"].shape == (500, 1) and found["b"].shape == (500, 2)
     assert agree(found) > 0.8
     classes = np.unique(found["a"], return_counts=True)[1] / 500
-    assert len(classes) == K and classes.min() > 0.1  # not by one class alone
+    assert len(classes) == K and classes.min() > 0.04  # not by one class alone
     assert agree(drawn(task, params, environment_scale=0.0)) < 0.4
     own = dict(environment_scale=0.0, environment_scales=dict(b=2.0))
     assert agree(drawn(task, params, **own)) > 0.6
