@@ -30,5 +30,13 @@ def settings() -> dict[str, Any]:
             outputs=(),  # what is drawn; () for the first that is not given
             **sections.drawing(),
         ),
-        eval=sections.evaluation(("steps", "grid", "guidance_scale")),
+        eval=dict(
+            **sections.evaluation(("steps", "grid", "guidance_scale")),
+            # other records to judge it on: modality of their tokens -> directory; a
+            # set is drawn for those that its `records` names, or for data.path
+            others={},
+            # a condition of all records whose classes the nearest prompt of another
+            # modality is to tell; read to judge alone, "" for none
+            probe="",
+        ),
     )

@@ -81,12 +81,13 @@ def evaluation(options: Sequence[str]) -> dict[str, Any]:
         bound_samples=16,  # times t an example, spread evenly over 1..T
         # who judges samples, a key of metrics.figures.FIGURES: labelled_pixels,
         # labelled_pictures, captioned_pixels, danced_music, joint_pixels,
-        # paired_pixels, masked_pixels, represented_pixels; "" for nobody
+        # paired_pixels, masked_pixels, represented_pixels, any_to_any; "" for nobody
         figures="",
         # sets of samples to draw and judge: name -> dict(given=conditions that it
         # gets, outputs=what is kept, hidden=share of the pixels that are unknown in
-        # masked pictures, and changes of `sampling`), where each may be left out; {}
-        # for unguided and guided ones
+        # masked pictures, swapped=conditions that it gets of another record than the
+        # rest, and changes of `sampling`), where each may be left out; {} for unguided
+        # and guided ones
         sets={},
         # samplers to compare: values of options of `sampling`, of which every
         # combination is drawn and judged; () leaves an option as it is

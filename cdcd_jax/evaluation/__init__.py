@@ -5,6 +5,7 @@ judges are in `metrics` and get arrays. In reading order:
 
     hidden    pixels that are hidden from a model which restores them
     sets      which sets of samples are drawn
+    sides     all records that they are drawn for, those of data.path and others
     parts     what was drawn of a set, in parts that outlive a kill
     splits    the real examples that judges learn from and compare with
     held_out  figures of tasks that draw nothing new: reconstructions, vectors

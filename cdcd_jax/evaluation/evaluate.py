@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cdcd_jax.data.card import Card
 from cdcd_jax.data.pipeline import one_pass
 from cdcd_jax.data.raw_examples import open_raw
 from cdcd_jax.data.sources import known_split
@@ -15,10 +14,11 @@ from cdcd_jax.evaluation import parts as drawn
 from cdcd_jax.evaluation.advice import judges_for
 from cdcd_jax.evaluation.held_out import found, reconstructed
 from cdcd_jax.evaluation.sets import DrawnSet, check_sets, columns_of, sets_of
+from cdcd_jax.evaluation.sides import Side, all_told, check_given, sides_of, told
 from cdcd_jax.evaluation.splits import judged_splits, known_of, rows_told_by
 from cdcd_jax.evaluation.table import print_figures
-from cdcd_jax.generation import time_profile
-from cdcd_jax.generation.rows import draw_key, told
+from cdcd_jax.generation import rows, time_profile
+from cdcd_jax.generation.rows import draw_key
 from cdcd_jax.metrics.diversity import token_usage
 from cdcd_jax.metrics.names import suffix
 from cdcd_jax.models.decoders import SINGLE
@@ -60,10 +60,11 @@ def evaluate(model: Trained) -> dict[str, float]:
     asked = {key: config[key] for key in ("seed", "eval")}
     if not asked["eval"].get("sets"):  # as before there were any
         asked["eval"] = {k: v for k, v in asked["eval"].items() if k != "sets"}
-    asked |= {"step": step, "data": _data_told(config, data)}
-    if figures_of is _sampled:
-        told = ("sampling", "contrastive")
-        asked |= {key: config[key] for key in told if key in config}
+    sides = sides_of(model, data) if figures_of is _sampled else None
+    asked |= {"step": step, "data": all_told(sides) if sides else told(config, data)}
+    if sides:
+        own = ("sampling", "contrastive")
+        asked |= {key: config[key] for key in own if key in config}
     asked = json.loads(json.dumps(asked))
     path, asked_path = workdir / "evaluation.json", workdir / "evaluation_config.json"
     if files.read_json(asked_path) == asked and (figures := files.read_json(path)):
@@ -71,7 +72,7 @@ def evaluate(model: Trained) -> dict[str, float]:
         return figures
 
     with sharding.use(model.mesh):
-        figures, times = figures_of(model, data)
+        figures, times = figures_of(model, sides or data)
     figures = {"step": step, **figures}
     if hosts.is_main():
         # the settings first: figures without them would be made again, not believed
@@ -88,17 +89,6 @@ def _figures_of(model: Trained) -> Callable[[Trained, Any], tuple[dict, str]]:
     if "media" in model.description:
         return reconstructed
     return _sampled if model.description["outputs"] else found
-
-
-def _data_told(config: Mapping[str, Any], data: Any) -> dict[str, Any]:
-    """By what an evaluation's data are recognised."""
-    if isinstance(data, Card):
-        shards = {
-            name: [shard.sha256 for shard in split.shards]
-            for name, split in data.splits.items()
-        }
-        return {"tokenizer": data.tokenizer.get("fingerprint"), "shards": shards}
-    return {key: config["data"][key] for key in ("raw", "path", "options")}
 
 
 def open_data(model: Trained) -> Any:
@@ -122,7 +112,8 @@ def open_data(model: Trained) -> Any:
         known_split(config["eval"]["split"], tuple(card.splits), "data.path")
         return card
     _ = model.decoders  # made with what made the records
-    check_sets(config, model.task)
+    sets = check_sets(config, model.task)
+    check_given(sets, sides_of(model, card))
     open_judge(model, keep=False)
     return card
 
@@ -147,15 +138,21 @@ def open_judge(model: Trained, keep: bool = True) -> FeatureJudge:
     return judge
 
 
-def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
+def _sampled(model: Trained, sides: Mapping[str, Side]) -> tuple[dict[str, float], str]:
     """The figures of a model of records, and what they took."""
     config, workdir, task = model.config, model.workdir, model.task
     settings, began = config["eval"], time.perf_counter()
     step, *parts = model.weights
     judge = open_judge(model)
-    test = list(one_pass(card, settings["split"], config["data"]["batch_size"]))
+    size = config["data"]["batch_size"]
+    tests = {
+        n: list(one_pass(s.card, settings["split"], size)) for n, s in sides.items()
+    }
+    test = tests.pop("")
     number = sum(len(batch["tokens"]) for batch in test)
     batches: dict[str, Any] = {"test": test}
+    if tests:
+        batches["others"] = tests
     if hasattr(task, "bound"):  # else its parts have bounds of their own
         hosts.say(f"evaluating step {step}: the bound of {number} records ...")
         bound = task.bound(parts[0], test, draw_key(config, "evaluate"))
@@ -167,12 +164,17 @@ def _sampled(model: Trained, card: Card) -> tuple[dict[str, float], str]:
     fault = missing_null(config["model"])
     if fault and settings["guidance_scale"] != 1 and not settings["sets"]:
         hosts.say(f"without guided samples: {fault}")
-    samples, fresh = _draw_sets(model, card, sets)
+    samples, fresh = _draw_sets(model, sides, sets)
     sampled = time.perf_counter()
     batches["samples"] = samples
     has_judges = bool(settings["figures"] or judge.needs())
     if has_judges:
-        batches["judged"] = judged_splits(model, card, batches)
+        batches["judged"] = judged_splits(*sides[""], batches)
+        for name, rest in tests.items():
+            own = {"test": rest, "samples": batches["samples"]}
+            found = judged_splits(*sides[name], own, f"_{name}")
+            batches["judged"].setdefault("others", {})[name] = found
+            batches["samples"] = own["samples"]
     figures = task.evaluate(*parts, batches, draw_key(config, "evaluate"))
     if judge.needs():
         figures |= judge.figures(batches["samples"], batches["judged"]["test"])
@@ -207,7 +209,9 @@ def _usage(model: Trained, part: DrawnSet) -> dict[str, float]:
     return figures
 
 
-def _draw_sets(model: Trained, card: Card, sets: Sequence[DrawnSet]) -> tuple[Any, int]:
+def _draw_sets(
+    model: Trained, sides: Mapping[str, Side], sets: Sequence[DrawnSet]
+) -> tuple[Any, int]:
     """Draws all sets; they by name, and how many samples were drawn now."""
     config, workdir, task = model.config, model.workdir, model.task
     settings, decoders = config["eval"], model.decoders
@@ -216,12 +220,9 @@ def _draw_sets(model: Trained, card: Card, sets: Sequence[DrawnSet]) -> tuple[An
         if not part.swept:
             check_place(workdir / "samples" / part.name)
     number = settings["num_samples"]
-    known = known_of(model, card)
-    drawn_for = known["condition"]
+    known = {name: known_of(*side) for name, side in sides.items()}
     asked = {key: settings[key] for key in ("split", "num_samples")}
-    asked |= dict(step=step, seed=config["seed"], data=_data_told(config, card))
-    if "truth" in known:  # records, of which other rows may be taken another time
-        asked["rows"] = rows_told_by(drawn_for)
+    asked |= dict(step=step, seed=config["seed"])
     asked["batch_size"] = config["sampling"]["batch_size"]
     folder, fresh = workdir / drawn.FOLDER, 0
     samples = drawn.Sets(folder, sets, decoders, known)
@@ -230,16 +231,21 @@ def _draw_sets(model: Trained, card: Card, sets: Sequence[DrawnSet]) -> tuple[An
             print(note, file=sys.stderr)
     for part in sets:
         began, key = time.perf_counter(), draw_key(config, part.name)
+        side, drawn_for = sides[part.records], samples.condition(part.name)
+        own = {**asked, "data": told(side.model.config, side.card)}
+        if "truth" in known[part.records]:
+            # records, of which other rows may be taken another time
+            own["rows"] = rows_told_by(drawn_for)
         hosts.say(f"drawing {number} samples: {part.name} ...")
         new = drawn.draw(
-            task, parts, part, folder / part.name, drawn_for, number, key, asked
+            task, parts, part, folder / part.name, drawn_for, number, key, own
         )
         fresh += new
         took = f"{new} samples in {time.perf_counter() - began:.1f} s"
         hosts.say(f"{part.name}: {took}, {part.said}")
         if not part.swept:
             under = part.under(drawn_for)
-            shown = told(model, under)
+            shown = rows.told(side.model, under)
             write_samples(
                 workdir / "samples" / part.name,
                 samples.drawn(part.name),
@@ -259,9 +265,10 @@ def _write_page(
 ) -> None:
     """`evaluation.html`: figures, curves, pictures and sounds in one file."""
     sheets, sounds = {}, {}
-    rows = contact_order(samples.condition, model.config["eval"]["num_samples"])
+    number = model.config["eval"]["num_samples"]
     for part in sets:
-        shown, media = samples.some(part.name, rows), samples.media(part.name)
+        some = contact_order(samples.condition(part.name), number)
+        shown, media = samples.some(part.name, some), samples.media(part.name)
         pictures = {k: m for k, m in media.items() if m.kind != "audio"}
         sheet = contact_sheet(shown, pictures, slice(None))
         if sheet is not None:

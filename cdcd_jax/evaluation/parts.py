@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cdcd_jax.evaluation.sets import DrawnSet
+from cdcd_jax.evaluation.sets import DrawnSet, swapped
 from cdcd_jax.models.decoders import Decoders
 from cdcd_jax.reporting import files
 from cdcd_jax.reporting.sheets import Medium
@@ -104,9 +104,11 @@ class Sets(Mapping[str, Any]):
         folder: of all sets.
         sets: all of them.
         decoders: of what the model draws.
-        known: what all sets have beside it: condition, truth, sample_rate, ...; one
-            that says so also has `given`, names of conditions, and one from which
-            pixels are hidden `hidden`, bool [N, H * W * C].
+        known: what sets have beside it: condition, truth, sample_rate, ..., by the
+            `records` that they are drawn for; one that says so also has `given`, names
+            of conditions, one from which pixels are hidden `hidden`, bool
+            [N, H * W * C], and one that gets conditions of other rows all of these as
+            `swapped`.
     """
 
     def __init__(
@@ -117,13 +119,15 @@ class Sets(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         # with the conditions that a set did not get as well: a judge compares with them
-        part, found = self._sets[name], {**self.drawn(name), **self._known}
+        part, condition = self._sets[name], self.condition(name)
+        found = {**self.drawn(name), **self._known[part.records]}
         if part.given is not None:
             found["given"] = part.given
         if part.hidden:
-            found["hidden"] = part.hidden.of(self.condition)
-            found["condition"] = part.seen(self.condition)
-        return found
+            found["hidden"] = part.hidden.of(condition)
+        if part.swapped:
+            found["swapped"] = swapped(condition)
+        return {**found, "condition": part.seen(condition)}
 
     def drawn(self, name: str) -> dict[str, np.ndarray]:
         """All samples of a set, decoded, without what is known beside them."""
@@ -138,10 +142,9 @@ class Sets(Mapping[str, Any]):
         """What of a set can be seen or heard."""
         return self._decoders.media_of(self._sets[name].keeps)
 
-    @property
-    def condition(self) -> Mapping[str, np.ndarray]:
-        """Of all sets."""
-        return self._known["condition"]
+    def condition(self, name: str) -> Mapping[str, np.ndarray]:
+        """All conditions of the rows of a set, as the records have them."""
+        return self._known[self._sets[name].records]["condition"]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sets)

@@ -40,6 +40,8 @@ class DrawnSet:
         given: the conditions that it gets; None for all.
         outputs: what of the draw is kept and judged; None for all.
         hidden: which pixels of its condition are unknown; None for none.
+        swapped: the conditions that it gets of another record than the others.
+        records: that it is drawn for, a key of `eval.others`; "" for `data.path`.
     """
 
     name: str
@@ -48,6 +50,8 @@ class DrawnSet:
     given: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
     hidden: Hidden | None = None
+    swapped: tuple[str, ...] = ()
+    records: str = ""
 
     @property
     def cost(self) -> dict[str, int]:
@@ -66,6 +70,7 @@ class DrawnSet:
         told: dict[str, Any] = {"options": self.options.told()}
         share = self.hidden and self.hidden.share
         chosen = {"given": self.given, "outputs": self.outputs, "hidden": share}
+        chosen |= {"swapped": self.swapped or None, "records": self.records or None}
         return told | {k: v for k, v in chosen.items() if v is not None}
 
     def gets(self, condition: str) -> bool:
@@ -73,8 +78,9 @@ class DrawnSet:
         return self.given is None or condition.removesuffix(PRESENT) in self.given
 
     def seen(self, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """All conditions [N, ...], with what is hidden from it unknown."""
-        return self.hidden.over(condition) if self.hidden else dict(condition)
+        """All conditions [N, ...], what is hidden unknown and others swapped."""
+        found = self.hidden.over(condition) if self.hidden else dict(condition)
+        return found | {k: swapped(condition)[k] for k in self.swapped}
 
     def under(self, condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Of all conditions those that it is drawn under, as they are seen."""
@@ -85,7 +91,14 @@ class DrawnSet:
         return self.outputs is None or output in self.outputs
 
 
-def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list:
+def swapped(condition: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of each row the conditions of the next, of the last those of the first."""
+    return {name: np.roll(rows, -1, axis=0) for name, rows in condition.items()}
+
+
+def sets_of(
+    config: Mapping[str, Any], task: Any, workdir: pathlib.Path
+) -> list[DrawnSet]:
     """The sets that a config asks for; by default none that needs a missing null.
 
     Raises:
@@ -107,6 +120,8 @@ def sets_of(config: Mapping[str, Any], task: Any, workdir: pathlib.Path) -> list
         chosen = {
             "given": _chosen(name, "given", wish, description["conditions"]),
             "outputs": _chosen(name, "outputs", wish, description["outputs"]),
+            "swapped": _chosen(name, "swapped", wish, description["conditions"]) or (),
+            "records": wish.get("records", ""),
         }
         hidden = hidden_of(name, wish, description["conditions"], config["seed"])
         own = (*chosen, "hidden")
@@ -220,8 +235,12 @@ def columns_of(sets: Sequence[DrawnSet]) -> dict[str, str]:
     return {suffix(name): name for name in (*beyond, *names)}
 
 
-def check_sets(config: Mapping[str, Any], task: Any) -> None:
-    """Raises UsageError if a set or a point of the sweep cannot be; needs no files."""
+def check_sets(config: Mapping[str, Any], task: Any) -> list[DrawnSet]:
+    """The sets, though without an optimised grid, which needs files.
+
+    Raises:
+        UsageError: a set or a point of the sweep cannot be.
+    """
     # which fits where an optimised one does
     other = lambda grid: "cosine" if grid == "optimised" else grid
     sweep = dict(config["eval"]["sweep"])
@@ -233,4 +252,4 @@ def check_sets(config: Mapping[str, Any], task: Any) -> None:
     plain = {"grid": other(config["sampling"]["grid"])}
     changed = {"sampling": {**config["sampling"], **plain}}
     changed["eval"] = {**config["eval"], "sweep": sweep, "sets": sets}
-    sets_of({**config, **changed}, task, pathlib.Path())
+    return sets_of({**config, **changed}, task, pathlib.Path())

@@ -82,11 +82,15 @@ def _recorded(
 
 
 def judged_splits(
-    model: Trained, card: Card, batches: dict[str, Any]
+    model: Trained, card: Card, batches: dict[str, Any], end: str = ""
 ) -> dict[str, Any]:
     """The real examples that judges are trained on and compare with, decoded.
 
     Where these are raw, `batches["samples"]` gets the test split's reconstructions.
+
+    Args:
+        batches: of `card`, as `evaluate` of a task takes them.
+        end: of the reconstructions' name.
     """
     settings, rate = model.config["eval"], model.decoders.sample_rate
     judged = {"test": batches["test"]}
@@ -98,11 +102,11 @@ def judged_splits(
         batch |= _recorded(model, batch["tokens"], batch["condition"])
     if raw:
         rebuilt = {**joined(batches["test"]), "sample_rate": rate}
-        rebuilt = {"reconstructed": {**rebuilt, "truth": rebuilt}}
+        rebuilt = {f"reconstructed{end}": {**rebuilt, "truth": rebuilt}}
         batches["samples"] = collections.ChainMap(rebuilt, batches["samples"])
         names = {"test": settings["split"], "train": "train"}
         names = names if settings["figures"] else {"test": settings["split"]}
-        judged = {k: _raw_examples(card, split) for k, split in names.items()}
+        judged = {k: _raw_examples(model, card, part) for k, part in names.items()}
     whole = {name: joined(part) for name, part in judged.items()}
     if not raw:
         for texts in told(model, whole["test"]["condition"]).texts.values():
@@ -115,7 +119,7 @@ def joined(batches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return jax.tree.map(lambda *parts: np.concatenate(parts), *batches)
 
 
-def _raw_examples(card: Card, split: str) -> list[dict[str, Any]]:
+def _raw_examples(model: Trained, card: Card, split: str) -> list[dict[str, Any]]:
     """The plain examples that the records were made of, as a judge takes them.
 
     Raises:
@@ -130,5 +134,7 @@ def _raw_examples(card: Card, split: str) -> list[dict[str, Any]]:
     source = open_source(data["raw"], data["path"], data["options"], seed)
     kind, part = source.card()["media"]["kind"], source.split(split)
     batches = raw_pass(part, kind, len(part), 256)
+    # as what is drawn of it is called
     name = {"image": "images", "audio": "audio"}[kind]
+    name = name if model.stream == SINGLE else model.stream
     return [{name: b[kind], "condition": b["condition"]} for b in batches]

@@ -10,6 +10,7 @@ order:
     classifier, pixels, pictures, sounds    judges of class that are trained here
     retrieval    is the nearest vector its own, and are the nearest alike?
     joint, paired, masked, represented    several modalities, drawn from each other
+    any_to_any   modalities that share classes, each by a judge of its own
     captions     do two digits stand as their caption says?
     beats, music        rhythm, tempo and genre of music for a dance
     inception_score, clip_score, audio_distance     by networks from elsewhere

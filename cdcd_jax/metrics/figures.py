@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cdcd_jax.metrics import joint, masked, paired, represented
+from cdcd_jax.metrics.any_to_any import any_to_any
 from cdcd_jax.metrics.captions import captioned_pixels
 from cdcd_jax.metrics.music import danced_music
 from cdcd_jax.metrics.pictures import labelled_pictures
@@ -18,6 +19,7 @@ FIGURES: dict[str, Callable[..., dict[str, float]]] = {
     "paired_pixels": paired.paired_pixels,  # two pictures
     "masked_pixels": masked.masked_pixels,  # pictures known in part
     "represented_pixels": represented.represented_pixels,  # pictures with vectors
+    "any_to_any": any_to_any,  # pictures, captions and sounds of the same classes
 }
 
 # figures -> the sets that they judge, where these are told apart by their names
@@ -35,8 +37,9 @@ def judged(name: str, batches: Mapping[str, Any]) -> dict[str, float]:
 
     Args:
         name: a key of `FIGURES`, or "".
-        batches: 'judged', {'train', 'test'} whole with their media, and 'samples',
-            name -> {tokens, media, condition, ...}; perhaps neither.
+        batches: 'judged', {'train', 'test'} whole with their media, with 'others' by
+            name if there are more records, and 'samples', name -> {tokens, media,
+            condition, ...}; perhaps neither.
     """
     if not name or "judged" not in batches:
         return {}

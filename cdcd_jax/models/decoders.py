@@ -45,6 +45,10 @@ class Decoders:
             if spec["kind"] in ("tokens", "text")
         }
 
+    def of(self, name: str) -> Any:
+        """The tokenizer or vocabulary of an output; None if it has none."""
+        return self._opened.get(name)
+
     @property
     def tokenizer(self) -> Any:
         """Of the one stream of tokens that canvases are made of.

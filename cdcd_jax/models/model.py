@@ -28,10 +28,13 @@ class Trained:
     Attributes:
         config: a whole experiment, its stages resolved.
         workdir: holds the checkpoint, gets evaluations and samples.
+        began: whether `data.path` names records such as the run began with.
     """
 
-    def __init__(self, config: Mapping[str, Any], workdir: Any) -> None:
-        self.config, self.workdir = config, workdir
+    def __init__(
+        self, config: Mapping[str, Any], workdir: Any, began: bool = True
+    ) -> None:
+        self.config, self.workdir, self.began = config, workdir, began
 
     @functools.cached_property
     def _built(self) -> tuple[Any, Any]:
@@ -77,7 +80,9 @@ class Trained:
     @functools.cached_property
     def _kept(self) -> dict[str, Any] | None:
         """The identity of the records that it has learned from, where it is known."""
-        return kept_records(self.workdir) if self.workdir is not None else None
+        if self.workdir is None or not self.began:
+            return None
+        return kept_records(self.workdir)
 
     @property
     def newest_step(self) -> int | None:
@@ -114,6 +119,18 @@ class Trained:
             other.__dict__["weights"] = self.weights
         return other
 
+    def before(self, path: str, stream: str) -> "Trained":
+        """The same model before other records, whose tokens are the modality `stream`.
+
+        Args:
+            path: of the records, in the place of `data.path`.
+            stream: in the place of `model.stream`.
+        """
+        own = self.config
+        data = {**own["data"], "path": path}
+        config = {**own, "data": data, "model": {**own["model"], "stream": stream}}
+        return Trained(config, self.workdir, began=False)
+
     @functools.cached_property
     def weights(self) -> tuple[int, Any, Any]:
         """Step, averaged parameters and extra of the checkpoint that was read.
@@ -139,7 +156,8 @@ class Trained:
         }
         described = {**self.description, "conditions": conditions}
         card = open_dataset(self.config["data"]["path"], described)
-        check_meaning(card, self.workdir)
+        if self.began:
+            check_meaning(card, self.workdir)
         return card
 
     def _words(self, spec: Mapping[str, Any]) -> dict[str, str]:
@@ -171,14 +189,21 @@ class Trained:
         """
         outputs = self.description["outputs"]
         decoders = open_decoders(self.config, outputs, self.workdir, self.card)
-        if SINGLE in outputs:
+        if (tokenizer := decoders.of(self.stream)) is not None:
             kept = self._kept and {"fingerprint": self._kept["tokenizer"]}
             for told, place in (
                 (self.card and self.card.tokenizer, self.config["data"]["path"]),
                 (kept, self.workdir),
             ):
-                check_made_with(told, place, decoders.tokenizer)
+                check_made_with(told, place, tokenizer)
         return decoders
+
+    @property
+    def stream(self) -> str:
+        """The output that the tokens of records are, or `tokens`."""
+        specs = self.description["conditions"]
+        read = [n for n, spec in specs.items() if spec.get("field") == SINGLE]
+        return next((n for n in read if n in self.description["outputs"]), SINGLE)
 
     @property
     def tokenizer(self) -> Any:

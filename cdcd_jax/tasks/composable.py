@@ -17,8 +17,10 @@ import numpy as np
 
 from cdcd_jax.config import defaults, merge
 from cdcd_jax.diffusion.samplers.options import RouteOptions
-from cdcd_jax.errors import UsageError
+from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.metrics import figures as metric_figures
+from cdcd_jax.metrics.estimates import estimate
+from cdcd_jax.metrics.retrieval import label_found
 from cdcd_jax.networks import towers
 from cdcd_jax.networks.partition import constrain
 from cdcd_jax.tasks.drawing import NO_EDIT, Edit
@@ -215,8 +217,47 @@ class ComposableTask:
     def evaluate(
         self, params: Params, extra: dict, batches: Mapping[str, Any], key: jax.Array
     ) -> dict[str, float]:
-        """What `eval.figures` say of the samples of `eval.sets`."""
-        return metric_figures.judged(self.settings["eval"]["figures"], batches)
+        """Do prompts that never stood together agree, and what samples are judged.
+
+        Args:
+            batches: see `ConditionalTask.evaluate`; 'others' has such lists as 'test'
+                by the modality that their tokens are.
+
+        Returns:
+            `retrieval_<one>_<other>`: the share of held-out prompts of one modality
+            whose nearest of another, of other records, has the same `eval.probe`; and
+            what `eval.figures` say of the samples of `eval.sets`.
+        """
+        del extra, key
+        tests = {self.settings["model"]["stream"]: batches["test"]}
+        tests |= batches.get("others", {})
+        vectors, labels, figures = {}, {}, {}
+        for name, test in tests.items() if self.settings["eval"]["probe"] else ():
+            tokens = np.concatenate([batch[TOKENS] for batch in test])
+            vectors[name] = jax.device_get(self._encode(params, {name: tokens}))[name]
+            labels[name] = np.concatenate([self._probed(batch) for batch in test])
+        for one, other in itertools.permutations(vectors, 2):
+            right = label_found(
+                vectors[one], labels[one], vectors[other], labels[other]
+            )
+            figures |= estimate(f"retrieval_{one}_{other}", right)
+        return figures | metric_figures.judged(
+            self.settings["eval"]["figures"], batches
+        )
+
+    def _probed(self, batch: Mapping[str, Any]) -> np.ndarray:
+        """The classes of records, [B].
+
+        Raises:
+            InputError: records without.
+        """
+        probe = self.settings["eval"]["probe"]
+        if probe not in batch["condition"]:
+            raise InputError(
+                f"Found records without {probe!r}; expected it, as eval.probe says; "
+                "make records that hold it, or set eval.probe=''."
+            )
+        return np.asarray(batch["condition"][probe])
 
     def labels(self, params: Params) -> Any:
         """Nothing is trained: all parts come from stages of their own."""

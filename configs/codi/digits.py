@@ -17,6 +17,7 @@ continuous diffusion; `tiny` is for tests.
 """
 
 import itertools
+from collections.abc import Collection
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -92,6 +93,7 @@ MODALITIES: dict[str, dict[str, Any]] = dict(
         diffuser=dict(**DISCRETE, model=BACKBONE),
     ),
 )
+WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
 
 
 def get_config(name: str = "") -> ConfigDict:
@@ -119,19 +121,37 @@ def get_config(name: str = "") -> ConfigDict:
         steps = dict(tokenizer=20, prompts_image=4, prompts_sound=4)
         config["stages"] = shortened(config["stages"], 2, **steps)
     drawn = config["model"]["diffusers"]
-    return ConfigDict(
-        experiment(
-            **config,
-            sampling=dict(
-                steps=25, guidance_scale=1.5, prompt_weights=dict.fromkeys(drawn, -1.0)
-            ),
-            eval=dict(
-                num_samples=360,
-                sets={
-                    f"{one}_to_{other}": dict(given=(one,), outputs=(other,))
-                    for one, other in itertools.permutations(drawn, 2)
-                    if one != "sound"  # which the records have not
-                },
-            ),
+    weights = dict.fromkeys(drawn, -1.0)
+    sampling = dict(steps=25, guidance_scale=1.5, prompt_weights=weights)
+    return ConfigDict(experiment(**config, sampling=sampling, eval=_eval(drawn)))
+
+
+def _eval(drawn: Collection[str]) -> dict[str, Any]:
+    """All routes from one to one, and prompts that agree and that disagree.
+
+    A sound stands in no record with a picture: where it is given, records of its own
+    are judged.
+    """
+    sets: dict[str, Any] = {
+        f"{one}_to_{other}": dict(
+            given=(one,), outputs=(other,), records="sound" if one == "sound" else ""
         )
+        for one, other in itertools.permutations(drawn, 2)
+    }
+    if "sound" in drawn:
+        both = dict(given=("text", "image"), outputs=("sound",))
+        sets["text_image_to_sound"] = both
+        for share in WEIGHTS:
+            weights = dict(text=share / 100, image=1 - share / 100)
+            sets[f"mixed_{share}"] = dict(
+                both, swapped=("text",), prompt_weights=weights
+            )
+    return dict(
+        at_end=True,
+        num_samples=360,
+        figures="any_to_any",
+        judge="raw",
+        probe="label",
+        others=dict(sound="@records_sound") if "sound" in drawn else {},
+        sets=sets,
     )

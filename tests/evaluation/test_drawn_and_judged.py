@@ -11,6 +11,7 @@ from cdcd_jax.diffusion.schedule import make_schedule
 from cdcd_jax.evaluation import evaluate, splits
 from cdcd_jax.evaluation.parts import outputs_of
 from cdcd_jax.evaluation.sets import DrawnSet
+from cdcd_jax.evaluation.sides import Side
 from cdcd_jax.metrics.diversity import token_usage
 from cdcd_jax.models.decoders import Decoders
 
@@ -58,7 +59,7 @@ def model(tmp_path):
 def test_each_set_has_noise_and_figures_of_its_own(model):
     """Also where all else is equal."""
     sets = [DrawnSet(n, SamplingOptions(), {"steps": 1}) for n in ("unguided", "mine")]
-    _, fresh = evaluate._draw_sets(model, CARD, sets)
+    _, fresh = evaluate._draw_sets(model, {"": Side(model, CARD)}, sets)
     assert fresh == 16
     tokens = {
         part.name: outputs_of(model.workdir / "evaluation" / part.name)["tokens"]

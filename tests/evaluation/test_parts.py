@@ -44,7 +44,7 @@ def test_all_outputs_of_a_part_are_kept(tmp_path):
     assert found["label"].shape == (8,) and found["tokens"].shape == (8, 3)
     assert set(parts.outputs_of(tmp_path / "label")) == {"label"}
     known = {"condition": condition, "sample_rate": None}
-    samples = parts.Sets(tmp_path, [both, label], decoders, known)
+    samples = parts.Sets(tmp_path, [both, label], decoders, {"": known})
     assert set(samples["label"]) == {"label", "given", *known}
     assert set(samples["label"]["condition"]) == {"a", "b"}  # a judge needs all
     assert set(samples.media("label")) == {"label"}
@@ -138,7 +138,7 @@ def test_what_is_hidden_is_unknown_to_the_model_and_known_to_the_judge(tmp_path)
     assert 0 < expected.mean() < 1
     np.testing.assert_array_equal(under["a"], np.where(expected, -1, rows["a"]))
     decoders = Decoders({"label": {"kind": "label"}}, None)
-    samples = parts.Sets(tmp_path, [masked, plain], decoders, {"condition": rows})
+    samples = parts.Sets(tmp_path, [masked, plain], decoders, {"": {"condition": rows}})
     found = samples["masked_50"]
     np.testing.assert_array_equal(found["hidden"], expected)
     np.testing.assert_array_equal(found["condition"]["a"], under["a"])

@@ -1,0 +1,86 @@
+"""Pictures, sounds and captions of digits, each by a judge that reads what it shows."""
+
+import numpy as np
+import pytest
+
+from cdcd_jax.data import digit_media
+from cdcd_jax.errors import InputError
+from cdcd_jax.metrics.any_to_any import any_to_any
+
+
+def examples(media, split, number):
+    """Real ones, as an evaluation hands them over."""
+    options = {**digit_media.OPTIONS, "media": media}
+    rows = digit_media.open_source("", options, 0).split(split)
+    rows = [rows.example(i) for i in range(number)]
+    key = {"image": "image", "sound": "audio"}[media]
+    return {
+        media: np.stack([row[key] for row in rows]),
+        "condition": {"label": np.array([row["condition"]["label"] for row in rows])},
+        "texts": [row["condition"]["text"] for row in rows],
+        "sample_rate": 8000,
+    }
+
+
+@pytest.fixture(scope="module")
+def real():
+    return {
+        (media, split): examples(media, split, number)
+        for media in ("image", "sound")
+        for split, number in (("train", 250), ("test", 60))
+    }
+
+
+def judged(real, samples):
+    others = {"sound": {s: real["sound", s] for s in ("train", "test")}}
+    return any_to_any(samples, real["image", "train"], real["image", "test"], others)
+
+
+def test_each_output_is_judged_by_what_it_shows(real):
+    picture, sound = real["image", "test"], real["sound", "test"]
+    label, other = picture["condition"], sound["condition"]
+    wrong = {"label": (other["label"] + 1) % 10}
+    said = np.array(["a seven", "no digit at all", "the digit 3", "number two"])
+    texts = {"text": said, "condition": {"label": np.array([7, 7, 3, 1])}}
+    figures = judged(
+        real,
+        {
+            "both": {"image": picture["image"], "condition": label, "encode": len},
+            "sound_wrong": {"sound": sound["sound"], "condition": wrong},
+            "image_to_text": {**texts, "given": ("image",)},
+        },
+    )
+    assert figures["image_accuracy_both"] == figures["image_accuracy_real"] > 0.9
+    assert figures["image_accuracy_both/n"] == 60
+    assert figures["sound_accuracy_real"] > 0.9
+    assert figures["sound_accuracy_sound_wrong"] < 0.1
+    assert figures["route_image_text"] == 0.5
+    assert figures["route_image_text/standard_error"] > 0
+    # pictures beside are compared with real ones, sounds are not
+    assert figures["image_copy_rate_both"] == figures["image_copy_rate_real"]
+    assert not [name for name in figures if "sound_copy" in name]
+
+
+def test_what_disagrees_is_told_apart(real):
+    """Half of the sounds are of the caption's digit, the rest of the picture's."""
+    sound = real["sound", "test"]
+    heard = sound["condition"]["label"]
+    here, there = heard.copy(), heard.copy()
+    here[:30] = (heard[:30] + 1) % 10  # these show the other row's
+    there[30:50] = (heard[30:50] + 1) % 10  # and the last ten are of one label
+    drawn = {"sound": sound["sound"]}
+    drawn |= {"condition": {"label": here}, "swapped": {"label": there}}
+    drawn["given"] = ("text", "image")
+    figures = judged(real, {"mixed": drawn})
+    assert figures["route_text_image_sound_mixed/n"] == 50
+    assert figures["route_text_image_sound_mixed"] == pytest.approx(0.4, abs=0.05)
+    assert figures["swapped_text_image_sound_mixed"] == pytest.approx(0.6, abs=0.05)
+    assert figures["either_text_image_sound_mixed"] > 0.9
+
+
+def test_what_nobody_can_judge_is_refused(real):
+    drawn = {"vector": np.zeros((3, 4), np.float32)}
+    with pytest.raises(InputError, match="'vector' among the samples mine"):
+        judged(real, {"mine": {**drawn, "condition": {"label": np.arange(3)}}})
+    with pytest.raises(InputError, match="without 'label'"):
+        judged(real, {"mine": {**drawn, "condition": {}}})
