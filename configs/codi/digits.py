@@ -43,65 +43,80 @@ TEXT = dict(
     tower=dict(vocabulary=30, width=64),
     diffuser=dict(**DISCRETE, model=BACKBONE),
 )
-SOUND = dict(raw="digit_media", path="", options=dict(media="sound"))
-# sounds of 6,144 samples at 8 kHz as 24 codes, one in 256 samples
-TOKENIZER = dict(
-    mode="train",
-    **experiment(
-        task="tokenizer",
-        data=dict(**SOUND, batch_size=32),
-        model=dict(
-            kind="vqvae1d",
-            length=6144,
-            sample_rate=8000,
-            patch=64,
-            downs=(1,),
-            strides=(4,),
-            width=64,
-            depth=2,
-            multipliers=(1,),
-            dilation_growth=3,
-            dtype="float32",
-        ),
-        quantizer=dict(num_codes=256, dim=64, commitment=0.25),
-        losses=dict(l2=20.0),
-        optim=dict(
-            num_steps=1000, learning_rate=2e-3, warmup_steps=50, weight_decay=0.0
-        ),
-        eval=dict(at_end=True, num_samples=400, figures="labelled_sound", shown=4),
-    ),
+WAVES = dict(  # 24 codes, one in 256 samples
+    kind="vqvae1d",
+    length=6144,
+    sample_rate=8000,
+    patch=64,
+    downs=(1,),
+    strides=(4,),
+    width=64,
+    depth=2,
+    multipliers=(1,),
+    dilation_growth=3,
+    dtype="float32",
 )
+SPECTRA = dict(  # 32 codes, one for two spectra of 256 samples
+    WAVES, length=5120, patch=80, bands=32, window=256, strides=(2,), width=96
+)
+
+
+def _sounds(
+    data: dict[str, Any], model: dict[str, Any], num_codes: int, **training: Any
+) -> dict[str, Any]:
+    """The modality of sounds, whose tokenizer is trained first."""
+    (stride,) = model["strides"]
+    tokenizer = experiment(
+        task="tokenizer",
+        data=dict(**data, batch_size=training.pop("batch_size")),
+        model=model,
+        quantizer=dict(num_codes=num_codes, dim=64, commitment=0.25),
+        losses=dict(l2=20.0),
+        optim=dict(learning_rate=2e-3, warmup_steps=50, weight_decay=0.0, **training),
+        eval=dict(at_end=True, num_samples=400, figures="labelled_sound", shown=4),
+    )
+    return dict(
+        data=dict(**data, views=1),
+        stages=dict(tokenizer=dict(mode="train", **tokenizer)),
+        tokenizer=dict(kind="checkpoint", path="@tokenizer"),
+        num_codes=num_codes,
+        grid=(1, model["length"] // (model["patch"] * stride)),
+        tower=dict(kind="codes", width=64),
+        diffuser=dict(**DISCRETE, model=BACKBONE),
+    )
+
+
+def _media(media: str, path: str = "") -> dict[str, Any]:
+    return dict(raw="digit_media", path=path, options=dict(media=media))
+
+
 MODALITIES: dict[str, dict[str, Any]] = dict(
     image=dict(
-        # a digit under several captions
-        data=dict(
-            **dict(raw="digit_media", path="", options=dict(media="image")), views=4
-        ),
+        data=dict(**_media("image"), views=4),  # a digit under several captions
         tokenizer=dict(kind="palette", levels=17),
         num_codes=17,
         grid=(8, 8),
         tower=dict(kind="pixels"),
         diffuser=dict(**DISCRETE, model=dict(**BACKBONE, mlp="conv")),
     ),
-    sound=dict(
-        data=dict(**SOUND, views=1),
-        stages=dict(tokenizer=TOKENIZER),
-        tokenizer=dict(kind="checkpoint", path="@tokenizer"),
-        num_codes=256,
-        grid=(1, 24),
-        tower=dict(kind="codes", width=64),
-        diffuser=dict(**DISCRETE, model=BACKBONE),
-    ),
+    sound=_sounds(_media("sound"), WAVES, 256, num_steps=1000, batch_size=32),
+)
+SPOKEN = _sounds(
+    _media("spoken", "data/spoken_digits/recordings"),
+    *(SPECTRA, 512),
+    **dict(num_steps=1500, batch_size=64),
 )
 WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
 
 
 def get_config(name: str = "") -> ConfigDict:
-    """name: '', 'text_image', 'gaussian' or 'tiny'."""
-    variant(name, dict.fromkeys(("", "text_image", "gaussian", "tiny")))
+    """name: '', 'spoken', 'text_image', 'gaussian' or 'tiny'."""
+    variant(name, dict.fromkeys(("", "spoken", "text_image", "gaussian", "tiny")))
     modalities = dict(MODALITIES)
     if name == "gaussian":
         modalities["image"] = dict(modalities["image"], diffuser=GAUSSIAN)
+    if name == "spoken":
+        modalities["sound"] = SPOKEN
     if name == "text_image":
         del modalities["sound"]
     config = any_to_any(
@@ -123,7 +138,11 @@ def get_config(name: str = "") -> ConfigDict:
     drawn = config["model"]["diffusers"]
     weights = dict.fromkeys(drawn, -1.0)
     sampling = dict(steps=25, guidance_scale=1.5, prompt_weights=weights)
-    return ConfigDict(experiment(**config, sampling=sampling, eval=_eval(drawn)))
+    whole = ConfigDict(experiment(**config, sampling=sampling, eval=_eval(drawn)))
+    if name == "spoken":  # one flag says where the recordings lie
+        stages = whole.stages
+        stages.records_sound.data.path = stages.tokenizer.data.get_ref("path")
+    return whole
 
 
 def _eval(drawn: Collection[str]) -> dict[str, Any]:
