@@ -20,7 +20,7 @@ def settings() -> dict[str, Any]:
             features=32,  # of a prompt's vector
             # modality -> dict(task="conditional" or "mt_diffusion", model=.., ..): what
             # draws it, sections of a config as its own stage has them, but for data,
-            # optim, stages and conditions
+            # sampling, optim, stages and conditions
             diffusers={},
             # the modality that the records of data.path have as their tokens; others
             # are their conditions of the same name
@@ -28,6 +28,9 @@ def settings() -> dict[str, Any]:
         ),
         sampling=dict(
             outputs=(),  # what is drawn; () for the first that is not given
+            # modality -> settings of its diffuser's sampler, such as method, beside
+            # those of all below
+            diffusers={},
             **sections.drawing(),
         ),
         eval=dict(

@@ -55,6 +55,7 @@ def settings() -> dict[str, Any]:
             # purity, confidence, first_hitting, remasking
             method="strided",
             **sections.drawing(),
+            overlap=0.5,  # of a window of what is larger, continued from one before
             guidance_schedule="constant",  # constant, rising, falling
             temperature=1.0,  # of tokens; above 1 more even
             top_p=1.0,  # the likeliest codes with this probability; 1 for all

@@ -33,6 +33,7 @@ def settings() -> dict[str, Any]:
         sampling=dict(
             method="ddpm",  # how: ddpm, ddim
             **sections.drawing(),
+            overlap=0.5,  # of a window of what is larger, continued from one before
             eta=0.0,  # of ddim: fresh noise, from 0 to 1, as much as ddpm
             variance="posterior",  # of ddpm: posterior, beta
             # how what is given comes into the draw: context, guidance, substitution

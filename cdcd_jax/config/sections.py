@@ -62,7 +62,6 @@ def drawing() -> dict[str, Any]:
         prompt_weights={},
         batch_size=250,  # samples at once
         num_samples=10,  # `--mode=generate`: samples of each condition
-        overlap=0.5,  # of a window of what is larger, continued from the one before
     )
 
 

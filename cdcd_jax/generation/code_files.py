@@ -1,6 +1,5 @@
 """Conditions that are codes of a tokenizer: sounds and pictures, encoded here."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,11 @@ def read_codes(name: str, value: Any, spec: Mapping[str, Any]) -> np.ndarray:
         InputError: no such file, another rate, size or length, or no codes of this
             tokenizer.
     """
-    if isinstance(value, str):
-        value = [value] if os.path.exists(value) else value.split(",")
-    if not isinstance(value, list | tuple):
-        return _codes(name, np.asarray(value), spec, "an array")
-    if not all(isinstance(part, str | os.PathLike) for part in value) or not value:
-        return _codes(name, np.asarray(value), spec, "an array")
-    files = [os.fspath(part).strip() for part in value]
-    return np.concatenate([_of_file(name, file, spec) for file in files])
+    return media_files.files_or_array(
+        value,
+        lambda file: _of_file(name, file, spec),
+        lambda array: _codes(name, array, spec, "an array"),
+    )
 
 
 def _of_file(name: str, file: str, spec: Mapping[str, Any]) -> np.ndarray:

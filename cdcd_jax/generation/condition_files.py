@@ -76,14 +76,11 @@ def read_image(name: str, value: Any, spec: Mapping[str, Any]) -> np.ndarray:
         InputError: no such file, another size, colours for a grey one, or levels that
             there are not.
     """
-    if isinstance(value, str):
-        value = [value] if os.path.exists(value) else value.split(",")
-    if not isinstance(value, list | tuple):
-        return _levels(name, np.asarray(value), spec, "an array")
-    if not all(isinstance(part, str | os.PathLike) for part in value) or not value:
-        return _levels(name, np.asarray(value), spec, "an array")
-    files = [os.fspath(part).strip() for part in value]
-    return np.concatenate([_levels_of_file(name, file, spec) for file in files])
+    return media_files.files_or_array(
+        value,
+        lambda file: _levels_of_file(name, file, spec),
+        lambda array: _levels(name, array, spec, "an array"),
+    )
 
 
 def _levels_of_file(name: str, file: str, spec: Mapping[str, Any]) -> np.ndarray:

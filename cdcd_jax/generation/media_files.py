@@ -15,6 +15,29 @@ from cdcd_jax.errors import InputError, UsageError
 _ROW = re.compile(r"(?P<file>.+\.npz):(?P<row>\d+)")
 
 
+def files_or_array(
+    value: Any,
+    of_file: Callable[[str], np.ndarray],
+    of_array: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """What a flag or an argument gives: a file, several, or an array.
+
+    Args:
+        value: a name, names with commas between or in a list, or numbers.
+        of_file: a name -> rows [N, ...].
+        of_array: numbers -> rows.
+
+    Returns:
+        all rows, one file's behind the other's.
+    """
+    if isinstance(value, str):
+        value = [value] if os.path.exists(value) else value.split(",")
+    named = isinstance(value, list | tuple) and len(value) > 0
+    if not named or not all(isinstance(part, str | os.PathLike) for part in value):
+        return of_array(np.asarray(value))
+    return np.concatenate([of_file(os.fspath(part).strip()) for part in value])
+
+
 def readable(read: Callable[[], Any], flag: str) -> Any:
     """What `read` gives.
 

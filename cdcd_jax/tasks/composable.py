@@ -30,7 +30,10 @@ from cdcd_jax.tasks.target import TOKENS
 
 Params = Any
 # sections of a diffuser that this config has in their place
-_WITHOUT = ("data", "optim", "mesh", "report", "stages", "init_from", "init_parts")
+_WITHOUT = (
+    *("data", "sampling", "optim", "mesh", "report", "stages"),
+    *("init_from", "init_parts"),
+)
 _TOGETHER = (
     *("steps", "grid", "guidance_scale", "prompt_weights"),
     *("batch_size", "num_samples"),
@@ -86,8 +89,9 @@ class ComposableTask:
         if own or "task" not in spec or spec.get("model", {}).get("conditions"):
             raise UsageError(
                 f"Found {where} with {', '.join(own) or 'no task, or conditions'}; "
-                "expected task, model, diffusion, tokenizer and sampling alone, since "
-                "its prompts are those of model.prompts; correct it."
+                "expected task, model, diffusion and tokenizer alone: its prompts are "
+                "those of model.prompts, its sampler that of sampling.diffusers; "
+                "correct it."
             )
         whole = merge(defaults(spec["task"]), spec, f"{where}.")
         features = self.settings["model"]["features"]
@@ -164,7 +168,7 @@ class ComposableTask:
         for name in self.outputs(options, given):
             part, own = self.parts[name], params["diffusers"][name]
             key_own = jax.random.fold_in(key, zlib.crc32(name.encode()))
-            asked = self._part_options(part, options), number, edit
+            asked = self._part_options(name, options), number, edit
             (drawn,) = part.sample(own, extra, vectors, key_own, *asked).values()
             found[name] = drawn
         return found
@@ -316,15 +320,32 @@ class ComposableTask:
         return next(iter(self.parts.values())).schedule
 
     def options(self, section: Mapping[str, Any]) -> RouteOptions:
-        """The section `sampling` of a config; `outputs` may be joined by commas."""
-        words = [word.split(",") for word in section["outputs"]]
-        return RouteOptions.of(section, outputs=tuple(itertools.chain(*words)))
+        """The section `sampling` of a config; `outputs` may be joined by commas.
 
-    def _part_options(self, part: Any, options: RouteOptions) -> Any:
+        Raises:
+            UsageError: settings of a diffuser that is not there, or that it has not.
+        """
+        words = [word.split(",") for word in section["outputs"]]
+        own = []
+        for name, changes in section["diffusers"].items():
+            if name not in self.parts or set(changes) & set(_TOGETHER):
+                raise UsageError(
+                    f"Found sampling.diffusers.{name} = {dict(changes)}; expected "
+                    f"settings of one of {', '.join(self.parts)}, of its sampler alone "
+                    f"({', '.join(_TOGETHER)} are those of all); correct it."
+                )
+            where = f"sampling.diffusers.{name}."
+            merge(self.parts[name].settings["sampling"], changes, where)
+            own.append((name, tuple(sorted(changes.items()))))
+        chosen = dict(outputs=tuple(itertools.chain(*words)), diffusers=tuple(own))
+        return RouteOptions.of(section, **chosen)
+
+    def _part_options(self, name: str, options: RouteOptions) -> Any:
         """The options of a diffuser: its own sampler, and what all have."""
+        part, own = self.parts[name], dict(dict(options.diffusers).get(name, ()))
         together = {k: getattr(options, k) for k in _TOGETHER if hasattr(options, k)}
-        weights = {"prompt_weights": dict(options.prompt_weights)}
-        return part.options({**part.settings["sampling"], **together, **weights})
+        together["prompt_weights"] = dict(options.prompt_weights)
+        return part.options({**part.settings["sampling"], **own, **together})
 
     def note(self, options: RouteOptions) -> str:
         """What somebody who chose these should know, or ''."""
@@ -339,5 +360,5 @@ class ComposableTask:
                 f"Found sampling.outputs with {unknown[0]!r}; expected some of "
                 f"{', '.join(self.parts)}; correct it."
             )
-        for part in self.parts.values():
-            part.check_sampling(self._part_options(part, options), start)
+        for name, part in self.parts.items():
+            part.check_sampling(self._part_options(name, options), start)

@@ -62,7 +62,11 @@ SPECTRA = dict(  # 32 codes, one for two spectra of 256 samples
 
 
 def _sounds(
-    data: dict[str, Any], model: dict[str, Any], num_codes: int, **training: Any
+    data: dict[str, Any],
+    views: int,
+    model: dict[str, Any],
+    num_codes: int,
+    **training: Any,
 ) -> dict[str, Any]:
     """The modality of sounds, whose tokenizer is trained first."""
     (stride,) = model["strides"]
@@ -76,7 +80,7 @@ def _sounds(
         eval=dict(at_end=True, num_samples=400, figures="labelled_sound", shown=4),
     )
     return dict(
-        data=dict(**data, views=1),
+        data=dict(**data, views=views),
         stages=dict(tokenizer=dict(mode="train", **tokenizer)),
         tokenizer=dict(kind="checkpoint", path="@tokenizer"),
         num_codes=num_codes,
@@ -99,11 +103,12 @@ MODALITIES: dict[str, dict[str, Any]] = dict(
         tower=dict(kind="pixels"),
         diffuser=dict(**DISCRETE, model=dict(**BACKBONE, mlp="conv")),
     ),
-    sound=_sounds(_media("sound"), WAVES, 256, num_steps=1000, batch_size=32),
+    # melodies are played anew, as often as pictures have captions
+    sound=_sounds(_media("sound"), 4, WAVES, 256, num_steps=1000, batch_size=32),
 )
 SPOKEN = _sounds(
     _media("spoken", "data/spoken_digits/recordings"),
-    *(SPECTRA, 512),
+    *(8, SPECTRA, 512),  # views that begin elsewhere, since recordings are few
     **dict(num_steps=1500, batch_size=64),
 )
 WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
@@ -137,7 +142,13 @@ def get_config(name: str = "") -> ConfigDict:
         config["stages"] = shortened(config["stages"], 2, **steps)
     drawn = config["model"]["diffusers"]
     weights = dict.fromkeys(drawn, -1.0)
-    sampling = dict(steps=25, guidance_scale=1.5, prompt_weights=weights)
+    sampling = dict(
+        steps=25,
+        guidance_scale=1.5,
+        prompt_weights=weights,
+        # of six words each is drawn after all others are known
+        diffusers=dict(text=dict(method="first_hitting")),
+    )
     whole = ConfigDict(experiment(**config, sampling=sampling, eval=_eval(drawn)))
     if name == "spoken":  # one flag says where the recordings lie
         stages = whole.stages

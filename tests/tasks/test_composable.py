@@ -184,6 +184,34 @@ def test_outputs_that_cannot_be(condition, options, says):
         sample(model, rows, **options)
 
 
+def test_each_diffuser_has_a_sampler_of_its_own():
+    task, params, extra = of()
+    rows = {"image": given("image")}
+    own = dict(diffusers=dict(sound=dict(method="confidence")))
+    default, changed = (
+        sample((task, params, extra), rows, **{"outputs": ("sound",), **options})
+        for options in ({}, own)
+    )
+    assert (default["sound"] != changed["sound"]).any()
+    options = task.options({**task.settings["sampling"], **own})
+    assert options.told()["diffusers"] == (("sound", (("method", "confidence"),)),)
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        (dict(video=dict(method="skip")), "diffusers.video = .*one of image, sound"),
+        (dict(sound=dict(steps=3)), "steps, .* are those of all"),
+        (dict(sound=dict(metod="skip")), "unknown config key .*sound.metod"),
+        (dict(sound=dict(method=3)), r"sampling\.diffusers\.sound\.method"),
+        (dict(sound=dict(method="fast")), "fast"),
+    ],
+)
+def test_samplers_that_cannot_be(own, says):
+    with pytest.raises((UsageError, ValueError), match=says):
+        make_task(settings(sampling=dict(diffusers=own)))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -92,9 +92,11 @@ class RouteOptions(SamplingOptions):
 
     Attributes:
         outputs: what is drawn; () for the first that is not given.
+        diffusers: of some, settings of its sampler.
     """
 
     outputs: tuple[str, ...] = ()
+    diffusers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
 
 
 def choose(name: str, value: str, known: Iterable[str]) -> None:
