@@ -137,6 +137,8 @@ def get_config(name: str = "") -> ConfigDict:
             data=dict(batch_size=64), optim=dict(num_steps=1500, learning_rate=2e-3)
         ),
     )
+    if name == "spoken":  # recordings are few
+        config["stages"]["prompts_sound"]["views"]["swap"] = 0.2
     if name == "tiny":
         steps = dict(tokenizer=20, prompts_image=4, prompts_sound=4)
         config["stages"] = shortened(config["stages"], 2, **steps)
