@@ -16,7 +16,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 STARTS = ("", "cdcd_jax/", "cdcd_jax/*/", "cdcd_jax/*/*/", "configs/**/", "launch/")
 # What whoever reads is to write, or what lies in another project's code.
 OTHERS = {
-    *("my_sounds.py", "pictures.py", "beats_scores.py"),
+    *("my_sounds.py", "pictures.py", "own.py", "beats_scores.py"),
     *("val/", "test/", "checkpoints/"),
 }
 

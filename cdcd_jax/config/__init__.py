@@ -27,7 +27,7 @@ In reading order:
     files        config files, their names and what they say
 """
 
-from cdcd_jax.config.changes import CONTINUABLE, differences
+from cdcd_jax.config.changes import CONTINUABLE, differences, joined
 from cdcd_jax.config.keys import (
     TASK_SETTINGS,
     Config,
@@ -36,7 +36,7 @@ from cdcd_jax.config.keys import (
     with_defaults,
 )
 from cdcd_jax.config.merging import check_type, merge, unknown_key
-from cdcd_jax.config.stage_paths import resolve_stages, stage_of
+from cdcd_jax.config.stage_paths import moved_along, resolve_stages, stage_of
 from cdcd_jax.config.variants import SYNTHETIC, SYNTHETIC_MEDIA, variant
 
 __all__ = [
@@ -49,7 +49,9 @@ __all__ = [
     "defaults",
     "differences",
     "experiment",
+    "joined",
     "merge",
+    "moved_along",
     "resolve_stages",
     "stage_of",
     "unknown_key",

@@ -45,7 +45,9 @@ def any_to_any(
             num_codes=.., grid=..              of these tokens
             tower=dict(kind=.., ..)            what reads them, see networks.towers
             diffuser=dict(task=.., ..)         what draws them: sections of a config
-            stages=dict(..)                    what else it needs; may be left out).
+            text=dict(..)                      of its records, laid over `text` above
+            stages=dict(..)                    what else it needs).
+            The last two may be left out.
         features: of a prompt's vector.
         prompts: changes of each stage of towers.
         diffusers: changes of each stage of a diffuser.
@@ -72,7 +74,8 @@ def any_to_any(
     stages: dict[str, Any] = {}
     for name, own in modalities.items():
         stages |= own.get("stages", {})
-        stages[f"records_{name}"] = _records(own, _words(words, name, first))
+        texts = {**words, **own.get("text", {})}
+        stages[f"records_{name}"] = _records(own, _words(texts, name, first))
         parts = {} if name == first else {f"towers/{TEXT}": f"@prompts_{first}"}
         pair = {name: towers[name], TEXT: towers[TEXT]}
         stages[f"prompts_{name}"] = _prompts(name, pair, features, parts, prompts)

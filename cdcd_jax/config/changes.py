@@ -21,6 +21,11 @@ CONTINUABLE = (
 )
 
 
+def joined(config: Mapping[str, Any]) -> bool:
+    """Whether a run trains nothing, and is made anew of what its config names."""
+    return bool(config["init_parts"]) and not config["optim"]["num_steps"]
+
+
 def differences(
     old: Mapping[str, Any],
     new: Mapping[str, Any],

@@ -33,8 +33,9 @@ def default_config() -> dict[str, Any]:
         # converted CLIP text tower, its features [length, D] too, each token's divided
         # by its norm if `normalize`
         text=dict(
-            # clip, trained, or the path of one that other records have, so that models
-            # of several stages read the same numbers: @<stage>/text-vocabulary.json
+            # clip; trained; pairs, trained of pieces that spell any other text too; or
+            # the path of one that other records have, so that models of several stages
+            # read the same numbers: @<stage>/text-vocabulary.json
             vocabulary="clip",
             size=0,
             length=77,
@@ -59,7 +60,8 @@ def default_config() -> dict[str, Any]:
     )
 
 
-_KINDS = ("clip", "trained")  # of vocabularies that need no file
+TRAINED = ("trained", "pairs")
+_KINDS = ("clip", *TRAINED)  # of vocabularies that need no file
 
 
 def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,15 +109,20 @@ def _check_text(text: Mapping[str, Any]) -> None:
     vocabulary, size = text["vocabulary"], text["size"]
     if vocabulary not in _KINDS and not given_vocabulary(text):
         raise UsageError(
-            f"Found text.vocabulary = {vocabulary!r}; expected 'clip' or 'trained', or "
-            "the path of a vocabulary that lies beside other records, such as "
-            "@records/text-vocabulary.json; correct it."
+            f"Found text.vocabulary = {vocabulary!r}; expected 'clip', 'trained', "
+            "'pairs', or the path of a vocabulary that lies beside other records, such "
+            "as @records/text-vocabulary.json; correct it."
         )
-    if (size > 0) != (vocabulary == "trained") or size < 0:
+    if (size > 0) != (vocabulary in TRAINED) or size < 0:
         raise UsageError(
             f"Found text.size = {size} with text.vocabulary = {vocabulary!r}; expected "
             "the most tokens of a trained vocabulary, such as 64 or 8192, or 0 with "
             "CLIP's and with one that there is; set one of both."
+        )
+    if vocabulary == "pairs" and size < 258:
+        raise UsageError(
+            f"Found text.size = {size} with text.vocabulary = 'pairs'; expected 258 or "
+            "more, for all bytes, padding and an end; raise it."
         )
     if vocabulary != "clip" and text["features"]:
         raise UsageError(

@@ -23,3 +23,17 @@ def resolve_stages(value: Any, workdir: pathlib.Path) -> Any:
     if stage_of(value) is not None:
         return str(workdir / value[1:])
     return value
+
+
+def moved_along(old: Any, new: Any, place: str) -> Any:
+    """Old settings, with new paths below `place` where they end as the old ones do.
+
+    Args:
+        old, new: settings of the same run.
+        place: a directory, in which all stages lie now.
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return {k: moved_along(v, new.get(k), place) for k, v in old.items()}
+    if isinstance(old, str) and isinstance(new, str) and new.startswith(f"{place}/"):
+        return new if old.endswith(new.removeprefix(place)) else old
+    return old

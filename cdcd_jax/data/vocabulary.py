@@ -2,9 +2,10 @@
 
 A trained one, made with the library `tokenizers`, has a token for each word where all
 words of its texts fit into its size (`kind` "words"), and byte pairs otherwise
-("pairs"). Texts are cleaned and lower-cased as for CLIP (`bpe.clean`). Token 0 is
-padding, token 1 ends a text; there is no token for what is unknown: words without a
-token are an error that names them. Byte pairs spell everything. Same texts, same bytes.
+("pairs") or where these are asked for. Texts are cleaned and lower-cased as for CLIP
+(`bpe.clean`). Token 0 is padding, token 1 ends a text; there is no token for what is
+unknown: words without a token are an error that names them. Byte pairs spell
+everything. Same texts, same bytes.
 """
 
 import difflib
@@ -27,14 +28,16 @@ _BYTES = 256
 _SHOWN = 60  # words that an error lists whole
 
 
-def train(texts: Iterable[str], size: int) -> "Vocabulary":
+def train(texts: Iterable[str], size: int, pairs: bool = False) -> "Vocabulary":
     """A vocabulary of at most `size` tokens, padding and end among them.
 
     Args:
         texts: in any order, which does not matter.
+        pairs: of byte pairs, and of exactly that size.
 
     Raises:
-        InputError: more words than that, and too small a size for byte pairs.
+        InputError: more words than that, and too small a size for byte pairs; or texts
+            that do not give as many pairs.
     """
     # threads would gain little and make `tokenizers` warn in processes forked later
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -48,7 +51,7 @@ def train(texts: Iterable[str], size: int) -> "Vocabulary":
     )
     words.train_from_iterator(texts, every)
     number = words.get_vocab_size()
-    if number <= size:
+    if number <= size and not pairs:
         return Vocabulary(words.to_str())
     least = len(_SPECIAL) + _BYTES
     if size < least:
@@ -58,17 +61,24 @@ def train(texts: Iterable[str], size: int) -> "Vocabulary":
             f"for byte pairs; set text.size to {number} or more for one token a word, "
             f"or to {least} or more (better thousands) for pieces of words."
         )
-    pairs = Tokenizer(models.BPE())
-    pairs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    pairs.decoder = decoders.ByteLevel()
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    pieces.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         special_tokens=_SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    pairs.train_from_iterator(texts, trainer)
-    return Vocabulary(pairs.to_str())
+    pieces.train_from_iterator(texts, trainer)
+    found = pieces.get_vocab_size()
+    if pairs and found < size:
+        raise InputError(
+            f"Found {found - least} pairs of bytes to be had from the texts; expected "
+            f"{size - least} for a vocabulary of {size} tokens; set text.size "
+            f"to {found} or less, and a model's vocabulary with it."
+        )
+    return Vocabulary(pieces.to_str())
 
 
 class Vocabulary:

@@ -70,10 +70,13 @@ class Checkpoints:
         """The newest finished checkpoint, or None."""
         return max(self.steps(), default=None)
 
-    def save(self, step: int, state: Any) -> bool:
+    def save(self, step: int, state: Any, anew: bool = False) -> bool:
         """Starts to save a pytree of arrays; returns before it is on the disk.
 
         The arrays may be donated or overwritten as soon as this returns.
+
+        Args:
+          anew: a checkpoint of that step with other arrays gives way.
 
         Returns: False if that step is saved already (nothing is done), else True.
         Raises: InputError if the disk is too small, if this save or the one before
@@ -90,7 +93,9 @@ class Checkpoints:
                 "directory, or move the newer checkpoints away."
             )
         if step == newest:
-            return False
+            if not anew or self._holds(step, state):
+                return False
+            self._open().delete(step)
         if self._asynchronous:
             state = jax.tree.map(as_array, state)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -219,6 +224,14 @@ class Checkpoints:
                 self._directory, options=options, item_handlers=handlers
             )
         return self._manager
+
+    def _holds(self, step: int, state: Any) -> bool:
+        """Whether a checkpoint is of these very arrays."""
+        try:
+            saved = reading.table(self._open, self._directory, step)
+        except reading.Damage:
+            return False
+        return saved == describe(state)
 
     def _read(self, step: int, target: Any, part: bool) -> Any:
         return reading.read(self._open, self._directory, step, target, part)

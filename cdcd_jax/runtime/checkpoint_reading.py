@@ -43,30 +43,8 @@ def read(
         Damage: it is not as it was written.
         InputError: it holds another structure, shape or dtype.
     """
-    place = directory / str(step)
-
-    def item(name: str, args: Any) -> Any:
-        found, reason = None, ""
-        try:
-            with silence_of_failed_reads():
-                args = ocp.args.Composite(**{name: args})
-                found = manager().restore(step, args=args)[name]
-                if found is None:
-                    reason = f"its part '{name}' is missing"
-        except (MemoryError, jax.errors.JaxRuntimeError):
-            raise
-        except Exception as error:
-            reason = reason_of_failed_read(error, place)
-        if not hosts.all_agree(not reason):
-            raise Damage(reason or "another process cannot read it")
-        return found
-
-    leaves = item("leaves", ocp.args.JsonRestore())
-    try:
-        leaves = unsealed(leaves)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Damage(f"its table of leaves is broken ({error})") from error
-    check_same_leaves(leaves, target, place, part)
+    leaves = table(manager, directory, step)
+    check_same_leaves(leaves, target, directory / str(step), part)
     wanted = without_empty(target)
     args = ocp.args.StandardRestore(wanted)
     if part:
@@ -75,11 +53,45 @@ def read(
             partial_restore=True,
             restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
         )
-    state = with_empty(item("state", args), target)
+    state = with_empty(_item(manager, directory / str(step), "state", args), target)
     for name, checksum in checksums(state).items():
         if checksum != leaves[name]["checksum"]:
             raise Damage(f"the values of leaf '{name}' differ from those saved")
     return state
+
+
+def table(
+    manager: Callable[[], ocp.CheckpointManager], directory: epath.Path, step: int
+) -> dict[str, Any]:
+    """Leaf name -> shape, dtype and checksum, of one checkpoint; raises Damage."""
+    leaves = _item(manager, directory / str(step), "leaves", ocp.args.JsonRestore())
+    try:
+        return unsealed(leaves)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damage(f"its table of leaves is broken ({error})") from error
+
+
+def _item(
+    manager: Callable[[], ocp.CheckpointManager],
+    place: epath.Path,
+    name: str,
+    args: Any,
+) -> Any:
+    """A part of the checkpoint in `place`; raises Damage."""
+    found, reason = None, ""
+    try:
+        with silence_of_failed_reads():
+            args = ocp.args.Composite(**{name: args})
+            found = manager().restore(int(place.name), args=args)[name]
+            if found is None:
+                reason = f"its part '{name}' is missing"
+    except (MemoryError, jax.errors.JaxRuntimeError):
+        raise
+    except Exception as error:
+        reason = reason_of_failed_read(error, place)
+    if not hosts.all_agree(not reason):
+        raise Damage(reason or "another process cannot read it")
+    return found
 
 
 def refused(

@@ -12,7 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cdcd_jax.config.records import check_config, check_same, given_vocabulary
+from cdcd_jax.config.records import (
+    TRAINED,
+    check_config,
+    check_same,
+    given_vocabulary,
+)
 from cdcd_jax.data.card import CARD_NAME, Card, read_card, write_card
 from cdcd_jax.data.negatives_file import NamedNegatives, NegativesFile
 from cdcd_jax.data.records import faults, files_of
@@ -193,7 +198,7 @@ def _trained(shards: ShardSet, names: list[str]) -> Vocabulary | None:
     examples; its views must say nothing else.
     """
     settings = shards.config["text"]
-    if settings["vocabulary"] != "trained" or not names:
+    if settings["vocabulary"] not in TRAINED or not names:
         return None
     started = time.monotonic()
     if hasattr(shards.split, "texts"):
@@ -202,7 +207,8 @@ def _trained(shards: ShardSet, names: list[str]) -> Vocabulary | None:
         read = read_ahead(shards, list(range(shards.rows)))
         sound = (example for example in read if "unreadable" not in example)
         texts = [example["condition"][name] for example in sound for name in names]
-    vocabulary = train(texts, settings["size"])
+    pairs = settings["vocabulary"] == "pairs"
+    vocabulary = train(texts, settings["size"], pairs)
     if hosts.is_main():
         what = {"words": "words", "pairs": "pieces of words"}[vocabulary.kind]
         print(

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cdcd_jax.config import joined
 from cdcd_jax.errors import InputError, Stopped, UsageError
 from cdcd_jax.reporting import metrics_log
 from cdcd_jax.runtime import hosts, lock, sharding
@@ -101,8 +102,8 @@ def train(
                 f"{total}: choose another --workdir, or as many steps or more"
             )
         if step == total:
-            if checkpoints.latest_step() is None:  # of no steps: what it starts from
-                checkpoints.save(step, state)
+            if not step:  # of no steps: what it starts from
+                checkpoints.save(step, state, anew=joined(config))
                 checkpoints.wait()
             return 0.0
         checkpoints.check_room(abstract_state(task, optimizer))

@@ -1,7 +1,8 @@
 """The state that a run starts from.
 
 In this order: the work directory's newest sound checkpoint; else `init_from`; else from
-scratch, and over both the parts that `init_parts` names.
+scratch, and over both the parts that `init_parts` names. What a run of no steps kept of
+such parts is not gone by: they may be others by now.
 """
 
 import pathlib
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from cdcd_jax.config import joined
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.runtime.checkpoint import Checkpoints, load_parts
 from cdcd_jax.training.program import abstract_state, new_state
@@ -27,9 +29,10 @@ def starting_state(
 ) -> TrainState:
     """The state to go on from, in the order of the file's head."""
     abstract = abstract_state(task, optimizer, mesh)
-    restored = checkpoints.restore(abstract)
-    if restored is not None:
-        return restored[1]
+    if not (joined(config) and checkpoints.latest_step() in (None, 0)):
+        restored = checkpoints.restore(abstract)
+        if restored is not None:
+            return restored[1]
     needed = set(task.describe()["given"]) - set(config["init_parts"])
     if needed and not config["init_from"]:
         raise UsageError(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cdcd_jax.config import differences, with_defaults
+from cdcd_jax.config import differences, joined, moved_along, with_defaults
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
@@ -18,7 +18,8 @@ def claim_workdir(
 ) -> None:
     """Writes `config.json`, or checks that the run there is this one.
 
-    The settings of a run that never saved anything are replaced.
+    The settings of a run that never saved anything are replaced, and those of one that
+    only joins parts of other runs by those of another such one.
 
     Args:
         config: a whole experiment.
@@ -42,18 +43,22 @@ def claim_workdir(
             ) from error
         # as json has it: tuples are lists there
         new = json.loads(json.dumps(config))
-        found = differences(with_defaults(old), new, also=moved)
-        if found and (has_begun(workdir) or not {"task", "optim"} <= set(old)):
+        # the stages that it names may have moved with it
+        whole = moved_along(with_defaults(old), new, str(workdir.parent))
+        found = differences(whole, new, also=moved)
+        kept = has_begun(workdir) and not (joined(whole) and joined(new))
+        if found and (kept or not {"task", "optim"} <= set(old)):
             raise UsageError(
                 f"{workdir} holds a run of another config, which differs in "
                 f"{'; '.join(found)}. Choose another --workdir, or the same settings "
                 "to continue that run; nothing was changed"
             )
         if not found and "optim" in old:
-            _tell_rate(with_defaults(old)["optim"], config["optim"], workdir)
+            _tell_rate(whole["optim"], config["optim"], workdir)
         if found and hosts.is_main():
+            what = "joined other parts" if has_begun(workdir) else "saved no checkpoint"
             print(
-                f"{workdir} holds the settings of a run that saved no checkpoint; "
+                f"{workdir} holds the settings of a run that {what}; "
                 f"they are replaced: {'; '.join(found)}",
                 file=sys.stderr,
             )

@@ -183,7 +183,7 @@ def test_texts_that_changed_meanwhile(
         with pytest.raises(Killed):
             pretokenize(settings(20), tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "train", lambda texts, size: train([*texts, "new"], size))
+        patch.setattr(module, "train", lambda texts, *of: train([*texts, "new"], *of))
         with pytest.raises(InputError, match="texts = "):
             pretokenize(settings(20), tmp_path)
     pretokenize(settings(20), tmp_path)
@@ -204,7 +204,7 @@ def test_words_of_the_test_split_alone(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (dict(vocabulary="bpe"), "'clip' or 'trained'"),
+        (dict(vocabulary="bpe"), "'clip', 'trained', 'pairs'"),
         (dict(vocabulary="trained"), r"text\.size = 0"),
         (dict(size=64), r"text\.size = 64"),
         (dict(vocabulary="trained", size=64, features="x"), r"text\.features"),
@@ -319,3 +319,15 @@ def test_synthetic_conditions() -> None:
     for name in ("motion", "video", "dance", "array"):
         assert batch[name].dtype == np.float32
         assert abs(batch[name].mean()) < 0.2 and 0.8 < batch[name].std() < 1.2
+
+
+def test_pieces_that_are_asked_for_spell_what_other_texts_say() -> None:
+    vocabulary = train(TEXTS, 262, pairs=True)
+    assert (vocabulary.kind, vocabulary.num_tokens) == ("pairs", 262)
+    tokens = vocabulary.encode("a bell, far off", 20)[0]
+    assert vocabulary.decode(tokens) == "a bell, far off"
+    with pytest.raises(InputError, match=r"expected 1742 .* text\.size to \d+ or less"):
+        train(TEXTS, 2000, pairs=True)
+    text = dict(vocabulary="pairs", size=257)
+    with pytest.raises(UsageError, match=r"size = 257 .*; expected 258 or more"):
+        check_config(dict(text=text))

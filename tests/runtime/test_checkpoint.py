@@ -321,3 +321,20 @@ def test_restores_onto_other_devices(tmp_path: Path) -> None:
     assert len(state["w"].devices()) == 1
     expected = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
     np.testing.assert_array_equal(state["w"], expected)
+
+
+def test_a_step_is_saved_anew_where_its_arrays_differ(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.save(0, make_state(0))
+    when = os.stat(tmp_path / "0").st_mtime_ns
+    with Checkpoints(tmp_path) as checkpoints:
+        assert not checkpoints.save(0, make_state(0), anew=True)
+        assert os.stat(tmp_path / "0").st_mtime_ns == when
+        assert not checkpoints.save(0, make_state(1))
+        assert checkpoints.save(0, make_state(1), anew=True)
+        # of other shapes too, as with a part more
+        assert checkpoints.save(0, make_state(1, size=8), anew=True)
+    with Checkpoints(tmp_path) as checkpoints:
+        abstract = jax.eval_shape(lambda: make_state(0, size=8))
+        step, state = checkpoints.restore(abstract)
+    assert (step, int(state.step)) == (0, 1)

@@ -112,3 +112,23 @@ def test_a_part_that_the_model_has_not_is_refused(tmp_path):
         start(tmp_path, diffusers__picture="anywhere")
     with pytest.raises(UsageError, match=r"init_parts names 'encoder'.*diffusers"):
         start(tmp_path, encoder="anywhere")
+
+
+def test_what_only_joins_parts_starts_from_what_they_are_now(tmp_path):
+    part = {"network": {"w": WEIGHTS}}
+    source = run_of(tmp_path / "source", part)
+    config = tiny.settings(optim=dict(num_steps=0))
+    config["init_parts"] = {f"diffusers/{n}": source for n in ("image", "text")}
+    task = Nested()
+    params = jax.eval_shape(task.init, jax.random.key(0))[0]
+    optimizer = program.make_optimizer(config["optim"], task.labels(params))
+    mesh = program.place(config, task)
+    with Checkpoints(tmp_path / "own") as own:
+        own.save(0, program.new_state(task, optimizer, 0, mesh))
+        state = starting_state(config, task, optimizer, own, mesh)
+        np.testing.assert_array_equal(
+            state.ema_params["diffusers"]["text"]["network"]["w"], WEIGHTS
+        )
+        config["optim"]["num_steps"] = 5  # a run that goes on
+        state = starting_state(config, task, optimizer, own, mesh)
+        assert not np.any(state.params["diffusers"]["text"]["network"]["w"])

@@ -61,6 +61,25 @@ def test_what_counts_as_begun(tmp_path, name, begun):
     assert kept(tmp_path) == json.loads(json.dumps(OLD))
 
 
+def test_stages_may_move_together(tmp_path):
+    """What a stage started from lies beside it, wherever both are now."""
+
+    def of(place, stage):
+        parts = {"text/tower": dict(path=f"{place}/{stage}", part="towers/text")}
+        parts |= {"image/tower": f"{place}/{stage}"}
+        return {**OLD, "init_parts": parts}
+
+    run = tmp_path / "run" / "image"
+    claim_workdir(of("/elsewhere/run", "prompts"), run)
+    (run / "checkpoints" / "5").mkdir(parents=True)
+    here = of(tmp_path / "run", "prompts")
+    claim_workdir(json.loads(json.dumps(here, default=str)), run)
+    with pytest.raises(UsageError, match=r"init_parts\.text/tower\.path"):
+        claim_workdir(of(tmp_path / "run", "others"), run)
+    with pytest.raises(UsageError, match=r"init_parts\.image/tower "):
+        claim_workdir(of("/third/run", "prompts"), run)
+
+
 @pytest.mark.parametrize("text", ['{"model_type": "clip"}', "{}", "{", "[1]"])
 def test_a_config_of_somebody_else_is_not_overwritten(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
@@ -82,3 +101,19 @@ def test_a_learning_rate_that_jumps_is_told(schedule, steps, says, tmp_path, cap
     assert ("the learning rate jumps from 0 to 0.00061 after step 20" in text) == says
     if says:
         assert "from 20 to 40 steps" in text and "optim.schedule=constant" in text
+
+
+def test_settings_of_a_run_that_joins_parts_are_replaced(tmp_path, capsys):
+    none = dict(optim=dict(num_steps=0))
+    one = tiny.settings(**none, init_parts=dict(a="runs/a"))
+    two = tiny.settings(**none, init_parts=dict(a="runs/a", b="runs/b"))
+    (tmp_path / "checkpoints" / "0").mkdir(parents=True)
+    (tmp_path / "config.json").write_text(json.dumps(one))
+    claim_workdir(two, tmp_path)
+    assert kept(tmp_path) == json.loads(json.dumps(two))
+    told = " ".join(capsys.readouterr().err.split())
+    assert "a run that joined other parts; they are replaced: init_parts.b" in told
+    # what trains keeps its directory, and so does what no parts tell
+    for other in (NEW, tiny.settings(**none)):
+        with pytest.raises(UsageError, match=r"init_parts\.a"):
+            claim_workdir(other, tmp_path)
