@@ -6,14 +6,18 @@ r"""Any of picture, caption and sound of a digit from any others (CoDi), by one 
     $M --condition.text="a seven" --config.sampling.outputs=image
     $M --condition.image=three.png --config.sampling.outputs=sound
 
+    python -m cdcd_jax.main --config=configs/codi/digits.py:spoken \
+        --config.stages.tokenizer.data.path=DIR   # DIR/<digit>_<speaker>_<i>.wav
+
 Records are pairs: pictures with captions, sounds (melodies, one for each digit) with
 captions. Prompts are aligned by the captions; each modality has a diffuser of its own,
 trained on one kind of pair; no record holds a picture and a sound.
 
 Stages: `tokenizer` of sounds; `records_image`, `records_sound`; `prompts_image`, and
 `prompts_sound` by the same text tower; the diffusers `image`, `text` and `sound`; last
-of all they are joined. `text_image` leaves sounds out; `gaussian` draws the picture by
-continuous diffusion; `tiny` is for tests.
+of all they are joined. With `spoken` sounds are recordings, such as those of the Free
+Spoken Digit Dataset (CC BY-SA 4.0); `text_image` leaves sounds out; `gaussian` draws the
+picture by continuous diffusion; `tiny` is for tests.
 """
 
 import itertools
@@ -146,7 +150,7 @@ def get_config(name: str = "") -> ConfigDict:
     weights = dict.fromkeys(drawn, -1.0)
     sampling = dict(
         steps=25,
-        guidance_scale=1.5,
+        guidance_scale=2.0 if name == "spoken" else 1.5,
         prompt_weights=weights,
         # of six words each is drawn after all others are known
         diffusers=dict(text=dict(method="first_hitting")),
