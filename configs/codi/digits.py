@@ -15,9 +15,9 @@ trained on one kind of pair; no record holds a picture and a sound.
 
 Stages: `tokenizer` of sounds; `records_image`, `records_sound`; `prompts_image`, and
 `prompts_sound` by the same text tower; the diffusers `image`, `text` and `sound`; last
-of all they are joined. With `spoken` sounds are recordings, such as those of the Free
-Spoken Digit Dataset (CC BY-SA 4.0); `text_image` leaves sounds out; `gaussian` draws the
-picture by continuous diffusion; `tiny` is for tests.
+of all they are joined. With `spoken` sounds are recordings, those of the Free Spoken
+Digit Dataset (CC BY-SA 4.0) for instance; `text_image` leaves sounds out; `gaussian`
+draws the picture by continuous diffusion; `tiny` is for tests.
 """
 
 import itertools
