@@ -153,7 +153,7 @@ def get_config(name: str = "") -> ConfigDict:
         guidance_scale=2.0 if name == "spoken" else 1.5,
         prompt_weights=weights,
         # of six words each is drawn after all others are known
-        diffusers=dict(text=dict(method="first_hitting")),
+        diffusers=dict(text=dict(method="random")),
     )
     whole = ConfigDict(experiment(**config, sampling=sampling, eval=_eval(drawn)))
     if name == "spoken":  # one flag says where the recordings lie
