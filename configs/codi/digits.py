@@ -17,7 +17,8 @@ Stages: `tokenizer` of sounds; `records_image`, `records_sound`; `prompts_image`
 `prompts_sound` by the same text tower; the diffusers `image`, `text` and `sound`; last
 of all they are joined. With `spoken` sounds are recordings, those of the Free Spoken
 Digit Dataset (CC BY-SA 4.0) for instance; `text_image` leaves sounds out; `gaussian`
-draws the picture by continuous diffusion; `tiny` is for tests.
+draws the picture by continuous diffusion; `unaligned` is the control, in which sounds
+have captions of another space; `tiny` is for tests.
 """
 
 import itertools
@@ -115,12 +116,13 @@ SPOKEN = _sounds(
     *(8, SPECTRA, 512),  # views that begin elsewhere, since recordings are few
     **dict(num_steps=1500, batch_size=64),
 )
+VARIANTS = ("spoken", "text_image", "gaussian", "unaligned", "tiny")
 WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
 
 
 def get_config(name: str = "") -> ConfigDict:
-    """name: '', 'spoken', 'text_image', 'gaussian' or 'tiny'."""
-    variant(name, dict.fromkeys(("", "spoken", "text_image", "gaussian", "tiny")))
+    """name: '' or one of `VARIANTS`."""
+    variant(name, dict.fromkeys(("", *VARIANTS)))
     modalities = dict(MODALITIES)
     if name == "gaussian":
         modalities["image"] = dict(modalities["image"], diffuser=GAUSSIAN)
@@ -143,6 +145,11 @@ def get_config(name: str = "") -> ConfigDict:
     )
     if name == "spoken":  # recordings are few
         config["stages"]["prompts_sound"]["views"]["swap"] = 0.2
+    if name == "unaligned":  # sounds' captions have a tower of their own
+        towers = config["stages"]["prompts_sound"]
+        towers["init_parts"], towers["model"]["towers"]["text"]["frozen"] = {}, False
+        own = dict(path="@prompts_sound", part="towers/text")
+        config["stages"]["sound"]["init_parts"]["text/tower"] = own
     if name == "tiny":
         steps = dict(tokenizer=20, prompts_image=4, prompts_sound=4)
         config["stages"] = shortened(config["stages"], 2, **steps)
