@@ -184,6 +184,9 @@ def _eval(drawn: Collection[str]) -> dict[str, Any]:
     if "sound" in drawn:
         both = dict(given=("text", "image"), outputs=("sound",))
         sets["text_image_to_sound"] = both
+        sets["text_sound_to_image"] = dict(
+            given=("text", "sound"), outputs=("image",), records="sound"
+        )
         for share in WEIGHTS:
             weights = dict(text=share / 100, image=1 - share / 100)
             sets[f"mixed_{share}"] = dict(
