@@ -25,13 +25,15 @@ def settings() -> dict[str, Any]:
             same="",
             dtype="float32",  # of matrix products
         ),
-        # by how much two views of a picture differ, in training; evenly from -x to x
+        # by how much two views of a picture differ, in training; evenly from -x to x;
+        # and of codes, which are not pictures, swap alone
         views=dict(
             shift=0.5,  # pixels along each side
             rotation=10.0,  # degrees
             zoom=0.1,  # logarithm of the size
             noise=0.2,  # deviation, of pixels in [-1, 1]
             erase=0.0,  # share of each side of a block that is erased
+            swap=0.0,  # share of codes that are any others
         ),
         eval=dict(
             at_end=True,  # evaluate when training is done

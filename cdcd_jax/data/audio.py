@@ -18,6 +18,7 @@ OPTIONS: dict[str, Any] = {
     "length": 0,  # the same in samples; 0: as `seconds` says
     "peak": 0.0,  # scale each file to this largest magnitude; 0: leave it
     "amplitude": True,  # augmented views are 0.3 to 1 times as loud
+    "latest": 0.0,  # seconds; augmented views of shorter files begin up to then
 }
 
 # Of formats of libsndfile that are not called like the file's suffix, or not only.
@@ -134,7 +135,8 @@ def _frames(name: str, found: int, counted: int, inexact: bool) -> int:
 def check(options: Mapping[str, Any]) -> None:
     """Raises UsageError for bad values of `OPTIONS`."""
     check_options(options, positive=["sample_rate", "seconds"])
-    for name, low, high in (("length", 0, 2**31), ("peak", 0, 1)):
+    limits = (("length", 0, 2**31), ("peak", 0, 1), ("latest", 0, 3600))
+    for name, low, high in limits:
         if not low <= options[name] <= high:
             raise UsageError(
                 f"Found data.options.{name} = {options[name]!r}; expected a number "
@@ -167,7 +169,8 @@ def load(
     wave = resample(wave, rate, options["sample_rate"])
     if options["peak"]:
         wave = scale_to_peak(wave, options["peak"])
-    return fit(wave, length_of(options), rng, options["amplitude"])
+    latest = round(options["latest"] * options["sample_rate"])
+    return fit(wave, length_of(options), rng, options["amplitude"], latest)
 
 
 def resample(wave: np.ndarray, rate: int, target: int) -> np.ndarray:
@@ -188,19 +191,24 @@ def fit(
     length: int,
     rng: np.random.Generator | None = None,
     amplitude: bool = True,
+    latest: int = 0,
 ) -> np.ndarray:
     """`length` samples of the wave [S], float32 [length].
 
     A longer wave is cut: its centre, or a random part with `rng`. A shorter one gets
-    zeros at its end. With `rng` and `amplitude` the result is multiplied by a random
-    number in [0.3, 1], as the reference does.
+    zeros at its end, and with `rng` at its start too, at most `latest`. With `rng` and
+    `amplitude` the result is multiplied by a random number in [0.3, 1], as the
+    reference does.
     """
     room = len(wave) - length
+    onset = 0
     if room > 0:
         start = room // 2 if rng is None else int(rng.integers(room + 1))
         wave = wave[start : start + length]
+    elif rng is not None and latest:
+        onset = int(rng.integers(min(latest, -room) + 1))
     fitted = np.zeros(length, np.float32)
-    fitted[: len(wave)] = wave
+    fitted[onset : onset + len(wave)] = wave
     if rng is not None and amplitude:
         fitted *= np.float32(rng.uniform(*AMPLITUDE))
     return fitted

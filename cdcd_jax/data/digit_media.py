@@ -1,9 +1,11 @@
 """Raw source `digit_media`: captions of single digits, with pictures or with sounds.
 
 With `media` of "image" the pictures of the source `digits`, in its splits; with "sound"
-the melodies of `tones`, where each digit has one of its own. Captions ("a seven", "the
-digit 7") come from one function, so that they join both, which never stand together.
-No download.
+the melodies of `tones`, where each digit has one of its own; with "spoken" recordings
+of the digits' names, the files `<digit>_<speaker>_<i>.wav` below `path`, as the Free
+Spoken Digit Dataset has them, of which i = 0 to 4 are the test split. Captions ("a
+seven", "the digit 7") come from one function, so that they join all of these, which
+never stand together. All but recordings need no files.
 """
 
 import functools
@@ -13,18 +15,30 @@ from typing import Any
 
 import numpy as np
 
-from cdcd_jax.data import tones
+from cdcd_jax.data import audio_folder, tones
 from cdcd_jax.data.captioned_digits import NAMES, meaning_of, with_article
 from cdcd_jax.data.digits import SPLITS, DigitsSource
 from cdcd_jax.data.sources import Example, RawSplit, known_split
-from cdcd_jax.errors import UsageError
+from cdcd_jax.errors import InputError, UsageError
 
 OPTIONS: dict[str, Any] = {
-    "media": "image",  # image, sound
-    "train_sounds": 4_000,
+    "media": "image",  # image, sound, spoken
+    "train_sounds": 4_000,  # of melodies
     "test_sounds": 400,
 }
-MEDIA = ("image", "sound")
+MEDIA = ("image", "sound", "spoken")
+# options of `audio_folder`: recordings of one loudness, the longest ones cut
+RECORDINGS = dict(
+    sample_rate=8_000,
+    length=5_120,  # 0.64 s
+    label="pattern",
+    pattern=r"(?P<label>\d)_[^_]+_(?P<group>\d+)",
+    split="group",
+    test_groups=tuple("01234"),
+    peak=0.95,
+    amplitude=False,
+    latest=0.15,
+)
 
 
 def captions(digit: int) -> list[str]:
@@ -54,38 +68,26 @@ def _meanings() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class DigitMediaSource:
-    """The source; all examples follow from `seed`."""
+    """The source; all examples follow from `seed`, and from the files."""
 
     seed: int
-    media: str
-    train_sounds: int
-    test_sounds: int
+    shown: Mapping[str, RawSplit]  # split -> examples without captions
+    told: Mapping[str, Any]  # of the card: media, and perhaps left_out and remarks
 
     def card(self) -> dict[str, Any]:
         """See `sources.RawSource`; `label`, the digit, is for evaluation."""
-        image = DigitsSource(self.seed).card()
-        media = {
-            "image": image["media"],
-            "sound": {
-                "kind": "audio",
-                "shape": [tones.SAMPLES],
-                "sample_rate": tones.SAMPLE_RATE,
-            },
-        }
+        labels = DigitsSource(self.seed).card()["conditions"]
         return {
             "name": "digit_media",
             "splits": SPLITS,
-            "conditions": {"text": {"kind": "text"}, **image["conditions"]},
-            "media": media[self.media],
+            "conditions": {"text": {"kind": "text"}, **labels},
+            **self.told,
         }
 
     def split(self, name: str) -> "Captioned":
         """One of 'train' and 'test'."""
         known_split(name, SPLITS, "digit_media")
-        if self.media == "image":
-            return Captioned(self.seed, name, DigitsSource(self.seed).split(name))
-        number = getattr(self, f"{name}_sounds")
-        return Captioned(self.seed, name, tones.Tones(self.seed, name, number))
+        return Captioned(self.seed, name, self.shown[name])
 
 
 @dataclass(frozen=True)
@@ -104,35 +106,39 @@ class Captioned:
         return list(_meanings())
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
-        """Example `index`; with `rng`, another phrasing, and a sound is played anew.
+        """Example `index`; with `rng`, another phrasing, and a melody is played anew.
 
-        Returns: `key`; `image` uint8 [8, 8, 1] or `audio` float32 [6144]; `condition`
-          with `text` (str) and `label` int32 []; `groups`: `label`.
-        Raises: IndexError.
+        Returns: `key`; `image` uint8 [8, 8, 1] or `audio` float32 [S], S = 6144 of
+          melodies and 5120 of recordings; `condition` with `text` (str) and `label`
+          int32 []; `groups`: `label`.
+        Raises: IndexError; Unreadable, of a recording's file.
         """
         example = self.shown.example(index, rng)
         if rng is None:  # of its own, so that no caption follows from the sound
             rng = np.random.default_rng((self.seed, 4, SPLITS.index(self.name), index))
         label = example["condition"]["label"]
         text = str(rng.choice(captions(int(label))))
-        return {**example, "condition": {"text": text, "label": label}}
+        said = {"text": text, "label": label}
+        return {**example, "condition": said, "groups": {"label": str(label)}}
 
 
 def open_source(path: str, options: Mapping[str, Any], seed: int) -> DigitMediaSource:
-    """The source; `path` must be empty.
+    """The source; `path` is for recordings alone.
 
     Raises:
-        UsageError: a path, or an option out of range.
+        UsageError: an option out of range, a path too much or none where it is needed.
+        InputError: the folder does not hold recordings of all ten digits.
     """
-    if path:
+    media = options["media"]
+    if media not in MEDIA:
         raise UsageError(
-            f"Found data.path = {path!r} for the source digit_media; expected none, as "
-            "it needs no files; remove it."
-        )
-    if options["media"] not in MEDIA:
-        raise UsageError(
-            f"Found data.options.media = {options['media']!r}; expected one of "
+            f"Found data.options.media = {media!r}; expected one of "
             f"{', '.join(MEDIA)}; correct it."
+        )
+    if path and media != "spoken":
+        raise UsageError(
+            f"Found data.path = {path!r} for media = {media!r} of the source "
+            "digit_media; expected none, as it needs no files; remove it."
         )
     for name in ("train_sounds", "test_sounds"):
         if options[name] < 1:
@@ -140,4 +146,31 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> DigitMediaS
                 f"Found data.options.{name} = {options[name]}; expected 1 or more; "
                 "correct it."
             )
-    return DigitMediaSource(seed=seed, **options)
+    if media == "image":
+        digits = DigitsSource(seed)
+        shown: dict[str, RawSplit] = {name: digits.split(name) for name in SPLITS}
+        return DigitMediaSource(seed, shown, {"media": digits.card()["media"]})
+    if media == "spoken":
+        return _recordings(path, seed)
+    shown = {
+        name: tones.Tones(seed, name, options[f"{name}_sounds"]) for name in SPLITS
+    }
+    told = dict(kind="audio", shape=[tones.SAMPLES], sample_rate=tones.SAMPLE_RATE)
+    return DigitMediaSource(seed, shown, {"media": told})
+
+
+def _recordings(path: str, seed: int) -> DigitMediaSource:
+    if not path:
+        raise UsageError(
+            "Found no data.path for media = 'spoken' of the source digit_media; "
+            "expected the folder of the recordings, <digit>_<speaker>_<i>.wav; set it."
+        )
+    options = {**audio_folder.OPTIONS, **RECORDINGS}
+    folder = audio_folder.open_source(path, options, seed)
+    if folder.classes != list("0123456789"):
+        raise InputError(
+            f"Found recordings of {', '.join(folder.classes)} in {folder.root}; "
+            "expected all digits from 0 to 9; complete them, or correct data.path."
+        )
+    told = {k: v for k, v in folder.card().items() if k in ("media", *folder.passed)}
+    return DigitMediaSource(seed, {name: folder.split(name) for name in SPLITS}, told)

@@ -22,7 +22,7 @@ from cdcd_jax.runtime.leaf_table import weights_digest
 from cdcd_jax.tasks.tokenizer import TokenizerTask
 
 # Settings that came after the first fingerprints: those of tokenizers as before stay.
-_LATER = dict(mid_attention=True, groups=32, normalize=False)
+_LATER = dict(mid_attention=True, groups=32, normalize=False, bands=0, window=256)
 
 
 class CheckpointTokenizer:

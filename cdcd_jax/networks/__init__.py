@@ -19,6 +19,7 @@ A denoiser reads noisy tokens and what its conditioners made of the conditions.
     towers.py                 a side of an example as a vector of length 1
     quantizer.py, patches.py, vqgan.py, vqvae1d.py, tokenizer.py
                               media to codes and back
+    log_mel.py                spectra of sounds, and sounds that have them
     discriminator.py, perceptual.py, spectral.py
                               what their losses look at
     clip_image.py, inception.py

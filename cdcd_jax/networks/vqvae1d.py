@@ -166,6 +166,8 @@ class WaveAutoencoder(nn.Module):
         reverse_decoder_dilation: decoders' stacks begin with the largest dilation.
         patch: samples that are one step from the start, 1 for Jukebox. What runs at
             the waveform's own rate is most of the work of a small model.
+        bands: numbers that stand for a step instead of its samples, such as a
+            spectrum's; 0 for the samples. What is [B, S] below is then [B, T, bands].
         dtype: of the products; parameters and results are float32.
     """
 
@@ -179,12 +181,17 @@ class WaveAutoencoder(nn.Module):
     hidden_ratio: float = 1.0
     reverse_decoder_dilation: bool = True
     patch: int = 1
+    bands: int = 0
     dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
         levels = range(len(self.downs))
         out = lambda level: conv1d(
-            self.patch, 3, (1, 1), dtype=self.dtype, name=f"wave_{level}"
+            self.bands or self.patch,
+            3,
+            (1, 1),
+            dtype=self.dtype,
+            name=f"wave_{level}",
         )
         self.encoders = [
             [
@@ -234,7 +241,7 @@ class WaveAutoencoder(nn.Module):
 
     def encode_level(self, x: jax.Array, level: int) -> jax.Array:
         """Waveforms [B, S] -> features float32 [B, S // hop, code_dim] of one level."""
-        h = x.reshape(len(x), -1, self.patch)
+        h = x if self.bands else x.reshape(len(x), -1, self.patch)
         for stage in self.encoders[level]:
             h = stage(h)
         return h.astype(jnp.float32)
@@ -248,7 +255,8 @@ class WaveAutoencoder(nn.Module):
         h = z_q
         for stage in reversed(self.decoders[level]):
             h = stage(h)
-        return self.waves[level](h).reshape(len(h), -1).astype(jnp.float32)
+        y = self.waves[level](h).astype(jnp.float32)
+        return y if self.bands else y.reshape(len(h), -1)
 
     def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
         """Encodes and decodes without quantizing, all levels; makes all parameters."""

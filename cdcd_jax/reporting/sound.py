@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from cdcd_jax.errors import InputError
+from cdcd_jax.networks.log_mel import mel_bands
 from cdcd_jax.reporting.files import atomically
 
 # A dark-to-light scale whose lightness grows evenly, as 5 colours to go between.
@@ -71,7 +72,7 @@ def spectrogram(
     padded = np.pad(audio, (n_fft // 2, n_fft // 2 + hop))
     start = np.arange(0, len(audio), hop)
     frames = padded[start[:, None] + np.arange(n_fft)] * np.hanning(n_fft)
-    power = np.abs(np.fft.rfft(frames)) ** 2 @ _mel_bands(height, n_fft, rate).T
+    power = np.abs(np.fft.rfft(frames)) ** 2 @ mel_bands(height, n_fft, rate).T
     loudest = power.max()
     if loudest < 1e-10:
         return np.zeros((height, len(start), 3), np.uint8)
@@ -81,21 +82,6 @@ def spectrogram(
         np.interp(place, np.arange(len(_COLOURS)), c) for c in _COLOURS.T.astype(float)
     ]
     return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
-
-
-def _mel_bands(number: int, n_fft: int, rate: int) -> np.ndarray:
-    """Triangles evenly spaced in mel = 2595 log10(1 + f / 700): [number, n_fft/2+1]."""
-    edges = np.linspace(0, 2595 * np.log10(1 + rate / 1400), number + 2)
-    edges = 700 * (10 ** (edges / 2595) - 1)
-    frequency = np.fft.rfftfreq(n_fft, 1 / rate)
-    low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising = (frequency - low) / (middle - low)
-    falling = (high - frequency) / (high - middle)
-    bands = np.maximum(0, np.minimum(rising, falling))
-    # low bands may be narrower than the grid: these take the nearest frequency
-    empty = np.flatnonzero(bands.sum(1) == 0)
-    bands[empty, np.abs(frequency - middle[empty]).argmin(1)] = 1.0
-    return bands
 
 
 def _checked(audio: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 
 from cdcd_jax.config import defaults, merge
 from cdcd_jax.errors import UsageError
+from cdcd_jax.networks.log_mel import LogMel
 from cdcd_jax.networks.patches import PatchAutoencoder
 from cdcd_jax.networks.vqgan import ImageAutoencoder
 from cdcd_jax.networks.vqvae1d import WaveAutoencoder
@@ -23,6 +24,8 @@ WAVE = dict(
     multipliers=(2, 1, 1),  # of width and depth, one a level
     dilation_growth=3,
     patch=1,  # samples that are one step from the start
+    bands=0,  # of a step's log-mel spectrum, which stands for its samples; 0: these
+    window=256,  # samples of such a spectrum, at least 2 patch
     dtype="float32",
 )
 PATCHES = dict(
@@ -88,6 +91,8 @@ def _check_kinds(model: Mapping, quantizer: Mapping, config: Mapping) -> None:
         )
     of_sound, of_images = "spectral log_spectral", "pyramid perceptual adversarial"
     other = (of_sound if is_image else of_images).split()
+    if model.get("bands"):
+        other += of_sound.split()
     if model["kind"] == "patches":
         other += ["perceptual", "adversarial"]
     wrong = [name for name in other if config["losses"][name]]
@@ -131,7 +136,7 @@ def image_network(model: Mapping, quantizer: Mapping) -> ImageAutoencoder:
 def wave_network(model: Mapping, quantizer: Mapping) -> WaveAutoencoder:
     """The network of sound."""
     sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in model.items()}
-    for name in ("kind", "length", "sample_rate", "dtype"):
+    for name in ("kind", "length", "sample_rate", "window", "dtype"):
         del sizes[name]
     levels = {name: len(sizes[name]) for name in ("downs", "strides", "multipliers")}
     if len(set(levels.values())) > 1:
@@ -148,6 +153,24 @@ def wave_network(model: Mapping, quantizer: Mapping) -> WaveAutoencoder:
     network = WaveAutoencoder(**sizes, code_dim=quantizer["dim"], dtype=dtype_of(model))
     _check_multiple("length", model["length"], network.hops[-1])
     return network
+
+
+def spectra_of(model: Mapping[str, Any]) -> LogMel | None:
+    """What the network of sound sees of it; None where that is the sound itself.
+
+    Raises:
+        UsageError: spectra that leave out samples.
+    """
+    if not model.get("bands"):
+        return None
+    bands, patch, window = (model[name] for name in ("bands", "patch", "window"))
+    if bands < 0 or window < 2 * patch:
+        raise UsageError(
+            f"Found model.bands = {bands} of model.window = {window} samples, one "
+            f"every model.patch = {patch}; expected 0 or more bands, and a window of "
+            "2 patch or more; correct them."
+        )
+    return LogMel(bands, patch, window, model["sample_rate"])
 
 
 NETWORKS = {

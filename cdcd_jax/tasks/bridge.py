@@ -26,7 +26,7 @@ from cdcd_jax.networks import towers
 from cdcd_jax.networks.partition import constrain
 from cdcd_jax.tasks.labels import labels_by_prefix
 from cdcd_jax.tasks.settings import dtype_of, field_of
-from cdcd_jax.tasks.views import check_views, view
+from cdcd_jax.tasks.views import check_views, swapped, view
 
 TOKENS = "tokens"  # the field that is no condition
 
@@ -219,9 +219,12 @@ class BridgeTask:
         self, params: dict, field: jax.Array, name: str, seen: str, key: jax.Array
     ) -> jax.Array:
         """Vectors of a tower, of its field as it is `seen` where it has other views."""
-        prepared = self.towers[name].prepared(field)
-        if self.towers[name].views:
-            prepared = view(key, prepared, self.seen[seen])
+        tower, views = self.towers[name], self.seen[seen]
+        prepared = tower.prepared(field)
+        if tower.views:
+            prepared = view(key, prepared, views)
+        elif views["swap"] and isinstance(tower, towers.CodeTower):
+            prepared = swapped(key, prepared, tower.num_codes, views["swap"])
         return self._apply(params, name, prepared)
 
     def _field(self, batch: Mapping, name: str) -> jax.Array:

@@ -17,7 +17,7 @@ import numpy as np
 
 from cdcd_jax.networks import quantizer as vq
 from cdcd_jax.networks.partition import constrain
-from cdcd_jax.tasks.autoencoders import IMAGES, NETWORKS, whole_settings
+from cdcd_jax.tasks.autoencoders import IMAGES, NETWORKS, spectra_of, whole_settings
 from cdcd_jax.tasks.codebooks import Codebooks
 from cdcd_jax.tasks.labels import labels_by_prefix
 from cdcd_jax.tasks.reconstruction import ImageLosses, reconstruction_terms
@@ -39,7 +39,7 @@ class TokenizerTask:
         kind = self.model["kind"]
         self.is_image = kind in IMAGES
         self.network = NETWORKS[kind](self.model, self.quantizer)
-        self.hops = self.network.hops
+        self.hops, self.spectra = self.network.hops, spectra_of(self.model)
         self.media = self._media()
         self.image_losses = None
         if self.is_image and (self.losses["adversarial"] or self.losses["perceptual"]):
@@ -83,6 +83,7 @@ class TokenizerTask:
         """Parameters; codebooks or counts of their use, and the remap."""
         keys = jax.random.split(key, 3)
         media = jnp.zeros((1, *self.media["shape"]), jnp.float32)
+        media = self.scaled({self.media["kind"]: media})
         params = {"autoencoder": self.network.init(keys[0], media)["params"]}
         books, extra = self.codebooks.init(keys[1], len(self.hops))
         params |= books
@@ -198,10 +199,11 @@ class TokenizerTask:
     # -- codes, for those who use the tokenizer ------------------------------------
 
     def scaled(self, batch: Mapping[str, jax.Array]) -> jax.Array:
-        """A batch as float32 in [-1, 1]."""
+        """What the network takes of a batch: float32 in about [-1, 1]."""
         if self.is_image:
             return batch["image"].astype(jnp.float32) / 127.5 - 1.0
-        return batch["audio"].astype(jnp.float32)
+        waves = batch["audio"].astype(jnp.float32)
+        return self.spectra.spectra(waves) if self.spectra else waves
 
     def encode_media(
         self,
@@ -253,7 +255,7 @@ class TokenizerTask:
         z_q = self.codebooks.book(params, extra, level)[codes]
         if not self.is_image:
             y = self._apply(params, z_q, level, method="decode")
-            return jnp.clip(y, -1.0, 1.0)
+            return jnp.clip(self.spectra.waves(y) if self.spectra else y, -1.0, 1.0)
         if codes.ndim == 2:
             z_q = z_q.reshape(len(codes), *self.grid(level), -1)
         y = self._apply(params, z_q, method="decode")

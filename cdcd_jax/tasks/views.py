@@ -1,8 +1,9 @@
-"""Other views of the same picture, drawn on the device from a step's key.
+"""Other views of the same picture or codes, drawn on the device from a step's key.
 
-Turned, zoomed and shifted by a little, with noise, and with a piece of it erased: what
-none of these changes is what a picture is told by. Nothing is mirrored, since letters
-and digits are not what they were then; what comes in at an edge is background.
+Pictures are turned, zoomed and shifted by a little, with noise, and with a piece of
+them erased: what none of these changes is what a picture is told by. Nothing is
+mirrored, since letters and digits are not what they were then; what comes in at an edge
+is background. Of codes some are replaced by any others.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ BACKGROUND = -1.0  # of pixels in [-1, 1]: level 0
 
 def check_views(settings: Mapping[str, float]) -> None:
     """Raises UsageError for a view that cannot be."""
-    most = {"rotation": 180.0, "zoom": 2.0, "erase": 1.0}
+    most = {"rotation": 180.0, "zoom": 2.0, "erase": 1.0, "swap": 1.0}
     for name, value in settings.items():
         if not 0 <= value <= most.get(name, 1e6):
             raise UsageError(
@@ -43,6 +44,13 @@ def view(key: jax.Array, x: jax.Array, settings: Mapping[str, Any]) -> jax.Array
     if settings["noise"]:
         x = x + settings["noise"] * jax.random.normal(noise, x.shape)
     return x
+
+
+def swapped(key: jax.Array, codes: jax.Array, number: int, share: float) -> jax.Array:
+    """Codes int [B, L] of so many, of which about `share` are drawn evenly instead."""
+    places, others = jax.random.split(key)
+    drawn = jax.random.randint(others, codes.shape, 0, number)
+    return jnp.where(jax.random.bernoulli(places, share, codes.shape), drawn, codes)
 
 
 def _moved(key: jax.Array, x: jax.Array, settings: Mapping[str, Any]) -> jax.Array:

@@ -6,14 +6,19 @@ r"""Any of picture, caption and sound of a digit from any others (CoDi), by one 
     $M --condition.text="a seven" --config.sampling.outputs=image
     $M --condition.image=three.png --config.sampling.outputs=sound
 
+    python -m cdcd_jax.main --config=configs/codi/digits.py:spoken \
+        --config.stages.tokenizer.data.path=DIR   # DIR/<digit>_<speaker>_<i>.wav
+
 Records are pairs: pictures with captions, sounds (melodies, one for each digit) with
 captions. Prompts are aligned by the captions; each modality has a diffuser of its own,
 trained on one kind of pair; no record holds a picture and a sound.
 
 Stages: `tokenizer` of sounds; `records_image`, `records_sound`; `prompts_image`, and
 `prompts_sound` by the same text tower; the diffusers `image`, `text` and `sound`; last
-of all they are joined. `text_image` leaves sounds out; `gaussian` draws the picture by
-continuous diffusion; `tiny` is for tests.
+of all they are joined. With `spoken` sounds are recordings, those of the Free Spoken
+Digit Dataset (CC BY-SA 4.0) for instance; `text_image` leaves sounds out; `gaussian`
+draws the picture by continuous diffusion; `unaligned` is the control, in which sounds
+have captions of another space; `tiny` is for tests.
 """
 
 import itertools
@@ -43,65 +48,86 @@ TEXT = dict(
     tower=dict(vocabulary=30, width=64),
     diffuser=dict(**DISCRETE, model=BACKBONE),
 )
-SOUND = dict(raw="digit_media", path="", options=dict(media="sound"))
-# sounds of 6,144 samples at 8 kHz as 24 codes, one in 256 samples
-TOKENIZER = dict(
-    mode="train",
-    **experiment(
-        task="tokenizer",
-        data=dict(**SOUND, batch_size=32),
-        model=dict(
-            kind="vqvae1d",
-            length=6144,
-            sample_rate=8000,
-            patch=64,
-            downs=(1,),
-            strides=(4,),
-            width=64,
-            depth=2,
-            multipliers=(1,),
-            dilation_growth=3,
-            dtype="float32",
-        ),
-        quantizer=dict(num_codes=256, dim=64, commitment=0.25),
-        losses=dict(l2=20.0),
-        optim=dict(
-            num_steps=1000, learning_rate=2e-3, warmup_steps=50, weight_decay=0.0
-        ),
-        eval=dict(at_end=True, num_samples=400, figures="labelled_sound", shown=4),
-    ),
+WAVES = dict(  # 24 codes, one in 256 samples
+    kind="vqvae1d",
+    length=6144,
+    sample_rate=8000,
+    patch=64,
+    downs=(1,),
+    strides=(4,),
+    width=64,
+    depth=2,
+    multipliers=(1,),
+    dilation_growth=3,
+    dtype="float32",
 )
+SPECTRA = dict(  # 32 codes, one for two spectra of 256 samples
+    WAVES, length=5120, patch=80, bands=32, window=256, strides=(2,), width=96
+)
+
+
+def _sounds(
+    data: dict[str, Any],
+    views: int,
+    model: dict[str, Any],
+    num_codes: int,
+    **training: Any,
+) -> dict[str, Any]:
+    """The modality of sounds, whose tokenizer is trained first."""
+    (stride,) = model["strides"]
+    tokenizer = experiment(
+        task="tokenizer",
+        data=dict(**data, batch_size=training.pop("batch_size")),
+        model=model,
+        quantizer=dict(num_codes=num_codes, dim=64, commitment=0.25),
+        losses=dict(l2=20.0),
+        optim=dict(learning_rate=2e-3, warmup_steps=50, weight_decay=0.0, **training),
+        eval=dict(at_end=True, num_samples=400, figures="labelled_sound", shown=4),
+    )
+    return dict(
+        data=dict(**data, views=views),
+        stages=dict(tokenizer=dict(mode="train", **tokenizer)),
+        tokenizer=dict(kind="checkpoint", path="@tokenizer"),
+        num_codes=num_codes,
+        grid=(1, model["length"] // (model["patch"] * stride)),
+        tower=dict(kind="codes", width=64),
+        diffuser=dict(**DISCRETE, model=BACKBONE),
+    )
+
+
+def _media(media: str, path: str = "") -> dict[str, Any]:
+    return dict(raw="digit_media", path=path, options=dict(media=media))
+
+
 MODALITIES: dict[str, dict[str, Any]] = dict(
     image=dict(
-        # a digit under several captions
-        data=dict(
-            **dict(raw="digit_media", path="", options=dict(media="image")), views=4
-        ),
+        data=dict(**_media("image"), views=4),  # a digit under several captions
         tokenizer=dict(kind="palette", levels=17),
         num_codes=17,
         grid=(8, 8),
         tower=dict(kind="pixels"),
         diffuser=dict(**DISCRETE, model=dict(**BACKBONE, mlp="conv")),
     ),
-    sound=dict(
-        data=dict(**SOUND, views=4),  # played anew
-        stages=dict(tokenizer=TOKENIZER),
-        tokenizer=dict(kind="checkpoint", path="@tokenizer"),
-        num_codes=256,
-        grid=(1, 24),
-        tower=dict(kind="codes", width=64),
-        diffuser=dict(**DISCRETE, model=BACKBONE),
-    ),
+    # melodies are played anew, as often as pictures have captions
+    sound=_sounds(_media("sound"), 4, WAVES, 256, num_steps=1000, batch_size=32),
 )
+SPOKEN = _sounds(
+    _media("spoken", "data/spoken_digits/recordings"),
+    *(8, SPECTRA, 512),  # views that begin elsewhere, since recordings are few
+    **dict(num_steps=1500, batch_size=64),
+)
+VARIANTS = ("spoken", "text_image", "gaussian", "unaligned", "tiny")
 WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
 
 
 def get_config(name: str = "") -> ConfigDict:
-    """name: '', 'text_image', 'gaussian' or 'tiny'."""
-    variant(name, dict.fromkeys(("", "text_image", "gaussian", "tiny")))
+    """name: '' or one of `VARIANTS`."""
+    variant(name, dict.fromkeys(("", *VARIANTS)))
     modalities = dict(MODALITIES)
     if name == "gaussian":
         modalities["image"] = dict(modalities["image"], diffuser=GAUSSIAN)
+    if name == "spoken":
+        modalities["sound"] = SPOKEN
     if name == "text_image":
         del modalities["sound"]
     config = any_to_any(
@@ -117,6 +143,13 @@ def get_config(name: str = "") -> ConfigDict:
             data=dict(batch_size=64), optim=dict(num_steps=1500, learning_rate=2e-3)
         ),
     )
+    if name == "spoken":  # recordings are few
+        config["stages"]["prompts_sound"]["views"]["swap"] = 0.2
+    if name == "unaligned":  # sounds' captions have a tower of their own
+        towers = config["stages"]["prompts_sound"]
+        towers["init_parts"], towers["model"]["towers"]["text"]["frozen"] = {}, False
+        own = dict(path="@prompts_sound", part="towers/text")
+        config["stages"]["sound"]["init_parts"]["text/tower"] = own
     if name == "tiny":
         steps = dict(tokenizer=20, prompts_image=4, prompts_sound=4)
         config["stages"] = shortened(config["stages"], 2, **steps)
@@ -124,12 +157,16 @@ def get_config(name: str = "") -> ConfigDict:
     weights = dict.fromkeys(drawn, -1.0)
     sampling = dict(
         steps=25,
-        guidance_scale=1.5,
+        guidance_scale=2.0 if name == "spoken" else 1.5,
         prompt_weights=weights,
         # of six words each is drawn after all others are known
-        diffusers=dict(text=dict(method="first_hitting")),
+        diffusers=dict(text=dict(method="random")),
     )
-    return ConfigDict(experiment(**config, sampling=sampling, eval=_eval(drawn)))
+    whole = ConfigDict(experiment(**config, sampling=sampling, eval=_eval(drawn)))
+    if name == "spoken":  # one flag says where the recordings lie
+        stages = whole.stages
+        stages.records_sound.data.path = stages.tokenizer.data.get_ref("path")
+    return whole
 
 
 def _eval(drawn: Collection[str]) -> dict[str, Any]:
@@ -147,6 +184,9 @@ def _eval(drawn: Collection[str]) -> dict[str, Any]:
     if "sound" in drawn:
         both = dict(given=("text", "image"), outputs=("sound",))
         sets["text_image_to_sound"] = both
+        sets["text_sound_to_image"] = dict(
+            given=("text", "sound"), outputs=("image",), records="sound"
+        )
         for share in WEIGHTS:
             weights = dict(text=share / 100, image=1 - share / 100)
             sets[f"mixed_{share}"] = dict(

@@ -71,3 +71,12 @@ def test_variants_and_what_they_leave_out() -> None:
         assert without.stages[name] == whole[name]
     gaussian = digits.get_config("gaussian")
     assert gaussian.stages.image.task == "mt_diffusion"
+
+
+def test_recordings_lie_where_one_flag_says() -> None:
+    spoken = digits.get_config("spoken")
+    spoken.stages.tokenizer.data.path = "elsewhere"
+    assert spoken.stages.records_sound.data.path == "elsewhere"
+    assert spoken.stages.records_image.data.path == ""
+    for stage in (spoken.stages.tokenizer, spoken.stages.records_sound):
+        assert stage.data.options.media == "spoken"

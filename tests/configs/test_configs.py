@@ -233,7 +233,7 @@ def _condition(spec: Mapping[str, Any]) -> dict[str, Any]:
 def _tokenizer(config: Mapping[str, Any]) -> dict[str, Any]:
     model = config["model"]
     if model["kind"] == "vqvae1d":
-        hop = math.prod(
+        hop = model.get("patch", 1) * math.prod(
             s**d for s, d in zip(model["strides"], model["downs"], strict=True)
         )
         sizes = dict(length=hop * max(2, 4096 // hop), width=8, depth=1)

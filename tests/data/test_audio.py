@@ -173,6 +173,21 @@ def test_fit() -> None:
     assert starts == set(range(7))
 
 
+def test_fit_draws_an_onset_in_the_room_that_there_is() -> None:
+    wave = np.linspace(0.1, 1, 10, dtype=np.float32)
+    for room, latest, onsets in ((2, 5, {0, 1, 2}), (6, 3, {0, 1, 2, 3}), (6, 0, {0})):
+        found = set()
+        for seed in range(60):
+            rng = np.random.default_rng(seed)
+            view = audio.fit(wave, 10 + room, rng, amplitude=False, latest=latest)
+            onset = int(np.flatnonzero(view)[0])
+            np.testing.assert_array_equal(view[onset : onset + 10], wave)
+            assert np.count_nonzero(view) == 10
+            found.add(onset)
+        assert found == onsets
+    np.testing.assert_array_equal(audio.fit(wave, 12, latest=2)[:10], wave)
+
+
 def test_fit_draws_loudness() -> None:
     wave = np.ones(4, np.float32)
     found = [audio.fit(wave, 4, np.random.default_rng(i))[0] for i in range(200)]

@@ -1,9 +1,11 @@
 """Captions of single digits, with pictures or with sounds."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from cdcd_jax.data import digit_media as module
 from cdcd_jax.data import tones
@@ -12,6 +14,7 @@ from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError, UsageError
 
 SOUND = dict(media="sound", train_sounds=40, test_sounds=20)
+SPOKEN = dict(media="spoken")
 
 
 def split(name: str = "train", seed: int = 0, **options: Any) -> module.Captioned:
@@ -97,13 +100,65 @@ def test_both_media_say_the_same() -> None:
     assert len(split().texts()) == 80
 
 
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two speakers say each digit seven times: a tone for each, and longer ones."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for digit in range(10):
+        for speaker in ("ann", "bo"):
+            for i in range(7):
+                time = np.arange(2000 + 600 * i) / 8000
+                wave = 0.1 * np.sin(2 * np.pi * (200 + 50 * digit) * time)
+                soundfile.write(folder / f"{digit}_{speaker}_{i}.wav", wave, 8000)
+    return folder
+
+
+def test_recordings_have_captions_and_the_splits_of_their_numbers(
+    recordings: Path,
+) -> None:
+    source = open_source("digit_media", str(recordings), SPOKEN)
+    card = source.card()
+    assert card["media"] == dict(kind="audio", shape=[5120], sample_rate=8000)
+    assert set(card["conditions"]) == {"text", "label"} and card["left_out"] == {}
+    for name, numbers in (("train", "56"), ("test", "01234")):
+        part = source.split(name)
+        assert len(part) == 10 * 2 * len(numbers)
+        for index in range(len(part)):
+            example = part.example(index)
+            digit, _, i = Path(example["key"]).stem.split("_")
+            assert i in numbers and example["groups"] == {"label": digit}
+            condition = example["condition"]
+            assert condition["label"] == int(digit)
+            assert module.read_caption(condition["text"]) == int(digit)
+            assert example["audio"].shape == (5120,)
+            assert np.abs(example["audio"]).max() == pytest.approx(0.95, abs=1e-3)
+        plain, views = part.example(0)["audio"], []
+        for seed in range(20):
+            views.append(part.example(0, np.random.default_rng(seed))["audio"])
+            shown = np.trim_zeros(plain), np.trim_zeros(views[-1])
+            np.testing.assert_array_equal(*shown)
+        onsets = {int(np.flatnonzero(view)[0]) for view in views}
+        assert len(onsets) > 9 and max(onsets) <= 1201
+    assert source.split("train").texts() == split().texts()
+
+
+def test_recordings_of_some_digits_are_refused(recordings: Path) -> None:
+    for file in recordings.glob("3_*.wav"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"of 0, 1, 2, 4, .* all digits from 0 to 9"):
+        open_source("digit_media", str(recordings), SPOKEN)
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(UsageError, match="media = 'video'; expected one of image, so"):
         split(media="video")
     with pytest.raises(UsageError, match="train_sounds = 0; expected 1 or more"):
         split(media="sound", train_sounds=0)
-    with pytest.raises(UsageError, match="needs no files"):
-        open_source("digit_media", "somewhere")
+    for options in ({}, SOUND):
+        with pytest.raises(UsageError, match="needs no files"):
+            open_source("digit_media", "somewhere", options)
+    with pytest.raises(UsageError, match=r"no data\.path for media = 'spoken'"):
+        open_source("digit_media", options=SPOKEN)
     with pytest.raises(UsageError, match=r"data\.options\.sounds"):
         split(sounds=3)
     with pytest.raises(UsageError, match="train, test"):

@@ -213,6 +213,18 @@ def test_a_text_finds_any_picture_that_it_is_said_of():
     assert loss_of(task, params, examples, 2)[0] == loss
 
 
+def test_codes_are_swapped_in_training_alone():
+    towers = dict(text=TEXT, sound=SOUND)
+    plain, params, _ = started(settings(towers, eval=dict(probe="label")))
+    mixed = make_task(settings(towers, views=dict(swap=0.5), eval=dict(probe="label")))
+    examples = captioned()
+    losses = {loss_of(mixed, params, examples, seed)[0] for seed in range(4)}
+    assert len(losses) == 4 and loss_of(plain, params, examples)[0] not in losses
+    both = dict(train=captioned(seed=1), test=examples)
+    found = [t.evaluate(params, {}, both, jax.random.key(0)) for t in (plain, mixed)]
+    assert found[0] == found[1]
+
+
 def test_class_retrieval_is_of_labels_and_of_both_ways():
     config = settings(dict(text=TEXT, sound=SOUND), eval=dict(probe="label"))
     task, params, extra = started(config)

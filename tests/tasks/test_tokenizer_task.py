@@ -66,6 +66,23 @@ def test_sound_has_codes_at_every_level():
     assert task.hops == (4, 8) and task.grid(1) == (1, 64)
 
 
+def test_sound_may_be_seen_by_its_spectra():
+    spectra = dict(patch=32, bands=12, window=64, downs=(1,), strides=(2,))
+    config = settings(SOUND, model=dict(**spectra, multipliers=(1,)))
+    config["losses"]["spectral"] = 0.0
+    task, rows, states = steps(config, 20)
+    assert task.hops == (64,) and task.grid() == (1, 8)
+    assert rows[-1]["l2"] < rows[0]["l2"]
+    waves = np.random.default_rng(0).uniform(-1, 1, (3, 512)).astype(np.float32)
+    assert task.scaled(dict(audio=waves)).shape == (3, 16, 12)
+    params, extra = states[-1].params, states[-1].extra
+    codes = task.encode_batch(params, extra, waves, 0)
+    sounds = task.decode_batch(params, extra, codes, 0)
+    assert codes.shape == (3, 8) and sounds.shape == (3, 512)
+    assert np.isfinite(sounds).all() and np.abs(sounds).max() <= 1
+    assert task.decode_batch(params, extra, codes[:, :5], 0).shape == (3, 320)
+
+
 @pytest.mark.slow
 def test_the_adversary_starts_late_and_the_judge_of_likeness_is_frozen():
     config = settings(
@@ -133,6 +150,12 @@ def test_bad_settings(changes, message):
         program.build(settings({**SOUND, "model": wave}))
     with pytest.raises(UsageError, match=r"losses\.adversarial"):
         program.build(settings(SOUND, losses=dict(adversarial=1.0)))
+    with pytest.raises(UsageError, match=r"losses\.spectral = 1\.0"):
+        program.build(settings(SOUND, model=dict(bands=12, patch=2)))
+    for bands, window in ((-1, 16), (12, 15)):
+        spectra = dict(bands=bands, patch=8, window=window)
+        with pytest.raises(UsageError, match=f"bands = {bands} .* 2 patch or more"):
+            program.build(settings(SOUND, model=spectra, losses=dict(spectral=0.0)))
 
 
 @pytest.mark.slow

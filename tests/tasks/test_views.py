@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cdcd_jax.errors import UsageError
-from cdcd_jax.tasks.views import BACKGROUND, check_views, view
+from cdcd_jax.tasks.views import BACKGROUND, check_views, swapped, view
 
 STILL = dict(shift=0.0, rotation=0.0, zoom=0.0, noise=0.0, erase=0.0)
 
@@ -88,6 +88,19 @@ def test_a_block_of_the_right_size_is_erased_anywhere():
     assert set(rows) <= {4} and set(columns) <= {4}
     assert np.all((out < 0).sum((1, 2)) == 16)
     assert (out < 0).any(0).all()  # each pixel in some picture
+
+
+def test_a_share_of_codes_is_any_others():
+    codes = np.arange(60_000).reshape(100, 600) % 8
+    found = np.asarray(swapped(jax.random.key(0), codes, 8, 0.4))
+    other = found != codes
+    # one in eight is drawn as it was
+    assert other.mean() == pytest.approx(0.4 * 7 / 8, abs=0.01)
+    counts = np.bincount(found[other], minlength=8)
+    assert len(counts) == 8 and counts.min() > 0.9 * counts.max()
+    again = np.asarray(swapped(jax.random.key(1), codes, 8, 0.4))
+    assert (again != found).any()
+    np.testing.assert_array_equal(swapped(jax.random.key(0), codes, 8, 0.0), codes)
 
 
 def test_the_key_decides_and_each_key_otherwise():
