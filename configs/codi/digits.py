@@ -116,6 +116,7 @@ SPOKEN = _sounds(
     *(8, SPECTRA, 512),  # views that begin elsewhere, since recordings are few
     **dict(num_steps=1500, batch_size=64),
 )
+ENVIRONMENT = dict(size=64, slots=4, width=64, depth=2, heads=4)
 VARIANTS = ("spoken", "text_image", "gaussian", "unaligned", "tiny")
 WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
 
@@ -141,6 +142,10 @@ def get_config(name: str = "") -> ConfigDict:
         ),
         diffusers=dict(
             data=dict(batch_size=64), optim=dict(num_steps=1500, learning_rate=2e-3)
+        ),
+        environment=None if name == "gaussian" else ENVIRONMENT,
+        alignments=dict(
+            data=dict(batch_size=64), optim=dict(num_steps=3000, learning_rate=2e-3)
         ),
     )
     if name == "spoken":  # recordings are few

@@ -56,6 +56,34 @@ def test_the_first_modality_teaches_what_captions_mean() -> None:
             assert stage["optim"]["num_steps"] == 7
 
 
+def test_diffusers_are_aligned_with_that_of_captions() -> None:
+    words = dict(WORDS, tower=dict(vocabulary=9, width=8, depth=1, heads=2))
+    words["diffuser"] = DIFFUSER
+    changes, steps = dict(optim=dict(num_steps=7)), dict(optim=dict(num_steps=8))
+    size = dict(size=4, slots=2, width=8, depth=1, heads=2)
+    pair = dict(a=modality(3), b=modality(4))
+    found = any_to_any(words, pair, 6, changes, changes, size, steps)
+    stages, parts = found["stages"], found["init_parts"]
+    first, second = stages["align_a"], stages["align_b"]
+    assert first["model"]["environment"]["trained"] == ("a", "text")
+    assert second["model"]["environment"]["trained"] == ("b",)
+    assert set(second["model"]["diffusers"]) == {"b", "text"}
+    # what captions learned with the first one stays
+    for part in ("diffusers/text", "environments/text"):
+        source = dict(path="@align_a", part=part)
+        assert second["init_parts"][part] == parts[part] == source
+    assert "environments/text" not in first["init_parts"]
+    assert parts["environments/b"]["path"] == parts["diffusers/b"]["path"] == "@align_b"
+    assert stages["a"]["model"]["environment"] == 4
+    for stage in (first, second):
+        task = make_task({k: v for k, v in stage.items() if k != "mode"})
+        assert stage["optim"]["num_steps"] == 8
+        assert set(task.describe()["given"]) == set(stage["init_parts"])
+    with pytest.raises(UsageError, match="without a diffuser of captions"):
+        del words["diffuser"]
+        any_to_any(words, pair, 6, changes, changes, size, steps)
+
+
 def test_a_vocabulary_that_there_is_serves_all() -> None:
     clip = dict(vocabulary="clip", size=0, length=5, truncate=True)
     found = made(clip, a=modality(3), b=modality(4))
