@@ -167,7 +167,10 @@ def get_config(name: str = "") -> ConfigDict:
         # of six words each is drawn after all others are known
         diffusers=dict(text=dict(method="random")),
     )
-    whole = ConfigDict(experiment(**config, sampling=sampling, eval=_eval(drawn)))
+    judged = _eval(drawn)
+    if name == "tiny":
+        sampling["steps"], judged["num_samples"] = 4, 20
+    whole = ConfigDict(experiment(**config, sampling=sampling, eval=judged))
     if name == "spoken":  # one flag says where the recordings lie
         stages = whole.stages
         stages.records_sound.data.path = stages.tokenizer.data.get_ref("path")

@@ -1,5 +1,7 @@
 """configs/codi: every stage of the tiny variant, then each modality from the others."""
 
+import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,18 @@ def test_each_modality_from_the_others(workdir: Path) -> None:
     assert code and "sound given and sound to be drawn" in said
     code, said = generate(workdir, "sum", *given, f"{weight[:-3]}1.2")
     assert code and "which sum to 1.2" in said
+
+
+def test_every_route_is_judged(workdir: Path) -> None:
+    """Also those from sounds, which lie in records of their own."""
+    figures = json.loads((workdir / "evaluation.json").read_text())
+    for one, other in itertools.permutations(("image", "text", "sound"), 2):
+        assert figures[f"route_{one}_{other}/n"] == 20
+    assert figures["retrieval_sound_image/n"] == 400
+    assert figures["sound_accuracy_real"] == 1
+    mixed = [figures[f"{k}_text_image_sound_mixed_50"] for k in ("route", "swapped")]
+    assert sum(mixed) == pytest.approx(figures["either_text_image_sound_mixed_50"])
+    assert (workdir / "samples" / "sound_to_image" / "contact_sheet.png").exists()
 
 
 def test_the_handle(workdir: Path) -> None:
