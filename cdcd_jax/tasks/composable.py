@@ -59,6 +59,12 @@ class ComposableTask:
                 f"model.prompts ({', '.join(self.specs)}), which the records' tokens "
                 "are, or ''; correct it."
             )
+        if config["optim"]["num_steps"] and not self.alignment.trained:
+            raise UsageError(
+                f"Found optim.num_steps = {config['optim']['num_steps']} for a model "
+                "that aligns nothing; expected 0, which joins its parts, or the "
+                "modalities of model.environment.trained; set one of both."
+            )
         self._encode = jax.jit(self.encode)
         self.check_sampling(self.options(config["sampling"]))
 
@@ -162,7 +168,7 @@ class ComposableTask:
     def loss(
         self, params: Params, extra: dict, batch: Any, key: jax.Array, step: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array], dict]:
-        """How well the diffusers that are aligned draw beside each other.
+        """How well the diffusers that are aligned draw beside each other; 0 of none.
 
         Args:
             batch: tokens int [B, L] of `model.stream`, and others as conditions.
@@ -175,6 +181,8 @@ class ComposableTask:
         vectors = self.encode(
             params, {n: x for n, x in held.items() if n in self.specs}
         )
+        if not self.alignment.trained:
+            return jnp.zeros(()), {}, extra
         x_0 = {name: held[name] for name in self.parts}
         return (*self.alignment.loss(params, x_0, vectors, key), extra)
 
