@@ -15,6 +15,7 @@ A denoiser reads noisy tokens and what its conditioners made of the conditions.
     conditioners.py           the table of kinds, and their descriptions
     presence.py               which conditions are there, and whose nulls are taken
     blocks.py, denoiser.py    the denoiser and its conditioners in one tree
+    environment.py            what a denoiser shows to those that draw beside it
     codes.py, joint.py        codes of modalities, and a denoiser of several
     towers.py                 a side of an example as a vector of length 1
     quantizer.py, patches.py, vqgan.py, vqvae1d.py, tokenizer.py

@@ -11,7 +11,8 @@ Files: `conditional` (tokens under a condition) with `settings`, `target`, `cont
 `joint_values`, `joint_objective`, `joint_drawing` and `joint_asked`; `tokenizer`
 (pictures or sound as codes) with `autoencoders`, `codebooks`, `reconstruction` and
 `reconstruction_figures`; `bridge` (vectors that find each other) with `views`;
-`composable` (any modality from any others); `labels` for all.
+`composable` (any modality from any others) with `composable_parts`, `alignment` and
+`together`; `labels` for all.
 """
 
 from collections.abc import Mapping
