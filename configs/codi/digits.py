@@ -18,7 +18,8 @@ Stages: `tokenizer` of sounds; `records_image`, `records_sound`; `prompts_image`
 of all they are joined. With `spoken` sounds are recordings, those of the Free Spoken
 Digit Dataset (CC BY-SA 4.0) for instance; `text_image` leaves sounds out; `gaussian`
 draws the picture by continuous diffusion; `unaligned` is the control, in which sounds
-have captions of another space; `tiny` is for tests.
+have captions of another space; `together` aligns the diffusers too, so that several
+outputs agree (not measured yet); `tiny` is for tests.
 """
 
 import itertools
@@ -117,7 +118,7 @@ SPOKEN = _sounds(
     **dict(num_steps=1500, batch_size=64),
 )
 ENVIRONMENT = dict(size=64, slots=4, width=64, depth=2, heads=4)
-VARIANTS = ("spoken", "text_image", "gaussian", "unaligned", "tiny")
+VARIANTS = ("spoken", "text_image", "gaussian", "together", "unaligned", "tiny")
 WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
 
 
@@ -143,7 +144,7 @@ def get_config(name: str = "") -> ConfigDict:
         diffusers=dict(
             data=dict(batch_size=64), optim=dict(num_steps=1500, learning_rate=2e-3)
         ),
-        environment=None if name == "gaussian" else ENVIRONMENT,
+        environment=ENVIRONMENT if name in ("together", "tiny") else None,
         alignments=dict(
             data=dict(batch_size=64), optim=dict(num_steps=3000, learning_rate=2e-3)
         ),

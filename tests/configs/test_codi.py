@@ -83,6 +83,8 @@ def test_variants_and_what_they_leave_out() -> None:
     # what is left is the same
     for name in without.stages:
         assert without.stages[name] == whole[name]
+    assert "align_sound" in digits.get_config("together").stages
+    assert not [name for name in whole if name.startswith("align")]
     gaussian = digits.get_config("gaussian")
     assert gaussian.stages.image.task == "mt_diffusion"
 
