@@ -148,6 +148,7 @@ def get_config(name: str = "") -> ConfigDict:
     if name == "unaligned":  # sounds' captions have a tower of their own
         towers = config["stages"]["prompts_sound"]
         towers["init_parts"], towers["model"]["towers"]["text"]["frozen"] = {}, False
+        towers["seed"] = 1  # from the same start towers would come to nearly the same
         own = dict(path="@prompts_sound", part="towers/text")
         config["stages"]["sound"]["init_parts"]["text/tower"] = own
     if name == "tiny":
