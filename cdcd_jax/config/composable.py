@@ -46,9 +46,9 @@ def settings() -> dict[str, Any]:
         sampling=dict(
             outputs=(),  # what is drawn; () for the first that is not given
             # of what outputs that are drawn together show each other; 0 draws each by
-            # itself. By modality in environment_scales, where it differs
+            # itself
             environment_scale=2.0,
-            environment_scales={},
+            environment_scales={},  # modality -> the same of this output, if it differs
             # modality -> settings of its diffuser's sampler, such as method, beside
             # those of all below
             diffusers={},
