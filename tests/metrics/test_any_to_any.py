@@ -78,6 +78,33 @@ def test_what_disagrees_is_told_apart(real):
     assert figures["either_text_image_sound_mixed"] > 0.9
 
 
+def test_what_is_drawn_together_agrees_or_not(real):
+    picture, sound = real["image", "test"], real["sound", "test"]
+    shown, heard = picture["condition"]["label"], sound["condition"]["label"]
+    said = np.array([f"the digit {d}" for d in heard])
+    said[:15] = "nothing"
+    drawn = {"image": picture["image"], "sound": sound["sound"], "text": said}
+    none = {**drawn, "condition": {"label": shown}, "given": ()}
+    figures = judged(real, {"image_sound_text": none, "mine": none})
+    assert figures["coherence_sound_text_image_sound_text"] == pytest.approx(
+        0.75, abs=0.05
+    )
+    chance = np.mean(shown == heard)
+    found = figures["coherence_image_sound_mine"]
+    assert found == pytest.approx(chance, abs=0.05)
+    mean = figures["coherence_mean"]
+    pairs = ("image_sound", "image_text", "sound_text")
+    each = [figures[f"coherence_{pair}_image_sound_text"] for pair in pairs]
+    assert mean == pytest.approx(np.mean(each)) == figures["coherence_mean_mine"]
+    assert figures["coherence_all"] <= min(each)
+    assert 2 < figures["class_entropy_bits_mine"] < 3.4
+    # of what had no prompt nothing was asked
+    assert not [name for name in figures if name.startswith("route")]
+    assert "image_accuracy_mine" not in figures
+    pair = {k: v for k, v in none.items() if k != "text"}
+    assert "coherence_image_sound" in judged(real, {"image_sound": pair})
+
+
 def test_what_nobody_can_judge_is_refused(real):
     drawn = {"vector": np.zeros((3, 4), np.float32)}
     with pytest.raises(InputError, match="'vector' among the samples mine"):
