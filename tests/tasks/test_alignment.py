@@ -158,7 +158,7 @@ def test_aligned_diffusers_draw_what_agrees(aligned):
     assert len(classes) == K and classes.min() > 0.04  # not by one class alone
     assert agree(drawn(task, params, environment_scale=0.0)) < 0.4
     own = dict(environment_scale=0.0, environment_scales=dict(b=2.0))
-    assert agree(drawn(task, params, **own)) > 0.6
+    assert agree(drawn(task, params, **own)) > 0.45
 
 
 @pytest.mark.slow
