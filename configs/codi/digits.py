@@ -20,6 +20,10 @@ Digit Dataset (CC BY-SA 4.0) for instance; `text_image` leaves sounds out; `gaus
 draws the picture by continuous diffusion; `unaligned` is the control, in which sounds
 have captions of another space; `together` aligns the diffusers too, so that several
 outputs agree (not measured yet); `tiny` is for tests.
+
+Expect, in 20 minutes on 2 cores: what is drawn shows the digit that was meant in 93 to
+100 % of 360 held-out inputs, whichever modality it is drawn from. All figures are in
+docs/codi.md.
 """
 
 import itertools
