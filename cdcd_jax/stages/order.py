@@ -7,10 +7,12 @@ from typing import Any
 from cdcd_jax.config import Config, resolve_stages, stage_of
 from cdcd_jax.config.files import config_of, default_workdir
 from cdcd_jax.data.card import CARD_NAME
+from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.saved import SAVED
 from cdcd_jax.models.tokenizers import check_config
+from cdcd_jax.reporting import files
 
 
 def todo(
@@ -153,6 +155,23 @@ def check(settings: Mapping[str, Any]) -> None:
         Trained(settings, None).check()
     else:
         check_config(settings)
+
+
+def check_files(stage: Mapping[str, Any], folder: pathlib.Path) -> None:
+    """Misses the raw files of a stage before others are made.
+
+    Args:
+        folder: of the stage; of one that was made, the files may be gone.
+
+    Raises:
+        UsageError, InputError: what the source says of them.
+    """
+    data = stage["data"]
+    made = (folder / CARD_NAME).exists() or (folder / SAVED).exists()
+    if data.get("raw") and data.get("path") and not made:
+        if not files.as_path(data["path"]).exists():
+            asked = data["raw"], data["path"], data["options"], stage.get("seed", 0)
+            open_source(*asked)
 
 
 def settings(

@@ -58,6 +58,8 @@ def run_stages(
             task, optimizer = build(settings)
             memory.check(settings, task, optimizer, place(settings, task))
     jobs = [(name, settings, workdir / name) for name, settings in todo.items()]
+    for _, settings, folder in jobs:
+        order.check_files(settings, folder)
     if mode == "train" and not stage:
         jobs.append(("the model", {"mode": "train", **config}, workdir))
     for number, (name, settings, folder) in enumerate(jobs, start=1):

@@ -89,6 +89,14 @@ def test_variants_and_what_they_leave_out() -> None:
     assert gaussian.stages.image.task == "mt_diffusion"
 
 
+def test_recordings_that_are_not_there_are_missed_at_once(tmp_path: Path) -> None:
+    config = "--config=configs/codi/digits.py:spoken"
+    nowhere = f"--config.stages.tokenizer.data.path={tmp_path / 'nowhere'}"
+    code, said = tiny.run(config, f"--workdir={tmp_path / 'run'}", nowhere)
+    assert code and "nowhere" in said
+    assert not list((tmp_path / "run").glob("*/"))  # nothing was made before
+
+
 def test_recordings_lie_where_one_flag_says() -> None:
     spoken = digits.get_config("spoken")
     spoken.stages.tokenizer.data.path = "elsewhere"
