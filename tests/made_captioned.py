@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -10,6 +11,13 @@ from PIL import Image
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
 COUNTS = {"train": 32, "test": 8}
 RATE = 8000  # Hz
+
+
+def jsonl(path: Path, *rows: Any) -> None:
+    """A list of files with captions; a row that is a text stands as it is."""
+    text = "\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def write_folders(root: Path) -> Path:
@@ -42,8 +50,7 @@ def write_folders(root: Path) -> Path:
             said = [f"one {colour} stroke", f"{colour} line"]
             lines["sketches"].append(dict(image=f"{name}.png", captions=said))
         for folder, rows in lines.items():
-            text = "".join(json.dumps(row) + "\n" for row in rows)
-            (root / folder / f"{split}.jsonl").write_text(text)
+            jsonl(root / folder / f"{split}.jsonl", *rows)
     return root
 
 

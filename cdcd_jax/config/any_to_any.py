@@ -8,12 +8,11 @@ by what it draws. Stages, of a modality <m> where the first one is <f>:
     records_<m>    its pairs; all have the vocabulary of records_<f>
     prompts_<m>    its tower, and with records_<f> the one of texts
     <m>            its diffuser; `text`, the one of captions, is trained on records_<f>
-
     align_<m>      where diffusers are to draw together: what <m> and captions show
                    each other, trained on records_<m>; captions learn it with <f> alone
 
 and what a modality brings itself, such as a tokenizer's training. So a modality more is
-three stages more, and none of the others changes.
+three stages more, four where diffusers are aligned, and none of the others changes.
 """
 
 import itertools
