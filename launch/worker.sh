@@ -47,10 +47,13 @@ start() {
   cd "$here"
   export CDCD_JAX_HOSTS=auto
   # shellcheck disable=SC2016
-  setsid nohup bash -c 'launch/stoppable.sh "$@" & echo $! > pid
+  setsid nohup bash -c '(echo $BASHPID > pid; exec launch/stoppable.sh "$@") &
     wait $!; echo $? > code.new; mv code.new code' \
     worker "$base/venv/bin/python" -m cdcd_jax.main "$@" > log 2>&1 < /dev/null &
-  while [[ ! -s pid ]]; do sleep 0.1; done
+  while [[ ! -s pid ]]; do
+    [[ -e "$here" ]] || exit 143 # a later run removed it
+    sleep 0.1
+  done
 }
 
 join() {

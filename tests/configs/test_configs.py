@@ -157,7 +157,7 @@ def small(config: Mapping[str, Any]) -> dict[str, Any]:
         config,
         dict(
             data=dict(batch_size=4, synthetic=True),
-            optim=dict(num_steps=2, warmup_steps=1),
+            optim=dict(num_steps=min(2, config["optim"]["num_steps"]), warmup_steps=1),
             eval=dict(at_end=False),
             report=dict(log_every=1, sample_every=0, checkpoint_every=2),
             **sizes(config),
