@@ -85,8 +85,8 @@ def evaluation(options: Sequence[str]) -> dict[str, Any]:
         # sets of samples to draw and judge: name -> dict(given=conditions that it
         # gets, outputs=what is kept, hidden=share of the pixels that are unknown in
         # masked pictures, swapped=conditions that it gets of another record than the
-        # rest, and changes of `sampling`), where each may be left out; {} for unguided
-        # and guided ones
+        # rest, num_samples=if they are not as many as above, and changes of
+        # `sampling`), where each may be left out; {} for unguided and guided ones
         sets={},
         # samplers to compare: values of options of `sampling`, of which every
         # combination is drawn and judged; () leaves an option as it is

@@ -219,10 +219,11 @@ def _draw_sets(
     for part in sets:
         if not part.swept:
             check_place(workdir / "samples" / part.name)
-    number = settings["num_samples"]
-    known = {name: known_of(*side) for name, side in sides.items()}
-    asked = {key: settings[key] for key in ("split", "num_samples")}
-    asked |= dict(step=step, seed=config["seed"])
+    known = {
+        (name, number): known_of(*sides[name], number)
+        for name, number in dict.fromkeys(part.rows for part in sets)
+    }
+    asked = dict(split=settings["split"], step=step, seed=config["seed"])
     asked["batch_size"] = config["sampling"]["batch_size"]
     folder, fresh = workdir / drawn.FOLDER, 0
     samples = drawn.Sets(folder, sets, decoders, known)
@@ -232,13 +233,14 @@ def _draw_sets(
     for part in sets:
         began, key = time.perf_counter(), draw_key(config, part.name)
         side, drawn_for = sides[part.records], samples.condition(part.name)
-        own = {**asked, "data": told(side.model.config, side.card)}
-        if "truth" in known[part.records]:
+        own = {**asked, "num_samples": part.number}
+        own["data"] = told(side.model.config, side.card)
+        if "truth" in known[part.rows]:
             # records, of which other rows may be taken another time
             own["rows"] = rows_told_by(drawn_for)
-        hosts.say(f"drawing {number} samples: {part.name} ...")
+        hosts.say(f"drawing {part.number} samples: {part.name} ...")
         new = drawn.draw(
-            task, parts, part, folder / part.name, drawn_for, number, key, own
+            task, parts, part, folder / part.name, drawn_for, key, own
         )
         fresh += new
         took = f"{new} samples in {time.perf_counter() - began:.1f} s"
@@ -251,7 +253,7 @@ def _draw_sets(
                 samples.drawn(part.name),
                 under | shown.texts,
                 samples.media(part.name),
-                number <= SINGLE_FILES,
+                part.number <= SINGLE_FILES,
                 shown.titles,
             )
     return samples, fresh
@@ -265,9 +267,8 @@ def _write_page(
 ) -> None:
     """`evaluation.html`: figures, curves, pictures and sounds in one file."""
     sheets, sounds = {}, {}
-    number = model.config["eval"]["num_samples"]
     for part in sets:
-        some = contact_order(samples.condition(part.name), number)
+        some = contact_order(samples.condition(part.name), part.number)
         shown, media = samples.some(part.name, some), samples.media(part.name)
         pictures = {k: m for k, m in media.items() if m.kind != "audio"}
         sheet = contact_sheet(shown, pictures, slice(None))

@@ -30,7 +30,6 @@ def draw(
     drawn: DrawnSet,
     folder: pathlib.Path,
     condition: Mapping[str, np.ndarray],
-    number: int,
     key: jax.Array,
     asked: Mapping[str, Any],
 ) -> int:
@@ -39,8 +38,7 @@ def draw(
     Args:
         parts: parameters and extra.
         folder: of the set.
-        condition: modality -> [N, ...], of all sets.
-        number: N.
+        condition: modality -> [N, ...], all that is known of the rows.
         key: of the set; a part folds its number in.
         asked: all that the tokens depend on, as JSON has it.
     """
@@ -49,7 +47,7 @@ def draw(
     said = json.loads(json.dumps({**asked, **drawn.settings}))
     condition = drawn.under(condition)
     _keep_if(folder, said)
-    fresh = 0
+    fresh, number = 0, drawn.number
     for i, begin in enumerate(range(0, number, size)):
         rows = slice(begin, min(begin + size, number))
         if (file := folder / f"part_{i:05d}.npz").exists():
@@ -105,7 +103,7 @@ class Sets(Mapping[str, Any]):
         sets: all of them.
         decoders: of what the model draws.
         known: what sets have beside it: condition, truth, sample_rate, ..., by the
-            `records` that they are drawn for; one that says so also has `given`, names
+            `rows` that they are drawn for; one that says so also has `given`, names
             of conditions, one from which pixels are hidden `hidden`, bool
             [N, H * W * C], and one that gets conditions of other rows all of these as
             `swapped`.
@@ -120,7 +118,7 @@ class Sets(Mapping[str, Any]):
     def __getitem__(self, name: str) -> dict[str, Any]:
         # with the conditions that a set did not get as well: a judge compares with them
         part, condition = self._sets[name], self.condition(name)
-        found = {**self.drawn(name), **self._known[part.records]}
+        found = {**self.drawn(name), **self._known[part.rows]}
         if part.given is not None:
             found["given"] = part.given
         if part.hidden:
@@ -144,7 +142,7 @@ class Sets(Mapping[str, Any]):
 
     def condition(self, name: str) -> Mapping[str, np.ndarray]:
         """All conditions of the rows of a set, as the records have them."""
-        return self._known[self._sets[name].records]["condition"]
+        return self._known[self._sets[name].rows]["condition"]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sets)

@@ -42,6 +42,7 @@ class DrawnSet:
         hidden: which pixels of its condition are unknown; None for none.
         swapped: the conditions that it gets of another record than the others.
         records: that it is drawn for, a key of `eval.others`; "" for `data.path`.
+        number: of samples.
     """
 
     name: str
@@ -52,6 +53,12 @@ class DrawnSet:
     hidden: Hidden | None = None
     swapped: tuple[str, ...] = ()
     records: str = ""
+    number: int = 1000
+
+    @property
+    def rows(self) -> tuple[str, int]:
+        """Which records, and how many, it is drawn for; sets may share them."""
+        return self.records, self.number
 
     @property
     def cost(self) -> dict[str, int]:
@@ -122,9 +129,10 @@ def sets_of(
             "outputs": _chosen(name, "outputs", wish, description["outputs"]),
             "swapped": _chosen(name, "swapped", wish, description["conditions"]) or (),
             "records": wish.get("records", ""),
+            "number": _number(name, wish, settings["num_samples"]),
         }
         hidden = hidden_of(name, wish, description["conditions"], config["seed"])
-        own = (*chosen, "hidden")
+        own = (*chosen, "hidden", "num_samples")
         changes = {k: v for k, v in wish.items() if k not in own}
         # where that is chosen, no more is drawn than what is kept
         if chosen["outputs"] is not None and "outputs" in config["sampling"]:
@@ -139,8 +147,24 @@ def sets_of(
         name = ",".join(f"{key}={value}" for key, value in point.items())
         where = f"eval.sweep at {name}: "
         options = _options(config, task, workdir, point, where)
-        sets.append(DrawnSet(name, options, point))
+        sets.append(DrawnSet(name, options, point, number=settings["num_samples"]))
     return sets
+
+
+def _number(name: str, wish: Mapping[str, Any], of_all: int) -> int:
+    """How many samples a set has.
+
+    Raises:
+        UsageError: fewer than one.
+    """
+    number = wish.get("num_samples", of_all)
+    check_type(f"eval.sets.{name}.num_samples", of_all, number)
+    if number < 1:
+        raise UsageError(
+            f"Found eval.sets.{name}.num_samples = {number}; expected 1 or more; "
+            "correct it, or leave it out"
+        )
+    return number
 
 
 def _checked(sets: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:

@@ -20,20 +20,19 @@ from cdcd_jax.models.encoders import encoder_of
 from cdcd_jax.models.model import Trained
 
 
-def conditions_of(model: Trained, card: Card) -> dict[str, np.ndarray]:
-    """Conditions of the samples, and the tokens of their records as 'truth', if any.
+def conditions_of(model: Trained, card: Card, number: int) -> dict[str, np.ndarray]:
+    """Conditions of `number` samples, and the tokens of their records as 'truth', if any.
 
     Labels go through all classes; else the rows are held-out records.
     """
-    number = model.config["eval"]["num_samples"]
     if are_labels(model.conditions):
         return every_label(model.conditions, number)
     rows = held_out_records(model, card, number)
     return {**rows["condition"], "truth": rows["tokens"]}
 
 
-def known_of(model: Trained, card: Card) -> dict[str, Any]:
-    """What is known beside all samples.
+def known_of(model: Trained, card: Card, number: int) -> dict[str, Any]:
+    """What is known beside `number` samples.
 
     Returns:
         condition, that of `conditions_of`; sample_rate; texts, where there are such;
@@ -45,7 +44,7 @@ def known_of(model: Trained, card: Card) -> dict[str, Any]:
     Raises:
         InputError: the encoder of the vectors is not there any more.
     """
-    condition = conditions_of(model, card)
+    condition = conditions_of(model, card, number)
     known: dict[str, Any] = {"condition": condition}
     known["sample_rate"] = model.decoders.sample_rate
     for name in model.decoders.outputs if model.config["eval"]["figures"] else ():

@@ -58,15 +58,20 @@ def model(tmp_path):
 
 def test_each_set_has_noise_and_figures_of_its_own(model):
     """Also where all else is equal."""
-    sets = [DrawnSet(n, SamplingOptions(), {"steps": 1}) for n in ("unguided", "mine")]
-    _, fresh = evaluate._draw_sets(model, {"": Side(model, CARD)}, sets)
-    assert fresh == 16
+    numbers = dict(unguided=8, mine=8, many=12)
+    how = SamplingOptions(), {"steps": 1}
+    sets = [DrawnSet(name, *how, number=n) for name, n in numbers.items()]
+    samples, fresh = evaluate._draw_sets(model, {"": Side(model, CARD)}, sets)
+    assert fresh == 28
+    for part in sets:  # and rows, as many as it has samples
+        labels = samples[part.name]["condition"]["label"]
+        assert len(samples[part.name]["images"]) == len(labels) == part.number
     tokens = {
         part.name: outputs_of(model.workdir / "evaluation" / part.name)["tokens"]
         for part in sets
     }
     assert (tokens["unguided"] != tokens["mine"]).mean() > 0.9
-    for part, end in zip(sets, ("", "_mine"), strict=True):
+    for part, end in zip(sets, ("", "_mine", "_many"), strict=True):
         expected = token_usage(tokens[part.name], K)
         named = {f"{figure}{end}": value for figure, value in expected.items()}
         assert evaluate._usage(model, part) == named
@@ -116,7 +121,7 @@ def drawing_pairs(model, monkeypatch):
 
 
 def test_the_truth_is_all_that_records_hold_of_what_is_drawn(drawing_pairs):
-    known = splits.known_of(drawing_pairs, CARD)
+    known = splits.known_of(drawing_pairs, CARD, 8)
     rows = pairs(8)
     assert set(known) == {"condition", "sample_rate", "truth"}
     assert set(known["condition"]) == {"label", "target", "image"}
@@ -133,12 +138,12 @@ def test_the_encoder_of_the_records_is_at_hand_for_who_judges(
     encoders = lambda card, name: SimpleNamespace(encode=lambda x: (name, x))
     monkeypatch.setattr(splits, "encoder_of", encoders)
     card = SimpleNamespace(conditions={"vector": {"encoder": "0123"}, "label": {}})
-    assert splits.known_of(drawing_pairs, card)["encode"](3) == ("vector", 3)
+    assert splits.known_of(drawing_pairs, card, 8)["encode"](3) == ("vector", 3)
     drawing_pairs.config["eval"]["figures"] = ""  # nobody asks for it
-    assert "encode" not in splits.known_of(drawing_pairs, card)
+    assert "encode" not in splits.known_of(drawing_pairs, card, 8)
     drawing_pairs.config["eval"]["figures"] = "mine"
     given = SimpleNamespace(conditions={"vector": {}})  # made by nobody knows whom
-    assert "encode" not in splits.known_of(drawing_pairs, given)
+    assert "encode" not in splits.known_of(drawing_pairs, given, 8)
 
 
 def test_judges_learn_of_all_that_records_hold(drawing_pairs, monkeypatch):

@@ -29,13 +29,13 @@ class TwoOutputs:
 def test_all_outputs_of_a_part_are_kept(tmp_path):
     task, decoders = TwoOutputs(), Decoders({"label": {"kind": "label"}}, None)
     options = SamplingOptions()
-    both = DrawnSet("both", options, {})
-    label = DrawnSet("label", options, {}, given=("a",), outputs=("label",))
+    both = DrawnSet("both", options, {}, number=8)
+    label = DrawnSet("label", options, {}, ("a",), ("label",), number=8)
     condition = {"a": np.arange(8), "b": np.arange(8)}
     for part in (both, label):
         fresh = parts.draw(
             task,
-            *(({}, {}), part, tmp_path / part.name, condition, 8),
+            *(({}, {}), part, tmp_path / part.name, condition),
             *(jax.random.key(0), {"step": 1}),
         )
         assert fresh == 8
@@ -44,7 +44,7 @@ def test_all_outputs_of_a_part_are_kept(tmp_path):
     assert found["label"].shape == (8,) and found["tokens"].shape == (8, 3)
     assert set(parts.outputs_of(tmp_path / "label")) == {"label"}
     known = {"condition": condition, "sample_rate": None}
-    samples = parts.Sets(tmp_path, [both, label], decoders, {"": known})
+    samples = parts.Sets(tmp_path, [both, label], decoders, {("", 8): known})
     assert set(samples["label"]) == {"label", "given", *known}
     assert set(samples["label"]["condition"]) == {"a", "b"}  # a judge needs all
     assert set(samples.media("label")) == {"label"}
@@ -52,7 +52,7 @@ def test_all_outputs_of_a_part_are_kept(tmp_path):
     assert samples.some("both", rows)["tokens"].shape == (2, 3)
     again = parts.draw(
         task,
-        *(({}, {}), label, tmp_path / "label", condition, 8),
+        *(({}, {}), label, tmp_path / "label", condition),
         *(jax.random.key(0), {"step": 1}),
     )
     assert again == 0  # nothing is drawn twice
@@ -70,9 +70,9 @@ def test_parts_are_no_copies(tmp_path, monkeypatch):
             values.append(outputs["label"])
             return outputs
 
-    drawn = DrawnSet("some", SamplingOptions(), {}, given=("a",))
+    drawn = DrawnSet("some", SamplingOptions(), {}, given=("a",), number=10)
     condition = {"a": np.arange(10), "a/present": np.arange(10) > 4, "b": np.arange(10)}
-    args = ({}, {}), drawn, tmp_path / "some", condition, 10, jax.random.key(0), {}
+    args = ({}, {}), drawn, tmp_path / "some", condition, jax.random.key(0), {}
     assert parts.draw(Shown(), *args) == 10
     assert [part["a"] for part in seen] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert all(set(part) == {"a", "a/present"} for part in seen)
@@ -95,8 +95,8 @@ def test_parts_fill_whole_batches(tmp_path, monkeypatch):
     task, numbers = TwoOutputs(), []
     sample = task.sample
     task.sample = lambda *args: numbers.append(args[-1]) or sample(*args)
-    drawn = DrawnSet("some", SamplingOptions(), {})
-    args = ({}, {}), drawn, tmp_path / "some", {"a": np.arange(19)}, 19
+    drawn = DrawnSet("some", SamplingOptions(), {}, number=19)
+    args = ({}, {}), drawn, tmp_path / "some", {"a": np.arange(19)}
     assert parts.draw(task, *args, jax.random.key(0), {}) == 19
     assert numbers == [8, 8, 3]
 
@@ -106,8 +106,8 @@ def test_parts_of_other_settings_are_thrown_away(tmp_path):
     condition, key = {"a": np.arange(8)}, jax.random.key(0)
 
     def fresh(steps, **asked):
-        drawn = DrawnSet("some", SamplingOptions(steps=steps), {})
-        args = ({}, {}), drawn, tmp_path / "some", condition, 8, key, asked
+        drawn = DrawnSet("some", SamplingOptions(steps=steps), {}, number=8)
+        args = ({}, {}), drawn, tmp_path / "some", condition, key, asked
         return parts.draw(TwoOutputs(), *args)
 
     assert [fresh(3, step=1), fresh(3, step=1)] == [8, 0]
@@ -125,12 +125,12 @@ def test_what_is_hidden_is_unknown_to_the_model_and_known_to_the_judge(tmp_path)
 
     hidden = Hidden(0.5, ("a",), 1, 0)
     options = SamplingOptions()
-    masked = DrawnSet("masked_50", options, {}, given=("a",), hidden=hidden)
-    plain = DrawnSet("plain", options, {}, given=())
+    masked = DrawnSet("masked_50", options, {}, ("a",), hidden=hidden, number=10)
+    plain = DrawnSet("plain", options, {}, given=(), number=10)
     rows = {"a": np.repeat(np.arange(40), 8).reshape(10, 32), "b": np.arange(10)}
     for part in (masked, plain):
         folder = tmp_path / part.name
-        args = ({}, {}), part, folder, rows, 10, jax.random.key(0), {}
+        args = ({}, {}), part, folder, rows, jax.random.key(0), {}
         assert parts.draw(Shown(), *args) == 10
     (under, nothing) = seen
     assert set(under) == {"a"} and nothing == {}
@@ -138,7 +138,8 @@ def test_what_is_hidden_is_unknown_to_the_model_and_known_to_the_judge(tmp_path)
     assert 0 < expected.mean() < 1
     np.testing.assert_array_equal(under["a"], np.where(expected, -1, rows["a"]))
     decoders = Decoders({"label": {"kind": "label"}}, None)
-    samples = parts.Sets(tmp_path, [masked, plain], decoders, {"": {"condition": rows}})
+    known = {("", 10): {"condition": rows}}
+    samples = parts.Sets(tmp_path, [masked, plain], decoders, known)
     found = samples["masked_50"]
     np.testing.assert_array_equal(found["hidden"], expected)
     np.testing.assert_array_equal(found["condition"]["a"], under["a"])

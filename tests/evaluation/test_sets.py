@@ -75,6 +75,8 @@ def test_what_they_say(tmp_path):
         (dict(a=dict(stps=3)), r"eval.sets.a: unknown config key 'sampling.stps'"),
         (dict(a=dict(steps=99)), r"eval.sets.a: .*choose 1..10"),
         (dict(a=dict(steps="many")), "eval.sets.a: .*expected a int"),
+        (dict(a=dict(num_samples=0)), r"eval.sets.a.num_samples = 0; .*1 or more"),
+        (dict(a=dict(num_samples="9")), r"eval.sets.a.num_samples' is '9'"),
         (dict(a=dict(temperature=0.0)), "eval.sets.a: .*above 0"),
     ],
 )

@@ -214,7 +214,7 @@ def test_what_is_made_of_the_tokens_of_held_out_records(tmp_path):
             wanted = row["condition"][stored] if stored else row["tokens"]
             np.testing.assert_array_equal(got, wanted)
     assert told(model, condition).titles is None
-    judged = conditions_of(model, card)
+    judged = conditions_of(model, card, 3)
     assert set(judged) == {"image", "outline", "label", "truth"}
     np.testing.assert_array_equal(judged["image"], judged["truth"])
 
