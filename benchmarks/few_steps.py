@@ -125,7 +125,7 @@ class Runner:
         self.task, self.mesh, self.decoders = model.task, model.mesh, model.decoders
         card = open_data(model)
         self.step, *self.parts = model.weights
-        self.condition = conditions_of(model, card)
+        self.condition = conditions_of(model, card, number)
         self.condition.pop("truth", None)
         test = list(one_pass(card, config["eval"]["split"], 64))
         batches = {"test": test, "samples": {}}
@@ -149,10 +149,10 @@ class Runner:
             return None
         name = f"{sampler},steps={steps}"
         name += f",w={options.guidance_scale:g},n={self.number}"
-        part = DrawnSet(name, options, {})
+        part = DrawnSet(name, options, {}, number=self.number)
         asked = {"step": self.step, "seed": self.config["seed"]}
         folder, key = self.workdir / "few_steps" / name, draw_key(self.config, name)
-        given = (folder, self.condition, self.number, key, asked)
+        given = (folder, self.condition, key, asked)
         with sharding.use(self.mesh):
             drawn.draw(self.task, self.parts, part, *given)
         images = self.decoders.decode(drawn.outputs_of(folder))["images"]

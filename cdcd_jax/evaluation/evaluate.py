@@ -239,9 +239,7 @@ def _draw_sets(
             # records, of which other rows may be taken another time
             own["rows"] = rows_told_by(drawn_for)
         hosts.say(f"drawing {part.number} samples: {part.name} ...")
-        new = drawn.draw(
-            task, parts, part, folder / part.name, drawn_for, key, own
-        )
+        new = drawn.draw(task, parts, part, folder / part.name, drawn_for, key, own)
         fresh += new
         took = f"{new} samples in {time.perf_counter() - began:.1f} s"
         hosts.say(f"{part.name}: {took}, {part.said}")

@@ -21,7 +21,7 @@ from cdcd_jax.models.model import Trained
 
 
 def conditions_of(model: Trained, card: Card, number: int) -> dict[str, np.ndarray]:
-    """Conditions of `number` samples, and the tokens of their records as 'truth', if any.
+    """Conditions of `number` samples; 'truth', tokens of their records, if any.
 
     Labels go through all classes; else the rows are held-out records.
     """

@@ -9,7 +9,7 @@ was ever seen.
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -132,7 +132,7 @@ class ComposableTask:
             ends = jax.device_get(self._encode(params, ends))
             edit = edit._replace(toward=(ends, edit.toward[1]))
         found, names = {}, self.outputs(options, given)
-        if self._see_each_other(names):
+        if options.rows_beside:
             first = self.parts[names[0]]
             asked = first.settings["model"], first.conditions, vectors, edit
             vectors, edit, _ = with_prompts(*asked, options)
@@ -310,6 +310,7 @@ class ComposableTask:
             merge(self.parts[name].settings["sampling"], changes, where)
             own.append((name, tuple(sorted(changes.items()))))
         chosen = dict(outputs=tuple(itertools.chain(*words)), diffusers=tuple(own))
+        chosen["aligned"] = bool(self.alignment.encoders)
         return RouteOptions.of(section, **chosen)
 
     def _part_options(self, name: str, options: RouteOptions) -> Any:
@@ -326,13 +327,9 @@ class ComposableTask:
         alone = [(n, dataclasses.replace(o, prompt_weights=())) for n, o in asked]
         return [Wish(name, own_, own.get(name, of_all)) for name, own_ in alone]
 
-    def _see_each_other(self, names: Collection[str]) -> bool:
-        """Whether these outputs are drawn in step."""
-        return len(names) > 1 and bool(self.alignment.encoders)
-
     def note(self, options: RouteOptions) -> str:
         """What somebody who chose these should know, or ''."""
-        if len(options.outputs) < 2 or self.alignment.encoders:
+        if len(options.outputs) < 2 or options.aligned:
             return ""
         return (
             f"note: {', '.join(options.outputs)} are drawn each by itself, since this "
@@ -358,5 +355,5 @@ class ComposableTask:
                 )
         for name, part in self.parts.items():
             part.check_sampling(self._part_options(name, options), start)
-        if self._see_each_other(options.outputs):
+        if options.rows_beside:
             self.together.check(self._wishes(options.outputs, options))

@@ -54,7 +54,8 @@ def rows_of_an_example(options: SamplingOptions, edit: Edit = NO_EDIT) -> int:
     """
     by_name = len(edit.scales or {"": 1.0})
     guided = edit.scales is not None or options.guidance_scale != 1.0
-    return by_name * (1 + (edit.toward is not None)) + guided
+    own = by_name * (1 + (edit.toward is not None)) + guided
+    return own + options.rows_beside
 
 
 def said_cost(evaluations: int, rows: int) -> str:

@@ -17,12 +17,12 @@ see what captions show, and captions what pictures do, so that what is drawn tog
 of one digit.
 
 Stages: `tokenizer` of sounds; `records_image`, `records_sound`; `prompts_image`, and
-`prompts_sound` by the same text tower; the diffusers `image`, `sound` and `text`; that
-these draw together, `align_image` and `align_sound`; last of all they are joined. With `spoken` sounds are recordings, those of the Free Spoken
-Digit Dataset (CC BY-SA 4.0) for instance; `text_image` leaves sounds out; `gaussian`
-draws the picture by continuous diffusion, and nothing together; `unaligned` is the
-control, in which sounds have captions of another space and no diffuser sees another;
-`tiny` is for tests.
+`prompts_sound` by the same text tower; the diffusers `image`, `sound` and `text`;
+`align_image` and `align_sound`, by which they see each other; last of all they are
+joined. With `spoken` sounds are recordings, those of the Free Spoken Digit Dataset (CC
+BY-SA 4.0) for instance; `text_image` leaves sounds out; `gaussian` draws the picture by
+continuous diffusion, and nothing together; `unaligned` is the control, in which sounds
+have captions of another space and no diffuser sees another; `tiny` is for tests.
 
 Expect, in 20 minutes on 2 cores: what is drawn shows the digit that was meant in 93 to
 100 % of 360 held-out inputs, whichever modality it is drawn from. All figures are in

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,10 @@ import tiny
 
 import cdcd_jax
 from configs.codi import digits
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import together  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +64,29 @@ def test_every_route_is_judged(workdir: Path) -> None:
     mixed = [figures[f"{k}_text_image_sound_mixed_50"] for k in ("route", "swapped")]
     assert sum(mixed) == pytest.approx(figures["either_text_image_sound_mixed_50"])
     assert (workdir / "samples" / "sound_to_image" / "contact_sheet.png").exists()
+    # and what is drawn of no prompt, two at once and all
+    for pair in ("image_sound", "image_text", "sound_text"):
+        assert figures[f"coherence_{pair}/n"] == 20
+        assert figures[f"class_entropy_bits_{pair}"] <= np.log2(11)
+    assert figures["coherence_mean"] >= figures["coherence_all"]
+    assert {"coherence_image_sound_text_to_image_sound"} <= set(figures)
+
+
+def test_together_by_turns_and_apart(workdir: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    flags = f"--workdir={workdir}", "--number=12", "--steps=4", f"--json={report}"
+    together.main([*flags, "--ways=apart,together,turns:text", "--scales=0,2"])
+    rows = json.loads(report.read_text())["rows"]
+    found = {(row["outputs"], row["way"], row["scale"]): row for row in rows}
+    assert (
+        len(rows) == len(found) == 15
+    )  # an output that is not drawn comes first never
+    whole = lambda *how: found["image,sound,text", *how]
+    assert whole("together", 2.0)["rows"] == 2 * whole("apart", None)["rows"] == 24
+    assert whole("turns:text", None)["rows"] == 4 * (1 + 2 + 2)
+    for row in rows:
+        assert 0 <= row["all"] <= row["agree"] <= 1 and row["seconds"] > 0
+        assert np.isnan(row["distance"]) == ("image" not in row["outputs"])
 
 
 def test_the_handle(workdir: Path) -> None:
@@ -83,10 +111,11 @@ def test_variants_and_what_they_leave_out() -> None:
     # what is left is the same
     for name in without.stages:
         assert without.stages[name] == whole[name]
-    assert "align_sound" in digits.get_config("together").stages
-    assert not [name for name in whole if name.startswith("align")]
-    gaussian = digits.get_config("gaussian")
-    assert gaussian.stages.image.task == "mt_diffusion"
+    for name in ("gaussian", "unaligned"):
+        alone = digits.get_config(name)
+        assert not [stage for stage in alone.stages if stage.startswith("align")]
+        assert not [one for one, own in alone.eval.sets.items() if not own.given]
+    assert digits.get_config("gaussian").stages.image.task == "mt_diffusion"
 
 
 def test_recordings_that_are_not_there_are_missed_at_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from cdcd_jax.diffusion.process import draw
 from cdcd_jax.errors import UsageError
 from cdcd_jax.tasks import make_task, together
 from cdcd_jax.tasks.alignment import Alignment
+from cdcd_jax.tasks.drawing import rows_of_an_example
 from cdcd_jax.training.step import join_frozen, split_frozen
 
 KEY = jax.random.key(0)
@@ -168,6 +169,18 @@ def test_diffusers_that_see_themselves_do_not_agree(monkeypatch):
     monkeypatch.setattr(Alignment, "others", itself)
     task, params = of()
     assert agree(drawn(task, trained(task, params, 300))) < 0.4
+
+
+def test_what_sees_others_costs_a_row_more():
+    task, _ = of(trained="")
+    options = lambda *names, **changes: task.options(
+        {**task.settings["sampling"], "outputs": names, **changes}
+    )
+    guided = dict(guidance_scale=2.0)
+    assert rows_of_an_example(options("a")) == 1
+    assert rows_of_an_example(options("a", "b")) == 2
+    assert rows_of_an_example(options("a", **guided)) == 2
+    assert rows_of_an_example(options("a", "b", **guided)) == 3
 
 
 def test_all_are_at_the_same_share_of_their_times(monkeypatch):

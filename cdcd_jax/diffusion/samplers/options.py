@@ -46,6 +46,11 @@ class SamplingOptions:
     remask: float = 0.1
     prompt_weights: tuple[tuple[str, float], ...] = ()
 
+    @property
+    def rows_beside(self) -> int:
+        """Rows of an example, beside those of guidance."""
+        return 0
+
     def told(self) -> dict[str, Any]:
         """As settings of what was drawn, which outlive an update.
 
@@ -96,12 +101,19 @@ class RouteOptions(SamplingOptions):
         environment_scale: of what aligned diffusers that draw together show each other.
         environment_scales: the same of some, each for its own output.
         diffusers: of some, settings of its sampler.
+        aligned: whether outputs that are drawn together see each other.
     """
 
     outputs: tuple[str, ...] = ()
     environment_scale: float = 1.0
     environment_scales: tuple[tuple[str, float], ...] = ()
     diffusers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
+    aligned: bool = False
+
+    @property
+    def rows_beside(self) -> int:
+        """One that sees what the other outputs show."""
+        return int(self.aligned and len(self.outputs) > 1)
 
 
 def choose(name: str, value: str, known: Iterable[str]) -> None:
