@@ -14,7 +14,7 @@ from configs.codi import digits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-import together  # noqa: E402
+import together
 
 pytestmark = pytest.mark.slow
 
