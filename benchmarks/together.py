@@ -134,7 +134,9 @@ def rows_of(
             if scale is not None:
                 changes["environment_scale"] = scale
             given = outputs, way, options.number
-            runner.draw(*given, **changes)  # compiles
+            most = runner.task.parts[outputs[0]].settings["sampling"]["batch_size"]
+            compiled = min(options.number, most)  # as many as are drawn at once
+            runner.draw(outputs, way, compiled, **changes)
             began = time.perf_counter()
             tokens, cost = runner.draw(*given, **changes)
             seconds = time.perf_counter() - began

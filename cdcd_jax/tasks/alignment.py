@@ -8,6 +8,7 @@ and by a contrast of what both show. (Tang et al., NeurIPS 2023, section 3.4. In
 paper's code each diffuser sees what it shows itself, which tells it nothing.)
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -114,9 +115,13 @@ class Alignment:
         return self.encoders[name].apply(own, x_t, t)
 
     def others(self, shown: Mapping[str, jax.Array], name: str) -> jax.Array:
-        """What the diffuser of `name` sees: the mean of what all others show."""
+        """What the diffuser of `name` sees: the mean of what all others show.
+
+        Its numbers are of the size of 1, as those that a network takes are.
+        """
         seen = [slots for other, slots in shown.items() if other != name]
-        return sum(seen[1:], start=seen[0]) / len(seen)
+        mean = sum(seen[1:], start=seen[0]) / len(seen)
+        return mean * math.sqrt(mean.shape[-1])
 
     def loss(
         self,
@@ -136,15 +141,9 @@ class Alignment:
             scalar loss, metrics (scalars).
         """
         size = len(next(iter(x_0.values())))
-        key_u, key_drop, key_x = jax.random.split(key, 3)
+        key_u, key_drop, key_x, key_contrast = jax.random.split(key, 4)
         u = stratified_times(key_u, size, _FINE) / _FINE
-        keys = keys_by_name(key_x, x_0)
-        x_t, t, shown = {}, {}, {}
-        for name, x in x_0.items():
-            process = self.parts[name].process
-            t[name] = jnp.ceil(u * process.timesteps).astype(jnp.int32)
-            x_t[name] = process.noised(keys[name], x, t[name])
-            shown[name] = self.shown(params, name, x_t[name], t[name])
+        x_t, t, shown = self._at(params, x_0, u, key_x)
         metrics = {}
         for name, x in x_0.items():
             part, own = self.parts[name], params["diffusers"][name]
@@ -158,9 +157,27 @@ class Alignment:
             said = apply(x_t[name], t[name], encoded, beside, method="denoise")
             terms = part.process.terms(said, x, x_t[name], t[name])
             metrics[name] = jnp.mean(terms.training) / part.length
+        # of states at one time: both sides tell theirs, and if it were not that of all
+        # it alone would tell them apart, so that nothing of the content had to be shown
+        key_u, key_x = jax.random.split(key_contrast)
+        u = jnp.full(size, 1 - jax.random.uniform(key_u))
+        shown = self._at(params, x_0, u, key_x)[2]
         metrics["contrast"] = self._contrast(x_0, shown)
         loss = sum(metrics[name] for name in x_0)
         return loss + self.settings["contrast"] * metrics["contrast"], metrics
+
+    def _at(
+        self, params: Any, x_0: Mapping[str, jax.Array], u: jax.Array, key: jax.Array
+    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array], dict[str, jax.Array]]:
+        """Each noised to the share u (0, 1], [B], of its times: x_t, t, and slots."""
+        keys = keys_by_name(key, x_0)
+        x_t, t, shown = {}, {}, {}
+        for name, x in x_0.items():
+            process = self.parts[name].process
+            t[name] = jnp.ceil(u * process.timesteps).astype(jnp.int32)
+            x_t[name] = process.noised(keys[name], x, t[name])
+            shown[name] = self.shown(params, name, x_t[name], t[name])
+        return x_t, t, shown
 
     def _contrast(
         self, x_0: Mapping[str, jax.Array], shown: Mapping[str, jax.Array]
