@@ -21,7 +21,7 @@ from cdcd_jax.models.model import Trained
 
 
 def conditions_of(model: Trained, card: Card, number: int) -> dict[str, np.ndarray]:
-    """Conditions of `number` samples, and the tokens of their records as 'truth', if any.
+    """Conditions of `number` samples, and tokens of their records as 'truth', if any.
 
     Labels go through all classes; else the rows are held-out records.
     """
@@ -134,6 +134,6 @@ def _raw_examples(model: Trained, card: Card, split: str) -> list[dict[str, Any]
     kind, part = source.card()["media"]["kind"], source.split(split)
     batches = raw_pass(part, kind, len(part), 256)
     # as what is drawn of it is called
-    name = {"image": "images", "audio": "audio"}[kind]
+    name = {"image": "images", "video": "videos", "audio": "audio"}[kind]
     name = name if model.stream == SINGLE else model.stream
     return [{name: b[kind], "condition": b["condition"]} for b in batches]
