@@ -23,6 +23,7 @@ FORMATS += ("AVIF", "JPEG2000", "QOI")
 # Pillow starts another program for the first, and only looks at the head of the others.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_GIF_END = b";"
 MAX_PIXELS = 2**27  # a larger one would fill the memory of small machines
 
 
@@ -70,6 +71,9 @@ def decode_frames(data: bytes, name: str) -> list[Any]:
     """
 
     def frames(image: Any) -> list[Any]:
+        # Pillow takes as many frames as came before a download broke off
+        if image.format == "GIF" and not data.rstrip(b"\0").endswith(_GIF_END):
+            raise Unreadable(name, "not a whole picture (no end of its GIF)")
         number = getattr(image, "n_frames", 1)
         if image.width * image.height * number > MAX_PIXELS:
             raise Unreadable(name, f"more than {MAX_PIXELS} pixels")

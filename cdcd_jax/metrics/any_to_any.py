@@ -204,8 +204,10 @@ def _judge(name: str, side: Mapping[str, Decoded]) -> _Judge:
         rate = side["train"]["sample_rate"]
         judge = SoundClassifier(real, np.asarray(condition[LABEL]), rate)
         return _Judge(lambda x: {LABEL: judge.predict(x)}, lambda *args: {})
-    pictures = [{**part, "images": part[name]} for part in side.values()]
-    by_pixel = PixelJudge(*pictures)
+    learned, held_out = (
+        {**side[split], "images": side[split][name]} for split in ("train", "test")
+    )
+    by_pixel = PixelJudge(learned, held_out)
     readers = {LABEL: by_pixel.classifier}
     if SIDE in condition:
         readers[SIDE] = PixelClassifier(by_pixel.real, np.asarray(condition[SIDE]))

@@ -60,7 +60,7 @@ def write_video(path: str | os.PathLike, frames: np.ndarray) -> None:
 
 
 def strips(videos: np.ndarray, gap: int = 1) -> np.ndarray:
-    """Frames side by side, white between them.
+    """Frames side by side, grey between them, as white is between pictures.
 
     Args:
         videos: uint8 [N, F, H, W, C].
@@ -69,7 +69,7 @@ def strips(videos: np.ndarray, gap: int = 1) -> np.ndarray:
     Returns: uint8 [N, H, F (W + gap) - gap, C].
     """
     gaps = [(0, 0)] * 3 + [(0, gap), (0, 0)]
-    rows = np.moveaxis(np.pad(videos, gaps, constant_values=255), 1, 2)
+    rows = np.moveaxis(np.pad(videos, gaps, constant_values=128), 1, 2)
     number, height, frames, width, channels = rows.shape
     return rows.reshape(number, height, frames * width, channels)[:, :, : -gap or None]
 

@@ -48,7 +48,7 @@ def test_tokens_and_back(channels: int) -> None:
     tokens = palette.encode(given)
     # frame by frame
     assert tokens.shape == (2, 24 * channels) and tokens.max() == LEVELS - 1
-    first = np.rint(given[:, 0].reshape(2, -1) * 4 / 255)
+    first = np.rint(given[:, 0].reshape(2, -1) / 255 * 4)
     np.testing.assert_array_equal(tokens[:, : 8 * channels], first)
     np.testing.assert_array_equal(palette.decode(tokens)["videos"], given)
     assert palette.media == dict(kind="video", shape=[3, 2, 4, channels])
