@@ -46,12 +46,13 @@ def media(kind: str, path: str = "") -> dict[str, Any]:
     return dict(raw="digit_media", path=path, options=dict(media=kind))
 
 
-def pixels(kind: str, grid: tuple[int, ...]) -> dict[str, Any]:
+def pixels(kind: str, grid: tuple[int, ...], **model: Any) -> dict[str, Any]:
     """A modality whose tokens are levels of pixels; a digit has several captions.
 
     Args:
         kind: of media.
         grid: (H, W) of pictures, (F, H, W) of videos.
+        model: changes of its denoiser.
     """
     tokenizer, tower = ("frames",) * 2 if len(grid) == 3 else ("palette", "pixels")
     return dict(
@@ -60,7 +61,7 @@ def pixels(kind: str, grid: tuple[int, ...]) -> dict[str, Any]:
         num_codes=17,
         grid=grid,
         tower=dict(kind=tower),
-        diffuser=dict(**DISCRETE, model=dict(**BACKBONE, mlp="conv")),
+        diffuser=dict(**DISCRETE, model={**BACKBONE, "mlp": "conv", **model}),
     )
 
 

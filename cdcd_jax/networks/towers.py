@@ -254,9 +254,9 @@ def unit(x: jax.Array) -> jax.Array:
 
 KINDS = {
     "pixels": PixelTower,
-    "frames": FramesTower,
     "text": TextTower,
     "codes": CodeTower,
+    "frames": FramesTower,
     "vector": VectorTower,
 }
 

@@ -1,4 +1,4 @@
-"""configs/codi/digits_video.py: what a fourth modality changes, and the tiny variant."""
+"""configs/codi/digits_video.py: what a fourth modality changes; the tiny variant."""
 
 import json
 from pathlib import Path
