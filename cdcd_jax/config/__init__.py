@@ -17,6 +17,7 @@ In reading order:
     changes      what a run that goes on may change
     stage_paths  "@stage" paths
     any_to_any   all stages of a composable model, of a table of modalities
+    digit_modalities   what configs of it for digits have in common
     variants     the name behind the colon of --config, and random batches
     switches     how a model is computed, changed at any depth
     large        what the configs of large data sets have in common

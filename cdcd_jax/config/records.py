@@ -24,9 +24,10 @@ def default_config() -> dict[str, Any]:
             threads=2,  # that read and decode
             unreadable=0.01,  # share of the examples that may be left out as unreadable
         ),
-        # palette, checkpoint or none, with what each takes; see models.tokenizers
+        # palette, frames (a palette of videos), checkpoint or none, with what each
+        # takes; see models.tokenizers
         tokenizer=dict(kind="palette", levels=17),
-        grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound
+        grid=(8, 8),  # (H, W) of the tokens; (1, L) for sound, (F, H, W) for videos
         batch_size=64,  # examples that a device encodes at once
         # texts become tokens [length]: of CLIP's byte pairs, or of a vocabulary of at
         # most `size` tokens that is trained on the training texts. With `features`, a

@@ -1,9 +1,9 @@
 """From raw files to records, and from records to batches.
 
-A raw source gives pictures or sounds with their conditions, one by one; records hold
-the tokens that a tokenizer made of them; the pipeline shuffles either into batches. No
-model is known here: tokenizers and text towers are opened where records are made
-(`stages`). In reading order:
+A raw source gives pictures, sounds or videos with their conditions, one by one; records
+hold the tokens that a tokenizer made of them; the pipeline shuffles either into
+batches. No model is known here: tokenizers and text towers are opened where records are
+made (`stages`). In reading order:
 
     sources           the table of raw sources, what each one offers, unreadable files
     names             of files and classes: forms, other names of one file, in print
@@ -22,7 +22,8 @@ model is known here: tokenizers and text towers are opened where records are mad
     aist_names, aist_release        what AIST++'s names say, and its official release
     digits, captioned_digits        real handwritten digits, alone and in pairs
     toy_dance, toy_motion, toy_music    synthetic dances
-    digit_media, tones      captions of digits with pictures, or with melodies
+    digit_media, tones, moving_digits   captions of digits with pictures, with
+                      melodies, or with videos
     bpe, vocabulary   texts as tokens: of CLIP, and of one's own words
     card              what records say of themselves
     identity          which records these are, by content

@@ -1,11 +1,13 @@
-"""Raw source `digit_media`: captions of single digits, with pictures or with sounds.
+"""Raw source `digit_media`: captions of digits, with pictures, videos or sounds.
 
-With `media` of "image" the pictures of the source `digits`, in its splits; with "sound"
+With `media` of "image" the pictures of the source `digits`, in its splits; with
+"placed" these at a side of the picture, and with "moving" videos of `frames` frames in
+which they go there, whose captions name the side; with "sound"
 the melodies of `tones`, where each digit has one of its own; with "spoken" recordings
 of the digits' names, the files `<digit>_<speaker>_<i>.wav` below `path`, as the Free
 Spoken Digit Dataset has them, of which i = 0 to 4 are the test split. Captions ("a
-seven", "the digit 7") come from one function, so that they join all of these, which
-never stand together. All but recordings need no files.
+seven", "the digit 7 on the left") come from one function, so that they join all of
+these, which never stand together. All but recordings need no files.
 """
 
 import functools
@@ -18,15 +20,22 @@ import numpy as np
 from cdcd_jax.data import audio_folder, tones
 from cdcd_jax.data.captioned_digits import NAMES, meaning_of, with_article
 from cdcd_jax.data.digits import SPLITS, DigitsSource
+from cdcd_jax.data.moving_digits import CANVAS, ROAD, SIDES, sided_digits
 from cdcd_jax.data.sources import Example, RawSplit, known_split
 from cdcd_jax.errors import InputError, UsageError
 
 OPTIONS: dict[str, Any] = {
-    "media": "image",  # image, sound, spoken
+    "media": "image",  # image, placed, moving, sound, spoken
+    "frames": ROAD + 1,  # of moving
     "train_sounds": 4_000,  # of melodies
     "test_sounds": 400,
 }
-MEDIA = ("image", "sound", "spoken")
+MEDIA = ("image", "placed", "moving", "sound", "spoken")
+# of each of SIDES; stills say both, so that videos need no words of their own
+WHERE = (
+    *(("on the left", "to the left"), ("on the right", "to the right")),
+    *(("at the top", "to the top"), ("at the bottom", "to the bottom")),
+)
 # options of `audio_folder`: recordings of one loudness, the longest ones cut
 RECORDINGS = dict(
     sample_rate=8_000,
@@ -41,18 +50,30 @@ RECORDINGS = dict(
 )
 
 
-def captions(digit: int) -> list[str]:
-    """All phrasings for a digit, of at most five words; no two digits share one."""
-    name, one = NAMES[digit], with_article(digit)
-    return [
-        *(one, f"this is {one}", f"number {name}", f"number {digit}"),
-        *(f"the digit {name}", f"the digit {digit}", f"here is the digit {digit}"),
+def captions(label: int, side: int | None = None) -> list[str]:
+    """All phrasings for a digit, of at most five words, and of eight at a side.
+
+    No two meanings share one.
+
+    Args:
+        label: the digit.
+        side: number of `SIDES` that it is at, or goes to; None for no word of it.
+    """
+    name, one = NAMES[label], with_article(label)
+    plain = [
+        *(one, f"this is {one}", f"number {name}", f"number {label}"),
+        *(f"the digit {name}", f"the digit {label}", f"here is the digit {label}"),
         f"this is the number {name}",
     ]
+    if side is None:
+        return plain
+    return [f"{text} {where}" for text in plain for where in WHERE[side]]
 
 
-def read_caption(text: str) -> int:
-    """The digit of a caption; case and outer spaces do not matter.
+def read_caption(text: str) -> dict[str, int]:
+    """What a caption says, `label` and perhaps `side`, as `captions` takes them.
+
+    Case and outer spaces do not matter.
 
     Raises:
         InputError: not a caption of `captions`.
@@ -62,8 +83,10 @@ def read_caption(text: str) -> int:
 
 
 @functools.cache
-def _meanings() -> dict[str, int]:
-    return {text: digit for digit in range(10) for text in captions(digit)}
+def _meanings() -> dict[str, dict[str, int]]:
+    plain = [{"label": digit} for digit in range(10)]
+    sided = [{**one, "side": side} for one in plain for side in range(len(SIDES))]
+    return {text: said for said in (*plain, *sided) for text in captions(**said)}
 
 
 @dataclass(frozen=True)
@@ -73,10 +96,14 @@ class DigitMediaSource:
     seed: int
     shown: Mapping[str, RawSplit]  # split -> examples without captions
     told: Mapping[str, Any]  # of the card: media, and perhaps left_out and remarks
+    sided: bool = False  # captions name a side
 
     def card(self) -> dict[str, Any]:
-        """See `sources.RawSource`; `label`, the digit, is for evaluation."""
+        """See `sources.RawSource`; `label`, the digit, and `side` are to judge by."""
         labels = DigitsSource(self.seed).card()["conditions"]
+        if self.sided:
+            side = {"num_classes": len(SIDES), "names": list(SIDES)}
+            labels["side"] = {**labels["label"], **side}
         return {
             "name": "digit_media",
             "splits": SPLITS,
@@ -87,39 +114,40 @@ class DigitMediaSource:
     def split(self, name: str) -> "Captioned":
         """One of 'train' and 'test'."""
         known_split(name, SPLITS, "digit_media")
-        return Captioned(self.seed, name, self.shown[name])
+        return Captioned(self.seed, name, self.shown[name], self.sided)
 
 
 @dataclass(frozen=True)
 class Captioned:
-    """Examples of one medium, each with a caption of its label."""
+    """Examples of one medium, each with a caption of its label, and side if `sided`."""
 
     seed: int
     name: str
     shown: RawSplit
+    sided: bool = False
 
     def __len__(self) -> int:
         return len(self.shown)
 
     def texts(self) -> list[str]:
         """All that captions can say."""
-        return list(_meanings())
+        return [text for text, m in _meanings().items() if ("side" in m) == self.sided]
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
-        """Example `index`; with `rng`, another phrasing, and a melody is played anew.
+        """Example `index`; with `rng`, another phrasing, melody played anew, or side.
 
-        Returns: `key`; `image` uint8 [8, 8, 1] or `audio` float32 [S], S = 6144 of
-          melodies and 5120 of recordings; `condition` with `text` (str) and `label`
-          int32 []; `groups`: `label`.
+        Returns: `key`; `image` uint8 [8, 8, 1], `video` uint8 [F, 8, 8, 1] or `audio`
+          float32 [S], S = 6144 of melodies and 5120 of recordings; `condition` with
+          `text` (str), `label` and perhaps `side` int32 []; `groups`: `label`.
         Raises: IndexError; Unreadable, of a recording's file.
         """
         example = self.shown.example(index, rng)
         if rng is None:  # of its own, so that no caption follows from the sound
             rng = np.random.default_rng((self.seed, 4, SPLITS.index(self.name), index))
-        label = example["condition"]["label"]
-        text = str(rng.choice(captions(int(label))))
-        said = {"text": text, "label": label}
-        return {**example, "condition": said, "groups": {"label": str(label)}}
+        of = {k: v for k, v in example["condition"].items() if k in ("label", "side")}
+        text = str(rng.choice(captions(**{k: int(v) for k, v in of.items()})))
+        said, label = {"text": text, **of}, str(of["label"])
+        return {**example, "condition": said, "groups": {"label": label}}
 
 
 def open_source(path: str, options: Mapping[str, Any], seed: int) -> DigitMediaSource:
@@ -140,12 +168,18 @@ def open_source(path: str, options: Mapping[str, Any], seed: int) -> DigitMediaS
             f"Found data.path = {path!r} for media = {media!r} of the source "
             "digit_media; expected none, as it needs no files; remove it."
         )
-    for name in ("train_sounds", "test_sounds"):
-        if options[name] < 1:
+    for name, least in (("train_sounds", 1), ("test_sounds", 1), ("frames", 2)):
+        if options[name] < least:
             raise UsageError(
-                f"Found data.options.{name} = {options[name]}; expected 1 or more; "
-                "correct it."
+                f"Found data.options.{name} = {options[name]}; expected {least} or "
+                "more; correct it."
             )
+    if media in ("placed", "moving"):
+        frames = options["frames"] if media == "moving" else 0
+        kind, shape = ("video", [frames]) if frames else ("image", [])
+        told = dict(kind=kind, shape=[*shape, CANVAS, CANVAS, 1])
+        sided = sided_digits(seed, frames)
+        return DigitMediaSource(seed, sided, {"media": told}, sided=True)
     if media == "image":
         digits = DigitsSource(seed)
         shown: dict[str, RawSplit] = {name: digits.split(name) for name in SPLITS}

@@ -1,4 +1,4 @@
-"""Pictures of any common kind, as bytes -> RGB of one size.
+"""Pictures of any common kind, as bytes -> RGB of one size, and frames of moving ones.
 
 Pillow decodes. Grey levels and palettes become RGB, transparent pixels are laid on
 white, CMYK is converted by Pillow's plain formula, EXIF's rotation is applied; colour
@@ -8,6 +8,7 @@ profiles are not. Levels of more than 8 bits are read in `levels`.
 import contextlib
 import io
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ FORMATS += ("AVIF", "JPEG2000", "QOI")
 # Pillow starts another program for the first, and only looks at the head of the others.
 _NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_GIF_END = b";"
 MAX_PIXELS = 2**27  # a larger one would fill the memory of small machines
 
 
@@ -52,6 +54,40 @@ def decode(data: bytes, name: str) -> Any:
         Unreadable: no picture, a truncated one, one of more than 2**27 pixels, or one
             whose levels have no one reading in 8 bits.
     """
+
+    def upright(image: Any) -> Any:
+        deep = deep_levels(image)
+        _turn_upright(image)
+        return _to_rgb(image, deep)
+
+    return _decoded(data, name, upright)
+
+
+def decode_frames(data: bytes, name: str) -> list[Any]:
+    """All frames of an animated picture (GIF, PNG, WebP), PIL images of mode RGB.
+
+    A still picture has one. Args and errors are those of `decode`, which limits the
+    pixels of all frames together.
+    """
+
+    def frames(image: Any) -> list[Any]:
+        # Pillow takes as many frames as came before a download broke off
+        if image.format == "GIF" and not data.rstrip(b"\0").endswith(_GIF_END):
+            raise Unreadable(name, "not a whole picture (no end of its GIF)")
+        number = getattr(image, "n_frames", 1)
+        if image.width * image.height * number > MAX_PIXELS:
+            raise Unreadable(name, f"more than {MAX_PIXELS} pixels")
+        found = []
+        for i in range(number):
+            image.seek(i)
+            found.append(_to_rgb(image.copy(), None))
+        return found
+
+    return _decoded(data, name, frames)
+
+
+def _decoded(data: bytes, name: str, of: Callable[[Any], Any]) -> Any:
+    """What `of` makes of the PIL image in `data`, loaded; raises as `decode` does."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
@@ -74,9 +110,7 @@ def decode(data: bytes, name: str) -> Any:
             image.info.get("transparency"), int | tuple
         ):
             _scale_transparent(image, bits=data[24])
-        deep = deep_levels(image)
-        _turn_upright(image)
-        return _to_rgb(image, deep)
+        return of(image)
     except (Unreadable, MemoryError):
         raise
     except UnidentifiedImageError:  # whose text holds an address
@@ -96,8 +130,12 @@ def _why_unknown(data: bytes) -> str:
     return marks.called(data) or "no picture of a known format"
 
 
-def read(path: Any) -> Any:
-    """The picture in the file `path`, as `decode` gives it; raises as it does."""
+def read(path: Any, decode: Callable[[bytes, str], Any] = decode) -> Any:
+    """The picture in the file `path`, as `decode` gives it; raises as it does.
+
+    Args:
+        decode: or `decode_frames`.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read()

@@ -86,7 +86,7 @@ def raw_pass(split: RawSplit, kind: str, number: int, batch_size: int) -> list[B
     """At most `number` examples of a raw split, spread evenly over it, as batches.
 
     Args:
-      kind: image or audio.
+      kind: image, video or audio.
 
     Returns:
       dicts of `kind` [B, ...] and "condition", name -> [B, ...], without texts.

@@ -66,9 +66,9 @@ class RawSplit(Protocol):
 
         Returns:
             key (str, stable and unique), condition {name: value}, groups {rule: str}
-            (what inter-sample negatives must differ in), and `image` uint8 [H, W, C] or
-            `audio` float32 [S] in [-1, 1], of the card's shape; perhaps place, where
-            its condition stands, for messages.
+            (what inter-sample negatives must differ in), and `image` uint8 [H, W, C],
+            `video` uint8 [F, H, W, C] or `audio` float32 [S] in [-1, 1], of the card's
+            shape; perhaps place, where its condition stands, for messages.
 
         Raises:
             Unreadable: its file cannot be used.
@@ -85,9 +85,10 @@ class RawSource(Protocol):
             name; splits, their names; conditions, name -> `kind` (label, array, text,
             image), `shape`, `dtype` and, for labels, `num_classes` and perhaps `names`,
             for pictures, whose pixels are [H * W * C], `levels` and `grid`; media,
-            {"kind": "image", "shape": [H, W, C]} or {"kind": "audio", "shape": [S],
-            "sample_rate": Hz}; perhaps left_out, kind -> number of files that are not
-            read, and remarks, sentences on how folders were read, both for the user.
+            {"kind": "image", "shape": [H, W, C]}, {"kind": "video", "shape": [F, H, W,
+            C]} or {"kind": "audio", "shape": [S], "sample_rate": Hz}; perhaps left_out,
+            kind -> number of files that are not read, and remarks, sentences on how
+            folders were read, both for the user.
         """
 
     def split(self, name: str) -> RawSplit:

@@ -1,4 +1,4 @@
-"""Conditions that are codes of a tokenizer: sounds and pictures, encoded here."""
+"""Conditions that are codes of a tokenizer: sounds, pictures, videos, encoded here."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +16,11 @@ def read_codes(name: str, value: Any, spec: Mapping[str, Any]) -> np.ndarray:
     """Codes int32 [N, L] of what is given.
 
     A file, or several with commas between or in a list: a sound at the tokenizer's
-    rate, no longer than what it takes at once and filled up with silence; a picture of
-    its size; or a `samples.npz`, all its rows or row i of `FILE.npz:i`, of which it is
-    the output of this name, else the only one. Or arrays: sounds float [S] or [N, S]
-    from -1 to 1, pictures uint8 [H, W, C] or [N, H, W, C], codes int [L] or [N, L].
+    rate, no longer than what it takes at once and filled up with silence; a picture or
+    a video of its size; or a `samples.npz`, all its rows or row i of `FILE.npz:i`, of
+    which it is the output of this name, else the only one. Or arrays: sounds float [S]
+    or [N, S] from -1 to 1, pictures uint8 [H, W, C] or [N, H, W, C], videos with F in
+    front of these, codes int [L] or [N, L].
 
     Raises:
         UsageError: neither, or a row that is not there.
@@ -42,18 +43,20 @@ def _of_file(name: str, file: str, spec: Mapping[str, Any]) -> np.ndarray:
         found = media_files.samples(*named, flag, holds, count)
         return _codes(name, found[key(found)], spec, file)
     tokenizer = _tokenizer(name, spec)
-    is_image = "images" in tokenizer.outputs
+    ((kind, shape),) = tokenizer.outputs.items()
+    is_image = kind in ("images", "videos")
     known, some = audio.suffixes(), "a sound (.wav, .flac, .ogg, .mp3)"
     if is_image:
         known, some = images.suffixes(), "a picture (.png, .jpg or the like)"
+        if kind == "videos":
+            some = "a video (.gif or another animated picture)"
     if Path(file).suffix.lower() not in known:
         raise UsageError(
             f"Found --{flag}={file[:60]}; expected {some}, several with commas "
             "between, or a samples.npz; give such a file"
         )
     if is_image:
-        picture = media_files.picture(file, flag, tokenizer.outputs["images"])
-        return tokenizer.encode(picture[None])
+        return tokenizer.encode(media_files.picture(file, flag, shape)[None])
     wave, rate = media_files.readable(lambda: audio.read(file), flag)
     if rate != tokenizer.sample_rate:
         raise InputError(
@@ -84,13 +87,13 @@ def _codes(
     ((kind, shape),) = tokenizer.outputs.items()
     array = array[None] if array.ndim == len(shape) else array
     fits = array.ndim == len(shape) + 1 and len(array) > 0
-    if kind == "images":
+    if kind != "audio":
         fits = fits and array.dtype == np.uint8 and array.shape[1:] == tuple(shape)
     else:
         fits = fits and array.dtype.kind == "f" and 0 < array.shape[1] <= shape[0]
         fits = fits and bool(np.all(np.abs(array) <= 1))
     if not fits:
-        wanted = "uint8" if kind == "images" else "float from -1 to 1, at most"
+        wanted = "uint8" if kind != "audio" else "float from -1 to 1, at most"
         raise InputError(
             f"Found {array.dtype} {list(array.shape)} in {where}; expected {wanted} "
             f"{list(shape)}, as --condition.{name} of this model takes {kind}, or "

@@ -1,4 +1,4 @@
-"""Conditions that are files or arrays: motion of any length, pictures, and others."""
+"""Conditions that are files or arrays: motion of any length, pictures, videos, any."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from cdcd_jax.data import aist, images, smpl
 from cdcd_jax.data.segments import Segment
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.generation import media_files
-from cdcd_jax.networks.tokenizer import PaletteTokenizer
+from cdcd_jax.networks.tokenizer import FramesTokenizer, PaletteTokenizer
 
 MOTION = ("motion", "reference_motion")  # kinds whose first axis is time
 _RATE = re.compile(r"(?P<file>.+)@(?P<rate>\d+(\.\d+)?)")
@@ -63,18 +63,19 @@ def _motion(
 
 
 def read_image(name: str, value: Any, spec: Mapping[str, Any]) -> np.ndarray:
-    """Pictures as levels of their pixels: int32 [N, H * W * C].
+    """Pictures or videos as levels of their pixels: int32 [N, H * W * C].
 
     A file, several with commas between or in a list: a picture; a `samples.npz`, all
     its rows or row i of `FILE.npz:i`, of which it is the output of this name or else
     the images; or a .npy. That holds what may be given as an array too: pictures uint8
     [H, W, C] or [N, H, W, C], grey ones also [H, W]; or finished levels, signed whole
-    numbers [H * W * C] or [N, H * W * C], -1 where a pixel is unknown.
+    numbers [H * W * C] or [N, H * W * C], -1 where a pixel is unknown. A video is an
+    animated picture, and F stands in front of each H.
 
     Raises:
         UsageError: neither, or a row that is not there.
-        InputError: no such file, another size, colours for a grey one, or levels that
-            there are not.
+        InputError: no such file, another size or number of frames, colours for a grey
+            one, or levels that there are not.
     """
     return media_files.files_or_array(
         value,
@@ -84,28 +85,31 @@ def read_image(name: str, value: Any, spec: Mapping[str, Any]) -> np.ndarray:
 
 
 def _levels_of_file(name: str, file: str, spec: Mapping[str, Any]) -> np.ndarray:
-    flag = f"condition.{name}"
+    flag, ((kind, shape),) = f"condition.{name}", _palette(spec).outputs.items()
     if named := media_files.samples_named(file):
-        key = lambda found: name if name in found else "images"
+        key = lambda found: name if name in found else kind
         count = lambda found: len(found[key(found)])
-        found = media_files.samples(*named, flag, f"`{name}` or `images`", count)
+        found = media_files.samples(*named, flag, f"`{name}` or `{kind}`", count)
         return _levels(name, found[key(found)], spec, file)
     suffix = Path(file).suffix.lower()
     if suffix == ".npy":
         return _levels(name, _read(name, Path(file), {".npy": _npy}), spec, file)
     if suffix not in images.suffixes():
+        some = {
+            "images": "a picture (.png, .jpg or the like)",
+            "videos": "a video (.gif or another animated picture)",
+        }
         raise UsageError(
-            f"Found --{flag}={file[:60]}; expected a picture (.png, .jpg or the like), "
-            "several with commas between, a .npy of pictures, or a samples.npz; give "
-            "such a file"
+            f"Found --{flag}={file[:60]}; expected {some[kind]}, several with commas "
+            f"between, a .npy of {kind}, or a samples.npz; give such a file"
         )
-    pixels = media_files.picture(file, flag, _palette(spec).outputs["images"])
-    return _levels(name, pixels, spec, file)
+    return _levels(name, media_files.picture(file, flag, shape), spec, file)
 
 
 def _palette(spec: Mapping[str, Any]) -> PaletteTokenizer:
     """What a condition's levels stand for."""
-    return PaletteTokenizer(spec["levels"], tuple(spec["grid"]))
+    kind = FramesTokenizer if spec["kind"] == "video" else PaletteTokenizer
+    return kind(spec["levels"], tuple(spec["grid"]))
 
 
 def _levels(
@@ -113,9 +117,9 @@ def _levels(
 ) -> np.ndarray:
     """Pictures through the palette; levels as they are, if they are such."""
     palette = _palette(spec)
-    shape, length = palette.outputs["images"], spec["shape"]
+    ((kind, shape),), length = palette.outputs.items(), spec["shape"]
     if array.dtype == np.uint8:
-        array = array[..., None] if array.shape == shape[:2] else array
+        array = array[..., None] if array.shape == shape[:-1] else array
         array = array[None] if array.shape == shape else array
         if array.shape[1:] == shape and len(array):
             return palette.encode(array)
@@ -125,8 +129,9 @@ def _levels(
         if array.shape[1:] == length and known:
             return array.astype(np.int32)
     told = f" from {array.min()} to {array.max()}" if array.dtype.kind == "i" else ""
+    what = "videos" if kind == "videos" else "pictures"
     raise InputError(
-        f"Found {array.dtype} {list(array.shape)}{told} in {where}; expected pictures, "
+        f"Found {array.dtype} {list(array.shape)}{told} in {where}; expected {what}, "
         f"uint8 {list(shape)}, or levels {list(length)} of signed whole numbers from "
         f"-1 (unknown) to {palette.levels - 1}, as --condition.{name} of this model "
         "has, or several such; cut, resize or convert it to that"

@@ -130,16 +130,16 @@ def check_kind(wish: Wish, tokenizer: Any, conditions: Mapping) -> None:
     """Raises UsageError for what a model of this tokenizer and conditions cannot."""
     is_image, is_sound = (name in tokenizer.outputs for name in ("images", "audio"))
     needs = wish.input or wish.expand or wish.seconds
+    if tokenizer.outputs and len(tokenizer.grid) > 2:
+        raise UsageError(
+            f"Found --edit for a model of tokens {list(tokenizer.grid)}, several at a "
+            "place of the picture, or frames of a video; expected one that has rows "
+            "and columns of tokens alone; leave edits out"
+        )
     if needs and not is_image and not is_sound:
         raise UsageError(
             "Found --edit for a model whose config names no tokenizer; expected one "
             "that reads pictures or sound; set `tokenizer`, as in pretokenize"
-        )
-    if is_image and len(tokenizer.grid) > 2:
-        raise UsageError(
-            f"Found --edit for a model of tokens {list(tokenizer.grid)}, several at a "
-            "place of the picture; expected one that has rows and columns of tokens "
-            "alone; leave edits out"
         )
     if wish.expand and not is_image:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Files of pictures, sounds and samples, as the flags that name them want them."""
+"""Files of pictures, videos, sounds and samples, as flags that name them want them."""
 
 import os
 import re
@@ -56,13 +56,28 @@ def readable(read: Callable[[], Any], flag: str) -> Any:
 def picture(text: str, flag: str, shape: tuple[int, ...]) -> np.ndarray:
     """A file as uint8 of the shape [H, W, C]; grey where C is 1.
 
+    With a shape [F, H, W, C] it is a video, an animated picture (GIF, PNG, WebP).
+
     Raises:
-        InputError: no picture, or one of another size, or of colours.
+        InputError: no picture, or one of another size or number of frames, or of
+            colours.
     """
-    image = readable(lambda: images.read(text), flag)
-    check_size(text, flag, image.size, shape)
-    pixels = np.array(image)
-    if shape[2] == 3:
+    if len(shape) == 3:
+        image = readable(lambda: images.read(text), flag)
+        check_size(text, flag, image.size, shape)
+        pixels = np.array(image)
+    else:
+        found = readable(lambda: images.read(text, images.decode_frames), flag)
+        if len(found) != shape[0]:
+            raise InputError(
+                f"Found --{flag}={text} of {len(found)} frame{'s'[: len(found) > 1]}; "
+                f"expected {shape[0]}, as this model's videos; give an animated "
+                "picture (.gif, .png, .webp) of so many. Frames that do not differ "
+                "are one in most such files"
+            )
+        check_size(text, flag, found[0].size, shape[1:])
+        pixels = np.stack([np.array(image) for image in found])
+    if shape[-1] == 3:
         return pixels
     if (pixels != pixels[..., :1]).any():
         raise InputError(

@@ -3,7 +3,7 @@
     label               --condition.genre=BR,HO        names or numbers, see `classes`
     text, clip_text     --condition.text="two frogs"   or @FILE, one prompt a line
     motion              --condition.motion=FILE        see `condition_files`
-    image               --condition.image=FILE,FILE   see `condition_files`
+    image, video        --condition.image=FILE,FILE   see `condition_files`
     tokens              --condition.sound=FILE,FILE   see `code_files`
     array, features     --condition.video=FILE.npy
 
@@ -86,7 +86,7 @@ def rows_of(
             vocabulary = open_texts(name, spec, card, workdir)
             condition[name] = _encode(name, prompts, vocabulary, spec)
             texts[name] = np.array(prompts)
-        elif kind == "image":
+        elif kind in ("image", "video"):
             condition[name] = condition_files.read_image(name, value, spec)
         elif kind == "tokens":
             condition[name] = code_files.read_codes(name, value, spec)

@@ -23,7 +23,7 @@ COPY_THRESHOLD = 0.25 * 2 / 16
 
 
 def pixels_of(decoded: Decoded, name: str = "images") -> np.ndarray:
-    """Pictures uint8 [N, H, W, C] as float64 [N, H * W * C] in [-1, 1]."""
+    """Pictures uint8 [N, H, W, C], or videos, as float64 [N, H * W * C] in [-1, 1]."""
     images = np.asarray(decoded[name], np.float64)
     return images.reshape(len(images), -1) / 127.5 - 1.0
 

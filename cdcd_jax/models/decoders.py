@@ -1,9 +1,9 @@
 """What a model draws -> what people look at and listen to, output by output.
 
 A task that draws one stream of tokens calls it `tokens`: what it is decoded to keeps
-the tokenizer's name (images, audio). Of several outputs, or of one with another name,
-`<m>` is what people see and `tokens/<m>` the tokens behind it. The names are those of
-samples.npz.
+the tokenizer's name (images, videos, audio). Of several outputs, or of one with another
+name, `<m>` is what people see and `tokens/<m>` the tokens behind it. The names are
+those of samples.npz.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ from cdcd_jax.reporting.sheets import Medium, sample_rate_of
 
 SINGLE = "tokens"
 # name in what a tokenizer decodes to -> kind of medium
-_MEDIA = {"images": "image", "audio": "audio"}
+_MEDIA = {"images": "image", "videos": "video", "audio": "audio"}
 
 
 class Decoders:

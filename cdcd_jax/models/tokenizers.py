@@ -1,4 +1,4 @@
-"""Tokenizers by config: a palette, none, or the one that a work directory holds.
+"""Tokenizers by config: a palette of pictures or of videos' frames, none, or a trained.
 
 A tokenizer turns raw examples into `tokens` [N, L] in [0, num_codes) and back. It has
 `num_codes`, `grid`, `media` (what it takes), `outputs` (what `decode` gives),
@@ -12,12 +12,17 @@ from typing import Any
 from cdcd_jax.config import check_type
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.checkpoint_tokenizer import CheckpointTokenizer
-from cdcd_jax.networks.tokenizer import NoTokenizer, PaletteTokenizer
+from cdcd_jax.networks.tokenizer import (
+    FramesTokenizer,
+    NoTokenizer,
+    PaletteTokenizer,
+)
 
 # kind -> settings beside it, with their defaults
 KINDS: dict[str, dict[str, Any]] = {
     "none": {},
     "palette": {"levels": 17},
+    "frames": {"levels": 17},  # the palette of videos
     # level: whose codes, 0 the finest; sample: Gumbel codes are drawn, as the reference
     # does, not the most likely ones; batch_size: examples a device takes at once
     "checkpoint": {"path": "", "level": 0, "sample": False, "batch_size": 64},
@@ -69,7 +74,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     if not config.get("tokenizer"):
         return
     tokenizer = check_settings(config["tokenizer"])
-    if tokenizer["kind"] == "palette":
+    if tokenizer["kind"] in ("palette", "frames"):
         grid = config["grid"] if "grid" in config else config["model"]["grid"]
         open_tokenizer(tokenizer, tuple(grid))
 
@@ -91,6 +96,7 @@ def open_tokenizer(config: Mapping[str, Any], grid: tuple[int, ...]) -> Any:
     makers: dict[str, Callable[..., Any]] = {
         "none": NoTokenizer,
         "palette": PaletteTokenizer,
+        "frames": FramesTokenizer,
         "checkpoint": CheckpointTokenizer,
     }
     tokenizer = makers[kind](grid=grid, **settings)

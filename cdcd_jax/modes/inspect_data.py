@@ -20,7 +20,7 @@ from cdcd_jax.networks.tokenizer import PaletteTokenizer
 from cdcd_jax.planning.plan_report import size as in_words
 from cdcd_jax.reporting.files import write_text
 from cdcd_jax.reporting.page import document, picture, safe, sound
-from cdcd_jax.reporting.pictures import image_grid, write_png
+from cdcd_jax.reporting.pictures import image_grid, strips, write_png
 from cdcd_jax.reporting.terminal import format_table
 
 PAGE_NAME, SHEET_NAME = "index.html", "contact_sheet.png"
@@ -42,9 +42,10 @@ def inspect(
     Args:
       directory: holds finished token records.
       outdir: made if it is not there; files of these names are replaced.
-      tokenizer: has `decode(tokens [N, L])` -> {"images": uint8 [N, H, W, C]}, or
-        {"audio": float32 [N, S]} and `sample_rate`, or {}. Without a decoded form the
-        tokens themselves are shown, each code in a colour of its own.
+      tokenizer: has `decode(tokens [N, L])` -> {"images": uint8 [N, H, W, C]},
+        {"videos": uint8 [N, F, H, W, C]}, {"audio": float32 [N, S]} and `sample_rate`,
+        or {}. Without a decoded form the tokens themselves are shown, each code in a
+        colour of its own.
       number: samples of each split, evenly spread.
 
     Returns: the page's path.
@@ -242,6 +243,8 @@ def _show(
     sounds = decoded.get("audio")
     if "images" in decoded:
         pictures = decoded["images"]
+    elif "videos" in decoded:
+        pictures = strips(decoded["videos"])
     elif sounds is not None:
         from cdcd_jax.reporting.sound import spectrogram
 

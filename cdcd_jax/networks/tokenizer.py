@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,10 @@ class PaletteTokenizer:
         product, row by row.
     """
 
+    kind: ClassVar[str] = "palette"
+    shows: ClassVar[str] = "image"
+    axes: ClassVar[tuple[str, ...]] = ("H", "W")  # of the grid, C may follow
+
     levels: int
     grid: tuple[int, ...]
     sample_rate = None  # pictures
@@ -35,13 +39,15 @@ class PaletteTokenizer:
                 f"Found tokenizer.levels = {self.levels!r}; expected a whole number "
                 "from 2 to 256; set the number of grey values of the palette."
             )
-        grid_ok = isinstance(self.grid, tuple) and len(self.grid) in (2, 3)
+        grid_ok = isinstance(self.grid, tuple)
+        grid_ok = grid_ok and len(self.grid) - len(self.axes) in (0, 1)
         grid_ok = grid_ok and all(_is_int(n) and n > 0 for n in self.grid)
-        if not grid_ok or self._shape[2] not in (1, 3):
+        if not grid_ok or self._shape[-1] not in (1, 3):
+            axes = ", ".join(self.axes)
             raise UsageError(
-                f"Found grid = {self.grid!r}; expected positive whole numbers (H, W), "
-                "or (H, W, 3) of colours; set the height and width of the images in "
-                "pixels."
+                f"Found grid = {self.grid!r}; expected positive whole numbers ({axes}),"
+                f" or ({axes}, 3) of colours; set the height and width of the "
+                f"{self.shows}s in pixels."
             )
 
     @property
@@ -52,17 +58,17 @@ class PaletteTokenizer:
     @property
     def settings(self) -> dict[str, Any]:
         """What a config says of it."""
-        return {"kind": "palette", "levels": self.levels}
+        return {"kind": self.kind, "levels": self.levels}
 
     @property
     def media(self) -> dict[str, Any]:
         """What `encode` takes, in the words of a source's card."""
-        return {"kind": "image", "shape": list(self._shape)}
+        return {"kind": self.shows, "shape": list(self._shape)}
 
     @property
-    def _shape(self) -> tuple[int, int, int]:
-        """(H, W, C)."""
-        return (*self.grid, 1)[:3]
+    def _shape(self) -> tuple[int, ...]:
+        """(H, W, C), behind F of videos."""
+        return (*self.grid, 1)[: len(self.axes) + 1]
 
     @property
     def rows_at_once(self) -> int:
@@ -72,7 +78,7 @@ class PaletteTokenizer:
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of what `decode` gives for one example."""
-        return {"images": self._shape}
+        return {f"{self.shows}s": self._shape}
 
     @property
     def fingerprint(self) -> str:
@@ -88,12 +94,11 @@ class PaletteTokenizer:
         """
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != self._shape:
-            height, width, channels = self._shape
             raise InputError(
-                f"Found images of shape {list(images.shape)} and type {images.dtype}; "
-                f"expected [N, {height}, {width}, {channels}] uint8; set `grid` to the "
-                "size of the images, or resize them and make them "
-                f"{'grey' if channels == 1 else 'RGB'}."
+                f"Found {self.shows}s of shape {list(images.shape)} and type "
+                f"{images.dtype}; expected [N, {', '.join(map(str, self._shape))}] "
+                f"uint8; set `grid` to the size of the {self.shows}s, or resize them "
+                f"and make them {'grey' if self._shape[-1] == 1 else 'RGB'}."
             )
         codes = np.rint(images * ((self.levels - 1) / 255))
         return codes.astype(np.int32).reshape(len(images), -1)
@@ -110,6 +115,8 @@ class PaletteTokenizer:
         self, tokens: np.ndarray, grid: tuple[int, int] | None = None
     ) -> dict[str, np.ndarray]:
         """Returns {"images": uint8 [N, H, W, C]} for tokens [N, L] of whole numbers.
+
+        Of videos it is {"videos": uint8 [N, F, H, W, C]}.
 
         Args:
           grid: (H, W) of larger pictures.
@@ -136,7 +143,20 @@ class PaletteTokenizer:
             )
         palette = np.rint(np.arange(self.levels) * (255 / (self.levels - 1)))
         images = palette.astype(np.uint8)[tokens]
-        return {"images": images.reshape(-1, *shape)}
+        return {f"{self.shows}s": images.reshape(-1, *shape)}
+
+
+@dataclass(frozen=True)
+class FramesTokenizer(PaletteTokenizer):
+    """The same for videos uint8 [N, F, H, W, C], frame by frame.
+
+    Attributes:
+      grid: (F, H, W) of grey videos, or (F, H, W, C).
+    """
+
+    kind: ClassVar[str] = "frames"
+    shows: ClassVar[str] = "video"
+    axes: ClassVar[tuple[str, ...]] = ("F", "H", "W")
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ class PixelTower(Tower):
     """
 
     views: ClassVar[bool] = True
+    shows: ClassVar[str] = "image"  # kind of its field
+    axes: ClassVar[tuple[str, ...]] = ("H", "W")  # of its grid, C may follow
 
     grid: tuple[int, ...]
     num_codes: int
@@ -81,17 +83,17 @@ class PixelTower(Tower):
 
     @classmethod
     def check(cls, name: str, spec: Mapping[str, Any]) -> None:
-        grid = grid_of(spec["grid"])
-        if isinstance(grid[0], tuple) or len(grid) not in (2, 3):
+        grid, axes = grid_of(spec["grid"]), ", ".join(cls.axes)
+        if isinstance(grid[0], tuple) or len(grid) - len(cls.axes) not in (0, 1):
             raise UsageError(
-                f"Found model.towers.{name}.grid = {grid}; expected (H, W) or (H, W, "
-                "C) of its pictures; correct it."
+                f"Found model.towers.{name}.grid = {grid}; expected ({axes}) or "
+                f"({axes}, C) of its {cls.shows}s; correct it."
             )
         _check_number(name, spec, "num_codes", "the levels of a pixel")
 
     @classmethod
     def content(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
-        return _content("image", spec)
+        return _content(cls.shows, spec)
 
     def prepared(self, field: jax.Array) -> jax.Array:
         """int [B, L] of K levels -> float32 [B, H, W, C] in [-1, 1]."""
@@ -108,6 +110,26 @@ class PixelTower(Tower):
             x = jax.nn.silu(hidden(x))
         x = nn.Dense(self.features, name="vector")(x.astype(jnp.float32))
         return unit(x)
+
+
+class FramesTower(PixelTower):
+    """Small videos, whose frames are channels of one picture.
+
+    So other views of a video move all of its frames alike.
+
+    Attributes:
+        grid: (F, H, W), or (F, H, W, C).
+    """
+
+    shows: ClassVar[str] = "video"
+    axes: ClassVar[tuple[str, ...]] = ("F", "H", "W")
+
+    def prepared(self, field: jax.Array) -> jax.Array:
+        """int [B, L] of K levels -> float32 [B, H, W, F C] in [-1, 1]."""
+        x = levels_of_tokens(field.astype(jnp.float32), self.num_codes)
+        frames, height, width, *channels = self.grid
+        x = x.reshape(len(x), frames, height, width, *(channels or [1]))
+        return jnp.moveaxis(x, 1, 3).reshape(len(x), height, width, -1)
 
 
 class TextTower(Tower):
@@ -234,6 +256,7 @@ KINDS = {
     "pixels": PixelTower,
     "text": TextTower,
     "codes": CodeTower,
+    "frames": FramesTower,
     "vector": VectorTower,
 }
 

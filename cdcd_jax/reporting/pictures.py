@@ -1,4 +1,4 @@
-"""Pictures as png files, and many of them on one sheet.
+"""Pictures and videos as png files, and many of them on one sheet.
 
 Pillow is imported where it is used.
 """
@@ -10,6 +10,8 @@ import numpy as np
 
 from cdcd_jax.errors import InputError
 from cdcd_jax.reporting.files import atomically
+
+_FRAME = 250  # milliseconds of a video's frame
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -30,6 +32,46 @@ def png_bytes(image: np.ndarray) -> bytes:
     picture, file = image[..., 0] if image.shape[-1] == 1 else image, io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG")
     return file.getvalue()
+
+
+def write_video(path: str | os.PathLike, frames: np.ndarray) -> None:
+    """Writes an animated PNG, without end: uint8 [F, H, W, C] with C = 1, 3 or 4.
+
+    It holds the very pixels, and each frame, also one that is the same as the last.
+
+    Raises: InputError for another shape or type.
+    """
+    from PIL import Image
+
+    check_pictures(frames, 4)
+    pictures = [Image.fromarray(f[..., 0] if f.shape[-1] == 1 else f) for f in frames]
+    # frames blended otherwise are not taken for one; nothing is transparent
+    blend = [i % 2 for i in range(len(frames))]
+    with atomically(path, sync=False) as file:
+        pictures[0].save(
+            file,
+            format="PNG",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=_FRAME,
+            loop=0,
+            blend=blend,
+        )
+
+
+def strips(videos: np.ndarray, gap: int = 1) -> np.ndarray:
+    """Frames side by side, grey between them, as white is between pictures.
+
+    Args:
+        videos: uint8 [N, F, H, W, C].
+        gap: pixels between two frames.
+
+    Returns: uint8 [N, H, F (W + gap) - gap, C].
+    """
+    gaps = [(0, 0)] * 3 + [(0, gap), (0, 0)]
+    rows = np.moveaxis(np.pad(videos, gaps, constant_values=128), 1, 2)
+    number, height, frames, width, channels = rows.shape
+    return rows.reshape(number, height, frames * width, channels)[:, :, : -gap or None]
 
 
 def image_grid(

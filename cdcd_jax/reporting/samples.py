@@ -82,8 +82,9 @@ def _write_single(folder: pathlib.Path, samples: np.ndarray, medium: Medium) -> 
         _write_waves(folder, medium.stem, samples, medium.sample_rate)
     for i, sample in enumerate(samples):
         file = folder / f"{medium.stem}_{i:05d}"
-        if medium.kind == "image":
-            pictures.write_png(file.with_suffix(".png"), sample)
+        if medium.kind in ("image", "video"):
+            write = dict(image=pictures.write_png, video=pictures.write_video)
+            write[medium.kind](file.with_suffix(".png"), sample)
         elif medium.kind in ("text", "label"):
             files.write_text(file.with_suffix(".txt"), f"{word(sample, medium)}\n")
 

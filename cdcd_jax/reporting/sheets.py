@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cdcd_jax.reporting.pictures import image_grid
+from cdcd_jax.reporting.pictures import image_grid, strips
 
 _TITLED = 112  # pixels a side, at least, of a picture with a title
 _FONT_SIZE, _LINE, _MOST_LINES = 11, 14, 4  # pixels, pixels, lines of a title
@@ -15,8 +15,8 @@ class Medium(NamedTuple):
     """What an array of samples is for people.
 
     Attributes:
-        kind: image (uint8 [N, H, W, C]), audio (float32 [N, S]), text (unicode [N]),
-            label (int [N]), or vector.
+        kind: image (uint8 [N, H, W, C]), video (uint8 [N, F, H, W, C]), audio (float32
+            [N, S]), text (unicode [N]), label (int [N]), or vector.
         stem: of a sample's own file, `<stem>_00000.png`.
         sample_rate: of audio, Hz.
         names: of labels, or ().
@@ -41,14 +41,15 @@ def contact_sheet(
 ) -> np.ndarray | None:
     """One picture of the samples `order`; None where nothing can be seen.
 
-    Pictures stand side by side, of sounds their spectrograms do, 25 at most; of several
-    media each has a row, one above the other. Drawn texts and labels are titles.
+    Pictures stand side by side, of videos their frames, of sounds their spectrograms
+    do, 25 at most; of several media each has a row, one above the other. Drawn texts
+    and labels are titles.
 
     Args:
         outputs, media, titles: see `write_samples`.
         order: int [n].
     """
-    seen = {k: m for k, m in media.items() if m.kind in ("image", "audio")}
+    seen = {k: m for k, m in media.items() if m.kind in ("image", "video", "audio")}
     if any(medium.kind == "audio" for medium in seen.values()):
         order = order[:25]
     words = [
@@ -63,8 +64,8 @@ def contact_sheet(
     if len(seen) != 1:
         return _rows_of_media(outputs, seen, order, titles) if seen else None
     ((name, medium),) = seen.items()
-    if medium.kind == "image":
-        return picture_sheet(outputs[name][order], titles=titles)
+    if medium.kind != "audio":
+        return picture_sheet(_seen(outputs[name][order], medium), titles=titles)
     return sound_sheet(outputs[name][order], medium.sample_rate, titles=titles)
 
 
@@ -76,18 +77,20 @@ def _rows_of_media(
     columns: int = 10,
 ) -> np.ndarray:
     """A row a medium, then the same of the next samples; titles below the last."""
-    stacks = []
-    for name, medium in media.items():
-        pictures = outputs[name][order]
-        if medium.kind == "audio":
-            pictures = spectrograms(pictures, medium.sample_rate)
-        stacks.append(pictures)
+    stacks = [_seen(outputs[name][order], medium) for name, medium in media.items()]
     width = max(_TITLED, *(stack.shape[2] for stack in stacks))
     stacks = [_as_wide(stack, width) for stack in stacks]
     if titles is not None:
         stacks[-1] = titled(stacks[-1], titles)
     cells = np.concatenate(stacks, axis=1)
     return image_grid(cells, min(len(cells), columns), pad=4)
+
+
+def _seen(samples: np.ndarray, medium: Medium) -> np.ndarray:
+    """Pictures uint8 [N, H, W, C] of samples."""
+    if medium.kind == "audio":
+        return spectrograms(samples, medium.sample_rate)
+    return strips(samples) if medium.kind == "video" else samples
 
 
 def _as_wide(pictures: np.ndarray, width: int) -> np.ndarray:

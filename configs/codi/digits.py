@@ -36,12 +36,21 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cdcd_jax.config import experiment, variant
-from cdcd_jax.config.any_to_any import any_to_any, shortened
-
-BACKBONE = dict(width=64, depth=3, heads=4, mlp_ratio=2, activation="silu")
-DISCRETE = dict(
-    task="conditional", diffusion=dict(schedule="absorbing_linear", timesteps=100)
+from cdcd_jax.config.any_to_any import shortened
+from cdcd_jax.config.digit_modalities import (
+    BACKBONE,
+    ENVIRONMENT,
+    WAVES,
+    WORDS_IN_TURN,
+    captions,
+    digits_any_to_any,
+    judged,
+    media,
+    melodies,
+    pixels,
+    sounds,
 )
+
 GAUSSIAN = dict(
     task="mt_diffusion",
     diffusion=dict(schedule="cosine", timesteps=100),
@@ -51,80 +60,20 @@ GAUSSIAN = dict(
         modalities=dict(picture=dict(kind="image", field="tokens")),
     ),
 )
-TEXT = dict(
-    **dict(vocabulary="trained", size=30, length=6),
-    tower=dict(vocabulary=30, width=64),
-    diffuser=dict(**DISCRETE, model=BACKBONE),
-)
-WAVES = dict(  # 24 codes, one in 256 samples
-    kind="vqvae1d",
-    length=6144,
-    sample_rate=8000,
-    patch=64,
-    downs=(1,),
-    strides=(4,),
-    width=64,
-    depth=2,
-    multipliers=(1,),
-    dilation_growth=3,
-    dtype="float32",
-)
+TEXT = captions(size=30, length=6)
 SPECTRA = dict(  # 32 codes, one for two spectra of 256 samples
     WAVES, length=5120, patch=80, bands=32, window=256, strides=(2,), width=96
 )
 
 
-def _sounds(
-    data: dict[str, Any],
-    views: int,
-    model: dict[str, Any],
-    num_codes: int,
-    **training: Any,
-) -> dict[str, Any]:
-    """The modality of sounds, whose tokenizer is trained first."""
-    (stride,) = model["strides"]
-    tokenizer = experiment(
-        task="tokenizer",
-        data=dict(**data, batch_size=training.pop("batch_size")),
-        model=model,
-        quantizer=dict(num_codes=num_codes, dim=64, commitment=0.25),
-        losses=dict(l2=20.0),
-        optim=dict(learning_rate=2e-3, warmup_steps=50, weight_decay=0.0, **training),
-        eval=dict(at_end=True, num_samples=400, figures="labelled_sound", shown=4),
-    )
-    return dict(
-        data=dict(**data, views=views),
-        stages=dict(tokenizer=dict(mode="train", **tokenizer)),
-        tokenizer=dict(kind="checkpoint", path="@tokenizer"),
-        num_codes=num_codes,
-        grid=(1, model["length"] // (model["patch"] * stride)),
-        tower=dict(kind="codes", width=64),
-        diffuser=dict(**DISCRETE, model=BACKBONE),
-    )
-
-
-def _media(media: str, path: str = "") -> dict[str, Any]:
-    return dict(raw="digit_media", path=path, options=dict(media=media))
-
-
 MODALITIES: dict[str, dict[str, Any]] = dict(
-    image=dict(
-        data=dict(**_media("image"), views=4),  # a digit under several captions
-        tokenizer=dict(kind="palette", levels=17),
-        num_codes=17,
-        grid=(8, 8),
-        tower=dict(kind="pixels"),
-        diffuser=dict(**DISCRETE, model=dict(**BACKBONE, mlp="conv")),
-    ),
-    # melodies are played anew, as often as pictures have captions
-    sound=_sounds(_media("sound"), 4, WAVES, 256, num_steps=1000, batch_size=32),
+    image=pixels("image", (8, 8)), sound=melodies()
 )
-SPOKEN = _sounds(
-    _media("spoken", "data/spoken_digits/recordings"),
+SPOKEN = sounds(
+    media("spoken", "data/spoken_digits/recordings"),
     *(8, SPECTRA, 512),  # views that begin elsewhere, since recordings are few
     **dict(num_steps=1500, batch_size=64),
 )
-ENVIRONMENT = dict(size=64, slots=4, width=64, depth=2, heads=4)
 VARIANTS = ("spoken", "text_image", "gaussian", "unaligned", "tiny")
 WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
 
@@ -139,25 +88,12 @@ def get_config(name: str = "") -> ConfigDict:
         modalities["sound"] = SPOKEN
     if name == "text_image":
         del modalities["sound"]
-    config = any_to_any(
+    config = digits_any_to_any(
         TEXT,
         modalities,
-        features=32,
-        prompts=dict(
-            data=dict(batch_size=256),
-            optim=dict(num_steps=600, learning_rate=1e-3, weight_decay=0.0),
-            eval=dict(at_end=True, probe="label"),
-        ),
-        diffusers=dict(
-            data=dict(batch_size=64),
-            optim=dict(num_steps=1500, learning_rate=2e-3),
-            # recordings come less near to what their captions say
-            model=dict(prompt_noise=0.5 if name == "spoken" else 0.1),
-        ),
         environment=None if name in ("gaussian", "unaligned") else ENVIRONMENT,
-        alignments=dict(
-            data=dict(batch_size=64), optim=dict(num_steps=3000, learning_rate=2e-3)
-        ),
+        # recordings come less near to what their captions say
+        prompt_noise=0.5 if name == "spoken" else 0.1,
     )
     if name == "spoken":  # recordings are few
         config["stages"]["prompts_sound"]["views"]["swap"] = 0.2
@@ -176,22 +112,23 @@ def get_config(name: str = "") -> ConfigDict:
         steps=25,
         guidance_scale=2.0 if name == "spoken" else 1.5,
         prompt_weights=weights,
-        # of six words each is drawn after all others are known
-        diffusers=dict(text=dict(method="random")),
+        diffusers=WORDS_IN_TURN,
     )
-    judged = _eval(drawn)
+    sets = _routes(drawn)
     if "environment" in config["model"]:
-        judged["sets"] |= _together(drawn, 20 if name == "tiny" else 1000)
+        sets |= _together(drawn, 20 if name == "tiny" else 1000)
+    others = dict(sound="@records_sound") if "sound" in drawn else {}
+    evaluation = judged(sets, others)
     if name == "tiny":
-        sampling["steps"], judged["num_samples"] = 4, 20
-    whole = ConfigDict(experiment(**config, sampling=sampling, eval=judged))
+        sampling["steps"], evaluation["num_samples"] = 4, 20
+    whole = ConfigDict(experiment(**config, sampling=sampling, eval=evaluation))
     if name == "spoken":  # one flag says where the recordings lie
         stages = whole.stages
         stages.records_sound.data.path = stages.tokenizer.data.get_ref("path")
     return whole
 
 
-def _eval(drawn: Collection[str]) -> dict[str, Any]:
+def _routes(drawn: Collection[str]) -> dict[str, Any]:
     """All routes from one to one, and prompts that agree and that disagree.
 
     A sound stands in no record with a picture: where it is given, records of its own
@@ -214,15 +151,7 @@ def _eval(drawn: Collection[str]) -> dict[str, Any]:
             sets[f"mixed_{share}"] = dict(
                 both, swapped=("text",), prompt_weights=weights
             )
-    return dict(
-        at_end=True,
-        num_samples=360,
-        figures="any_to_any",
-        judge="raw",
-        probe="label",
-        others=dict(sound="@records_sound") if "sound" in drawn else {},
-        sets=sets,
-    )
+    return sets
 
 
 def _together(drawn: Collection[str], number: int) -> dict[str, Any]:

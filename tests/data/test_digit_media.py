@@ -1,5 +1,6 @@
 """Captions of single digits, with pictures or with sounds."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import soundfile
 from cdcd_jax.data import digit_media as module
 from cdcd_jax.data import tones
 from cdcd_jax.data.captioned_digits import NAMES
+from cdcd_jax.data.moving_digits import SIDES
 from cdcd_jax.data.sources import open_source
 from cdcd_jax.errors import InputError, UsageError
 
 SOUND = dict(media="sound", train_sounds=40, test_sounds=20)
+MEDIA = [dict(media="image"), dict(media="placed"), dict(media="moving"), SOUND]
 SPOKEN = dict(media="spoken")
 
 
@@ -25,27 +28,42 @@ def test_every_caption_has_one_meaning() -> None:
     texts = [module.captions(digit) for digit in range(10)]
     assert len({text for forms in texts for text in forms}) == 80
     for digit, forms in enumerate(texts):
-        assert all(module.read_caption(text) == digit for text in forms)
+        assert all(module.read_caption(text) == {"label": digit} for text in forms)
         said = {word for text in forms for word in text.split()}
         assert {str(digit), NAMES[digit]} <= said
         assert max(len(text.split()) for text in forms) == 5
     assert "an eight" in texts[8] and "a seven" in texts[7]
-    assert module.read_caption(" The digit  7. ") == 7
+    assert module.read_caption(" The digit  7. ") == {"label": 7}
     for text in ("a cat", "seven a", "", "a three to the left of a seven"):
         with pytest.raises(InputError, match="expected one of a digit such as a seven"):
             module.read_caption(text)
 
 
-@pytest.mark.parametrize("options", [dict(media="image"), SOUND])
+def test_every_caption_of_a_side_has_one_meaning() -> None:
+    found = {}
+    for label, side in itertools.product(range(10), range(4)):
+        for text in module.captions(label, side):
+            assert module.read_caption(text) == {"label": label, "side": side}
+            assert SIDES[side] in text and len(text.split()) <= 8
+            found[text] = label, side
+    assert len(found) == 10 * 4 * 16
+    assert found["an eight to the left"] == found["number 8 on the left"] == (8, 0)
+    plain = {word for text in split().texts() for word in text.split()}
+    sided = {word for text in split(media="placed").texts() for word in text.split()}
+    assert sided - plain == {"on", "at", "to", *SIDES} and plain <= sided
+
+
+@pytest.mark.parametrize("options", MEDIA)
 def test_examples_are_as_the_card_says(options: dict) -> None:
     source = open_source("digit_media", options=options)
     card = source.card()
     media = card["media"]
     assert card["name"] == "digit_media" and card["splits"] == ("train", "test")
-    assert card["conditions"] == {
-        "text": dict(kind="text"),
-        "label": dict(kind="label", shape=[], dtype="int32", num_classes=10),
-    }
+    label = dict(kind="label", shape=[], dtype="int32", num_classes=10)
+    told = {"text": dict(kind="text"), "label": label}
+    if options["media"] in ("placed", "moving"):
+        told["side"] = {**label, "num_classes": 4, "names": list(SIDES)}
+    assert card["conditions"] == told
     for part in map(source.split, card["splits"]):
         keys = set()
         for index in range(20):
@@ -53,7 +71,8 @@ def test_examples_are_as_the_card_says(options: dict) -> None:
             condition = example["condition"]
             assert list(example[media["kind"]].shape) == media["shape"]
             assert set(condition) == set(card["conditions"])
-            assert module.read_caption(condition["text"]) == condition["label"]
+            said = {k: v for k, v in condition.items() if k != "text"}
+            assert module.read_caption(condition["text"]) == said
             assert condition["text"] in part.texts()
             assert example["groups"] == {"label": str(condition["label"])}
             keys.add(example["key"])
@@ -86,7 +105,7 @@ def test_captions_are_drawn_by_seed_index_and_view(options: dict) -> None:
     train = split(**options)
     said = lambda part: [part.example(i)["condition"]["text"] for i in range(40)]
     assert said(train) == said(split(**options)) != said(split(seed=1, **options))
-    forms = {module.captions(module.read_caption(t)).index(t) for t in said(train)}
+    forms = {module.captions(**module.read_caption(t)).index(t) for t in said(train)}
     assert forms == set(range(8))
     view = lambda seed: train.example(7, np.random.default_rng(seed))["condition"]
     assert view(2) == view(2)
@@ -129,7 +148,7 @@ def test_recordings_have_captions_and_the_splits_of_their_numbers(
             assert i in numbers and example["groups"] == {"label": digit}
             condition = example["condition"]
             assert condition["label"] == int(digit)
-            assert module.read_caption(condition["text"]) == int(digit)
+            assert module.read_caption(condition["text"]) == {"label": int(digit)}
             assert example["audio"].shape == (5120,)
             assert np.abs(example["audio"]).max() == pytest.approx(0.95, abs=1e-3)
         plain, views = part.example(0)["audio"], []
@@ -150,8 +169,10 @@ def test_recordings_of_some_digits_are_refused(recordings: Path) -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(UsageError, match="media = 'video'; expected one of image, so"):
+    with pytest.raises(UsageError, match="media = 'video'; expected one of image, pl"):
         split(media="video")
+    with pytest.raises(UsageError, match="frames = 1; expected 2 or more"):
+        split(media="moving", frames=1)
     with pytest.raises(UsageError, match="train_sounds = 0; expected 1 or more"):
         split(media="sound", train_sounds=0)
     for options in ({}, SOUND):

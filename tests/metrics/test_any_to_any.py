@@ -13,10 +13,12 @@ def examples(media, split, number):
     options = {**digit_media.OPTIONS, "media": media}
     rows = digit_media.open_source("", options, 0).split(split)
     rows = [rows.example(i) for i in range(number)]
-    key = {"image": "image", "sound": "audio"}[media]
+    key = {"sound": "audio", "moving": "video"}.get(media, "image")
+    name = "sound" if media == "sound" else key
+    told = [key for key in rows[0]["condition"] if key != "text"]
     return {
-        media: np.stack([row[key] for row in rows]),
-        "condition": {"label": np.array([row["condition"]["label"] for row in rows])},
+        name: np.stack([row[key] for row in rows]),
+        "condition": {k: np.array([row["condition"][k] for row in rows]) for k in told},
         "texts": [row["condition"]["text"] for row in rows],
         "sample_rate": 8000,
     }
@@ -26,7 +28,7 @@ def examples(media, split, number):
 def real():
     return {
         (media, split): examples(media, split, number)
-        for media in ("image", "sound")
+        for media in ("image", "sound", "placed", "moving")
         for split, number in (("train", 250), ("test", 60))
     }
 
@@ -111,3 +113,45 @@ def test_what_nobody_can_judge_is_refused(real):
         judged(real, {"mine": {**drawn, "condition": {"label": np.arange(3)}}})
     with pytest.raises(InputError, match="without 'label'"):
         judged(real, {"mine": {**drawn, "condition": {}}})
+
+
+def test_a_video_is_judged_by_digit_and_side(real):
+    video = real["moving", "test"]
+    # in the order in which an evaluation reads them
+    others = {"video": {s: real["moving", s] for s in ("test", "train")}}
+    digits, sides = (video["condition"][name] for name in ("label", "side"))
+    meant = {"label": digits, "side": (sides + (np.arange(60) < 20)) % 4}
+
+    def judge(**samples):
+        sides = real["placed", "train"], real["placed", "test"]
+        return any_to_any(samples, *sides, others)
+
+    said = np.array([digit_media.captions(int(d), 0)[0] for d in digits])
+    drawn = {"given": ("text",), "condition": meant, "video": video["video"]}
+    shuffled = video["video"][::-1]
+    figures = judge(
+        text_to_video=drawn,
+        text_to_image={"given": ("text",), "condition": meant, "text": said},
+        shuffled={**drawn, "video": shuffled},
+        sound_to_video={**drawn, "given": ("sound",), "condition": {"label": digits}},
+        backwards={**drawn, "video": video["video"][:, ::-1]},
+        video_text={**drawn, "given": (), "text": said, "condition": meant},
+    )
+    assert figures["video_accuracy_side_real"] == 1
+    assert figures["video_accuracy_label_real"] > 0.8
+    assert figures["image_accuracy_side_real"] > 0.95
+    # of a third of the rows another side was meant
+    assert figures["route_side_text_video"] == pytest.approx(2 / 3)
+    label = figures["route_label_text_video"]
+    assert label == figures["video_accuracy_label_real"]
+    assert figures["route_text_video"] < min(label, 2 / 3 + 1e-6)
+    assert figures["route_label_text_video_shuffled"] < 0.4
+    assert figures["route_side_text_video_shuffled"] < 0.5
+    # sounds have no side
+    assert figures["route_sound_video"] == label
+    assert "route_side_sound_video" not in figures
+    # what goes the other way goes to another side
+    assert figures["route_side_text_video_backwards"] < 0.34
+    assert figures["route_label_text_text_text_to_image"] == 1
+    assert figures["coherence_side_video_text"] == pytest.approx(np.mean(sides == 0))
+    assert figures["coherence_video_text"] == label

@@ -122,3 +122,18 @@ def test_half_precision_is_of_the_products_alone(spec):
 def test_what_is_no_tower_is_refused(spec, message):
     with pytest.raises(UsageError, match=message):
         towers.full_spec("x", spec)
+
+
+def test_frames_are_channels_of_one_picture():
+    spec = towers.full_spec("v", dict(kind="frames", grid=(3, 2, 4), num_codes=5))
+    assert towers.content(spec)["kind"] == "video"
+    tower = towers.make_tower(spec, 8, jnp.float32)
+    tokens = np.arange(48).reshape(2, 24) % 5
+    seen = tower.prepared(jnp.asarray(tokens))
+    expected = tokens.reshape(2, 3, 2, 4).transpose(0, 2, 3, 1) / 2 - 1
+    np.testing.assert_allclose(seen, expected, atol=1e-6)
+    params = tower.init(jax.random.key(0), seen)
+    one, other = (tower.apply(params, x) for x in (seen, seen[..., ::-1]))
+    assert np.abs(one - other).max() > 1e-3  # the order of frames tells
+    with pytest.raises(UsageError, match=r"expected \(F, H, W\) or"):
+        towers.full_spec("v", dict(kind="frames", grid=(2, 4), num_codes=5))
