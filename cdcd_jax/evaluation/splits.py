@@ -134,6 +134,6 @@ def _raw_examples(model: Trained, card: Card, split: str) -> list[dict[str, Any]
     kind, part = source.card()["media"]["kind"], source.split(split)
     batches = raw_pass(part, kind, len(part), 256)
     # as what is drawn of it is called
-    name = {"image": "images", "audio": "audio"}[kind]
+    name = {"image": "images", "video": "videos", "audio": "audio"}[kind]
     name = name if model.stream == SINGLE else model.stream
     return [{name: b[kind], "condition": b["condition"]} for b in batches]
