@@ -141,9 +141,19 @@ class Alignment:
             scalar loss, metrics (scalars).
         """
         size = len(next(iter(x_0.values())))
-        key_u, key_drop, key_x, key_contrast = jax.random.split(key, 4)
-        u = stratified_times(key_u, size, _FINE) / _FINE
-        x_t, t, shown = self._at(params, x_0, u, key_x)
+        key_u, key_drop, key_x = jax.random.split(key, 3)
+        # some examples share a time: the encoders know it, and where each had its own
+        # it alone would tell them apart, so that nothing else had to be shown
+        group = jnp.arange(size) // self.settings["contrasted"]
+        times = -(-size // self.settings["contrasted"])
+        u = stratified_times(key_u, times, _FINE)[group] / _FINE
+        keys = keys_by_name(key_x, x_0)
+        x_t, t, shown = {}, {}, {}
+        for name, x in x_0.items():
+            process = self.parts[name].process
+            t[name] = jnp.ceil(u * process.timesteps).astype(jnp.int32)
+            x_t[name] = process.noised(keys[name], x, t[name])
+            shown[name] = self.shown(params, name, x_t[name], t[name])
         metrics = {}
         for name, x in x_0.items():
             part, own = self.parts[name], params["diffusers"][name]
@@ -157,37 +167,23 @@ class Alignment:
             said = apply(x_t[name], t[name], encoded, beside, method="denoise")
             terms = part.process.terms(said, x, x_t[name], t[name])
             metrics[name] = jnp.mean(terms.training) / part.length
-        # of states at one time: both sides tell theirs, and if it were not that of all
-        # it alone would tell them apart, so that nothing of the content had to be shown
-        key_u, key_x = jax.random.split(key_contrast)
-        u = jnp.full(size, 1 - jax.random.uniform(key_u))
-        shown = self._at(params, x_0, u, key_x)[2]
-        metrics["contrast"] = self._contrast(x_0, shown)
+        metrics["contrast"] = self._contrast(x_0, shown, group)
         loss = sum(metrics[name] for name in x_0)
         return loss + self.settings["contrast"] * metrics["contrast"], metrics
 
-    def _at(
-        self, params: Any, x_0: Mapping[str, jax.Array], u: jax.Array, key: jax.Array
-    ) -> tuple[dict[str, jax.Array], dict[str, jax.Array], dict[str, jax.Array]]:
-        """Each noised to the share u (0, 1], [B], of its times: x_t, t, and slots."""
-        keys = keys_by_name(key, x_0)
-        x_t, t, shown = {}, {}, {}
-        for name, x in x_0.items():
-            process = self.parts[name].process
-            t[name] = jnp.ceil(u * process.timesteps).astype(jnp.int32)
-            x_t[name] = process.noised(keys[name], x, t[name])
-            shown[name] = self.shown(params, name, x_t[name], t[name])
-        return x_t, t, shown
-
     def _contrast(
-        self, x_0: Mapping[str, jax.Array], shown: Mapping[str, jax.Array]
+        self,
+        x_0: Mapping[str, jax.Array],
+        shown: Mapping[str, jax.Array],
+        group: jax.Array,
     ) -> jax.Array:
-        """InfoNCE between what all pairs show, slot by slot."""
+        """InfoNCE between what all pairs show, slot by slot, among those of a group."""
         names, terms = list(shown), []
+        apart = group[:, None] != group[None]
         for i, one in enumerate(names):
             for other in names[i + 1 :]:
                 # examples of the same caption, or picture, are not told apart
-                same = _equal(x_0[one]) | _equal(x_0[other])
+                same = apart | _equal(x_0[one]) | _equal(x_0[other])
                 by_slot = jax.vmap(
                     lambda a, b, same=same: symmetric_infonce(
                         a, b, 1 / self.settings["temperature"], same
