@@ -52,6 +52,7 @@ class EnvironmentEncoder(nn.Module):
             mlp_ratio=2,
             activation="silu",
             timesteps=self.timesteps,
+            embedding_scale=1.0,  # what is there weighs no less than how late it is
             name="network",
         ).features(x_t, t, Encoded())
         asks = self.param("asks", normal_init, (self.slots, self.width))
