@@ -132,6 +132,23 @@ def test_the_loss_is_that_of_each_diffuser_and_of_the_contrast():
     assert again["a"] == metrics["a"] and again["contrast"] != metrics["contrast"]
 
 
+def test_the_time_tells_no_example_from_another(monkeypatch):
+    """Else encoders would show it and nothing more, as both sides of an example do."""
+
+    def time_alone(self, params, name, x_t, t):
+        eighth = jnp.ceil(8 * t / T[name]).astype(int) - 1
+        return jax.nn.one_hot(eighth, SIZE)[:, None].repeat(2, axis=1)
+
+    monkeypatch.setattr(Alignment, "shown", time_alone)
+    task, params = of()
+    assert task.settings["model"]["environment"]["contrasted"] == 8
+    # of 16 examples at 8 times: of the others at its time each has those of other codes
+    contrast = task.loss(params, {}, batch(16), KEY, 0)[1]["contrast"]
+    c = batch(16)["tokens"][:, 0].reshape(2, 8)
+    others = (c[:, :, None] != c[:, None]).sum(-1)
+    assert contrast == pytest.approx(np.log(1 + others).mean(), rel=1e-5)
+
+
 @pytest.mark.slow
 def test_slots_have_length_one_and_see_the_time(aligned):
     task, params = aligned
@@ -144,9 +161,10 @@ def test_slots_have_length_one_and_see_the_time(aligned):
 
 def test_each_sees_the_others():
     task, _ = of("abc", "")
-    shown = {name: jnp.full((1, 2, SIZE), i) for i, name in enumerate("abc")}
+    size = SIZE**-0.5  # of a number, where the vector has the length 1
+    shown = {name: jnp.full((1, 2, SIZE), i * size) for i, name in enumerate("abc")}
     seen = {name: float(task.alignment.others(shown, name)[0, 0, 0]) for name in "abc"}
-    assert seen == {"a": 1.5, "b": 1.0, "c": 0.5}
+    assert seen == pytest.approx({"a": 1.5, "b": 1.0, "c": 0.5})
 
 
 @pytest.mark.slow
