@@ -91,8 +91,8 @@ def test_open_tokenizer() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"kind": "vq", "levels": 17}, "expected one of checkpoint, none, palette"),
-        ({"levels": 17}, "expected one of checkpoint, none, palette"),
+        ({"kind": "vq", "levels": 17}, "expected one of checkpoint, frames, none, palette"),
+        ({"levels": 17}, "expected one of checkpoint, frames, none, palette"),
         ({"kind": "checkpoint"}, "no tokenizer.path"),
         ({"kind": "palette", "levels": 17, "depth": 1}, "depth"),
         ({"kind": "palette", "levels": 1}, "from 2 to 256"),
