@@ -83,7 +83,8 @@ def test_videos_are_drawn_and_given(workdir: Path) -> None:
     code, told = generate(workdir / "video", "alone", said)
     assert code == 0, told
     assert (workdir / "video" / "samples" / "alone" / "sample_00000.png").exists()
-    code, told = generate(workdir / "video", "edit", f"--edit.input={file}")
+    edit = f"--edit.input={file}", "--edit.mask=left"
+    code, told = generate(workdir / "video", "edit", *edit)
     assert code and "frames of a video" in told
 
 
