@@ -91,7 +91,7 @@ def test_open_tokenizer() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"kind": "vq", "levels": 17}, "expected one of checkpoint, frames, none, palette"),
+        ({"kind": "vq", "levels": 17}, "one of checkpoint, frames, none, palette"),
         ({"levels": 17}, "expected one of checkpoint, frames, none, palette"),
         ({"kind": "checkpoint"}, "no tokenizer.path"),
         ({"kind": "palette", "levels": 17, "depth": 1}, "depth"),
