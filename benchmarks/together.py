@@ -97,16 +97,10 @@ class Runner:
         samples["condition"] = dict(label=np.zeros(number, int))  # of no use here
         train, test, others = self.real
         found = any_to_any({"drawn": samples}, train, test, others)
-        pairs = [
-            v for k, v in found.items() if k.startswith("coherence") and "/" not in k
-        ]
-        mean, whole = (
-            found.get("coherence_mean_drawn"),
-            found.get("coherence_all_drawn"),
-        )
+        pair = next(v for k, v in found.items() if k.startswith("coherence_"))
         return dict(
-            agree=pairs[0] if mean is None else mean,
-            all=pairs[0] if whole is None else whole,
+            agree=found.get("coherence_mean_drawn", pair),  # of three outputs or more
+            all=found.get("coherence_all_drawn", pair),
             bits=found["class_entropy_bits_drawn"],
             distance=found.get("image_frechet_distance_drawn", np.nan),
             copies=found.get("image_copy_rate_drawn", np.nan),
@@ -133,12 +127,11 @@ def rows_of(
             changes: dict[str, Any] = dict(steps=options.steps)
             if scale is not None:
                 changes["environment_scale"] = scale
-            given = outputs, way, options.number
             most = runner.task.parts[outputs[0]].settings["sampling"]["batch_size"]
             compiled = min(options.number, most)  # as many as are drawn at once
             runner.draw(outputs, way, compiled, **changes)
             began = time.perf_counter()
-            tokens, cost = runner.draw(*given, **changes)
+            tokens, cost = runner.draw(outputs, way, options.number, **changes)
             seconds = time.perf_counter() - began
             own = dict(rows=cost, seconds=seconds, **runner.figures(tokens))
             told = dict(outputs=",".join(outputs), way=way, scale=scale)

@@ -55,6 +55,13 @@ def run(*argv):
     return code, stream.getvalue()
 
 
+def generate(workdir, name, *words):
+    """The same of one sample of few steps, under this name."""
+    mode, number = "--mode=generate", "--config.sampling.num_samples=1"
+    given = (f"--workdir={workdir}", f"--name={name}", mode, number)
+    return run(*given, "--config.sampling.steps=4", *words)
+
+
 def batch(size=16, seed=0, length=64, classes=10):
     """A batch of random tokens with labels that go round."""
     rng = np.random.default_rng(seed)

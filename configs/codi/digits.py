@@ -5,7 +5,7 @@ r"""Any of picture, caption and sound of a digit from any others (CoDi), by one 
     M="python -m cdcd_jax.main --workdir=runs/codi/digits --mode=generate"
     $M --condition.text="a seven" --config.sampling.outputs=image
     $M --condition.image=three.png --config.sampling.outputs=sound
-    $M --config.sampling.outputs=image,sound,text  # of one digit, whichever
+    $M --config.sampling.outputs=image,sound,text  # which see each other
 
     python -m cdcd_jax.main --config=configs/codi/digits.py:spoken \
         --config.stages.tokenizer.data.path=DIR   # DIR/<digit>_<speaker>_<i>.wav
@@ -13,8 +13,8 @@ r"""Any of picture, caption and sound of a digit from any others (CoDi), by one 
 Records are pairs: pictures with captions, sounds (melodies, one for each digit) with
 captions. Prompts are aligned by the captions; each modality has a diffuser of its own,
 trained on one kind of pair; no record holds a picture and a sound. Then each learns to
-see what captions show, and captions what pictures do, so that what is drawn together is
-of one digit.
+see what captions show, and captions what pictures do, by which outputs that are drawn
+together come to agree.
 
 Stages: `tokenizer` of sounds; `records_image`, `records_sound`; `prompts_image`, and
 `prompts_sound` by the same text tower; the diffusers `image`, `sound` and `text`;
@@ -24,10 +24,10 @@ BY-SA 4.0) for instance; `text_image` leaves sounds out; `gaussian` draws the pi
 continuous diffusion, and nothing together; `unaligned` is the control, in which sounds
 have captions of another space and no diffuser sees another; `tiny` is for tests.
 
-Expect, in 20 minutes on 2 cores and 30 more for what is drawn together: what is drawn
+Expect, in 20 minutes on 2 cores and 45 more for what is drawn together: what is drawn
 shows the digit that was meant in 93 to 100 % of 360 held-out inputs, whichever modality
-it is drawn from; two outputs of no prompt agree in about half. All figures are in
-docs/codi.md.
+it is drawn from; of no prompt a picture and a caption agree in about half, a picture
+and a sound in a quarter. All figures are in docs/codi.md.
 """
 
 import itertools

@@ -95,7 +95,7 @@ def _routes(drawn: Collection[str]) -> dict[str, Any]:
 
 def _together(drawn: Collection[str], number: int) -> dict[str, Any]:
     """So many samples of no prompt: of two outputs, of all, and of a picture alone."""
-    groups = [("image", "video"), ("video", "text"), tuple(sorted(drawn))]
+    groups = [("image", "video"), ("text", "video"), tuple(sorted(drawn))]
     sets = {
         "_".join(outputs): outputs for outputs in groups if set(outputs) <= set(drawn)
     }

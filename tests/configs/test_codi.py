@@ -29,14 +29,8 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def generate(folder: Path, name: str, *words: str) -> tuple[int, str]:
-    mode, number = "--mode=generate", "--config.sampling.num_samples=1"
-    flags = (f"--workdir={folder}", f"--name={name}", mode, number)
-    return tiny.run(*flags, "--config.sampling.steps=4", *words)
-
-
 def test_each_modality_from_the_others(workdir: Path) -> None:
-    code, said = generate(
+    code, said = tiny.generate(
         *(workdir, "both", "--condition.text=a seven"),
         "--config.sampling.outputs=image,sound",
     )
@@ -45,12 +39,14 @@ def test_each_modality_from_the_others(workdir: Path) -> None:
     sound, picture = drawn / "sound_00000.wav", drawn / "image_00000.png"
     given = f"--condition.sound={sound}", f"--condition.image={picture}"
     weight = "--config.sampling.prompt_weights.sound=0.7"
-    code, said = generate(workdir, "words", *given, weight)
+    code, said = tiny.generate(workdir, "words", *given, weight)
     assert code == 0, said
     assert (workdir / "samples" / "words" / "text_00000.txt").exists()
-    code, said = generate(workdir, "same", given[0], "--config.sampling.outputs=sound")
+    code, said = tiny.generate(
+        workdir, "same", given[0], "--config.sampling.outputs=sound"
+    )
     assert code and "sound given and sound to be drawn" in said
-    code, said = generate(workdir, "sum", *given, f"{weight[:-3]}1.2")
+    code, said = tiny.generate(workdir, "sum", *given, f"{weight[:-3]}1.2")
     assert code and "which sum to 1.2" in said
 
 
@@ -78,9 +74,7 @@ def test_together_by_turns_and_apart(workdir: Path, tmp_path: Path) -> None:
     together.main([*flags, "--ways=apart,together,turns:text", "--scales=0,2"])
     rows = json.loads(report.read_text())["rows"]
     found = {(row["outputs"], row["way"], row["scale"]): row for row in rows}
-    assert (
-        len(rows) == len(found) == 15
-    )  # an output that is not drawn comes first never
+    assert len(rows) == len(found) == 15  # by turns where text is drawn
     whole = lambda *how: found["image,sound,text", *how]
     assert whole("together", 2.0)["rows"] == 2 * whole("apart", None)["rows"] == 24
     assert whole("turns:text", None)["rows"] == 4 * (1 + 2 + 2)
@@ -98,7 +92,7 @@ def test_the_handle(workdir: Path) -> None:
 
 
 def test_a_diffuser_alone_is_an_ordinary_run(workdir: Path) -> None:
-    code, said = generate(workdir / "sound", "alone", "--condition.text=a seven")
+    code, said = tiny.generate(workdir / "sound", "alone", "--condition.text=a seven")
     assert code == 0, said
     assert (workdir / "sound" / "samples" / "alone" / "sample_00000.wav").exists()
 

@@ -51,40 +51,34 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def generate(folder: Path, name: str, *words: str) -> tuple[int, str]:
-    mode, number = "--mode=generate", "--config.sampling.num_samples=1"
-    flags = (f"--workdir={folder}", f"--name={name}", mode, number)
-    return tiny.run(*flags, "--config.sampling.steps=4", *words)
-
-
 @pytest.mark.slow
 def test_videos_are_drawn_and_given(workdir: Path) -> None:
     said = "--condition.text=a seven to the left"
     video = "--config.sampling.outputs=video"
-    code, told = generate(workdir, "drawn", said, video)
+    code, told = tiny.generate(workdir, "drawn", said, video)
     assert code == 0, told
     file = workdir / "samples" / "drawn" / "video_00000.png"
     with Image.open(file) as drawn:
         assert drawn.n_frames == 3 and drawn.size == (8, 8)
     rest = "--config.sampling.outputs=image,sound,text"
-    code, told = generate(workdir, "given", f"--condition.video={file}", rest)
+    code, told = tiny.generate(workdir, "given", f"--condition.video={file}", rest)
     assert code == 0, told
     names = {path.name for path in (workdir / "samples" / "given").iterdir()}
     assert {"image_00000.png", "sound_00000.wav", "text_00000.txt"} <= names
     still = workdir / "samples" / "given" / "image_00000.png"
-    code, told = generate(workdir, "still", f"--condition.video={still}")
+    code, told = tiny.generate(workdir, "still", f"--condition.video={still}")
     assert code and "of 1 frame; expected 3" in told
     together = "--config.sampling.outputs=image,sound,text,video"
-    code, told = generate(workdir, "all", together)
+    code, told = tiny.generate(workdir, "all", together)
     assert code == 0, told
     with np.load(workdir / "samples" / "all" / "samples.npz") as arrays:
         assert arrays["video"].shape == (1, 3, 8, 8, 1)
     # by its diffuser alone
-    code, told = generate(workdir / "video", "alone", said)
+    code, told = tiny.generate(workdir / "video", "alone", said)
     assert code == 0, told
     assert (workdir / "video" / "samples" / "alone" / "sample_00000.png").exists()
     edit = f"--edit.input={file}", "--edit.mask=left"
-    code, told = generate(workdir / "video", "edit", *edit)
+    code, told = tiny.generate(workdir / "video", "edit", *edit)
     assert code and "frames of a video" in told
 
 
