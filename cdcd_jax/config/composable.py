@@ -36,7 +36,6 @@ def settings() -> dict[str, Any]:
                 # prompts and diffusers themselves, stay as they are
                 trained=(),
                 contrast=0.5,  # weight of the contrast of what a pair shows
-                contrasted=8,  # examples at one time, which it tells apart
                 temperature=0.1,  # of it, of cosines
                 prompt_dropout=0.5,  # share of examples that have no prompt
             ),

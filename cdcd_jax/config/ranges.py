@@ -42,11 +42,6 @@ _RANGES = (
             *("model.modalities.*.features", "model.modalities.*.length"),
         ),
     ),
-    (
-        "a whole number of at least 2",
-        lambda x: isinstance(x, int) and x >= 2,
-        ("model.environment.contrasted",),
-    ),
     # more than these would only fill the memory, or trace for hours
     ("at most 1,000 layers", lambda x: x <= 1000, ("model.depth",)),
     ("at most 100,000 times", lambda x: x <= 100_000, ("diffusion.timesteps",)),

@@ -2,9 +2,9 @@
 
 An encoder of the noisy tokens and their time gives a few vectors of length 1, the
 slots, to which the denoisers of other modalities attend (Tang et al., NeurIPS 2023,
-section 3.4). Slot i of all modalities lies in the same space: a contrastive loss
-compares them one by one, so that a denoiser is not surprised by what it was never
-trained beside.
+section 3.4). The slots of all modalities lie in the space of prompts, with which a
+contrastive loss compares them (`tasks.alignment`), so that a denoiser is not surprised
+by what it was never trained beside.
 """
 
 import flax.linen as nn

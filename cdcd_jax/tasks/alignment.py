@@ -4,10 +4,14 @@ Of an example of two modalities both are noised to the same share u of their tim
 encoder of each (`networks.environment`) shows what it sees of its own x_t, and the
 diffuser of the *other* one attends to that. Diffusers and prompts stay as they are, but
 for that attention: with the encoders it alone is trained, by the diffusers' own losses
-and by a contrast of what both show. (Tang et al., NeurIPS 2023, section 3.4. In the
-paper's code each diffuser sees what it shows itself, which tells it nothing.)
+and by a contrast of what each shows with the prompt of the other. (Tang et al., NeurIPS
+2023, section 3.4, who contrast what both show with each other. Two encoders that know
+the time can agree on that alone; prompts do not know it, and they lie in one space
+before the first step, that of modalities which were never paired too. In the paper's
+code each diffuser sees what it shows itself, which tells it nothing.)
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +55,7 @@ class Alignment:
                     "which diffusers see each other; set it, or train none."
                 )
             return
-        self._check()
+        self._check(config["model"]["features"])
         for name, part in parts.items():
             self.encoders[name] = EnvironmentEncoder(
                 num_codes=part.num_codes,
@@ -61,8 +65,14 @@ class Alignment:
                 **{k: own[k] for k in ("slots", "width", "depth", "heads")},
             )
 
-    def _check(self) -> None:
+    def _check(self, features: int) -> None:
         """Raises UsageError for diffusers that cannot see each other."""
+        if self.settings["size"] != features:
+            raise UsageError(
+                f"Found model.environment.size = {self.settings['size']}; expected "
+                f"model.features = {features}, since what diffusers show lies in the "
+                "space of prompts; set one to the other."
+            )
         for name, part in self.parts.items():
             found = part.settings["model"].get("environment", 0)
             if found != self.settings["size"]:
@@ -142,11 +152,7 @@ class Alignment:
         """
         size = len(next(iter(x_0.values())))
         key_u, key_drop, key_x = jax.random.split(key, 3)
-        # some examples share a time: the encoders know it, and where each had its own
-        # it alone would tell them apart, so that nothing else had to be shown
-        group = jnp.arange(size) // self.settings["contrasted"]
-        times = -(-size // self.settings["contrasted"])
-        u = stratified_times(key_u, times, _FINE)[group] / _FINE
+        u = stratified_times(key_u, size, _FINE) / _FINE
         keys = keys_by_name(key_x, x_0)
         x_t, t, shown = {}, {}, {}
         for name, x in x_0.items():
@@ -167,7 +173,7 @@ class Alignment:
             said = apply(x_t[name], t[name], encoded, beside, method="denoise")
             terms = part.process.terms(said, x, x_t[name], t[name])
             metrics[name] = jnp.mean(terms.training) / part.length
-        metrics["contrast"] = self._contrast(x_0, shown, group)
+        metrics["contrast"] = self._contrast(x_0, shown, vectors)
         loss = sum(metrics[name] for name in x_0)
         return loss + self.settings["contrast"] * metrics["contrast"], metrics
 
@@ -175,23 +181,21 @@ class Alignment:
         self,
         x_0: Mapping[str, jax.Array],
         shown: Mapping[str, jax.Array],
-        group: jax.Array,
+        vectors: Mapping[str, jax.Array],
     ) -> jax.Array:
-        """InfoNCE between what all pairs show, slot by slot, among those of a group."""
-        names, terms = list(shown), []
-        apart = group[:, None] != group[None]
-        for i, one in enumerate(names):
-            for other in names[i + 1 :]:
-                # examples of the same caption, or picture, are not told apart
-                same = apart | _equal(x_0[one]) | _equal(x_0[other])
-                by_slot = jax.vmap(
-                    lambda a, b, same=same: symmetric_infonce(
-                        a, b, 1 / self.settings["temperature"], same
-                    ),
-                    in_axes=1,
-                )
-                terms.append(jnp.mean(by_slot(shown[one], shown[other])))
-        return sum(terms[1:], start=terms[0])
+        """InfoNCE of each slot and the prompts of all others of the example."""
+        terms = []
+        for one, other in itertools.permutations(shown, 2):
+            # examples of the same caption, or picture, are not told apart
+            same = _equal(x_0[one]) | _equal(x_0[other])
+            by_slot = jax.vmap(
+                lambda slots, prompts=vectors[other], same=same: symmetric_infonce(
+                    slots, prompts, 1 / self.settings["temperature"], same
+                ),
+                in_axes=1,
+            )
+            terms.append(jnp.mean(by_slot(shown[one])))
+        return sum(terms[1:], start=terms[0]) / len(shown)
 
 
 def _equal(x: jax.Array) -> jax.Array:

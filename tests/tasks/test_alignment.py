@@ -36,7 +36,7 @@ def settings(names="ab", trained="ab", **changes):
     config = experiment(
         task="composable",
         model=dict(
-            features=6,
+            features=SIZE,
             stream=names[0],
             prompts={name: prompt(name) for name in names},
             diffusers={name: diffuser(name) for name in names},
@@ -132,21 +132,29 @@ def test_the_loss_is_that_of_each_diffuser_and_of_the_contrast():
     assert again["a"] == metrics["a"] and again["contrast"] != metrics["contrast"]
 
 
-def test_the_time_tells_no_example_from_another(monkeypatch):
-    """Else encoders would show it and nothing more, as both sides of an example do."""
+def test_the_contrast_finds_prompts_by_what_is_shown(monkeypatch):
+    """Not what the other side shows, which would be found by its time alone."""
+    task, params = of()
+    given = batch(16)
+    codes = dict(a=given["tokens"][:, 0], b=given["condition"]["b"][:, 0])
+
+    def by_code(params, given):
+        return {n: jax.nn.one_hot(x[:, 0], SIZE) for n, x in given.items()}
+
+    def perfect(self, params, name, x_t, t):
+        return jax.nn.one_hot(codes[name], SIZE)[:, None].repeat(2, axis=1)
 
     def time_alone(self, params, name, x_t, t):
         eighth = jnp.ceil(8 * t / T[name]).astype(int) - 1
         return jax.nn.one_hot(eighth, SIZE)[:, None].repeat(2, axis=1)
 
+    monkeypatch.setattr(task, "encode", by_code)
+    contrast = lambda: task.loss(params, {}, given, KEY, 0)[1]["contrast"]
+    monkeypatch.setattr(Alignment, "shown", perfect)
+    others = (codes["a"][:, None] != codes["a"]).sum(-1)  # of the same code is none
+    assert contrast() == pytest.approx(np.log(1 + others * np.exp(-10)).mean(), abs=1e-6)
     monkeypatch.setattr(Alignment, "shown", time_alone)
-    task, params = of()
-    assert task.settings["model"]["environment"]["contrasted"] == 8
-    # of 16 examples at 8 times: of the others at its time each has those of other codes
-    contrast = task.loss(params, {}, batch(16), KEY, 0)[1]["contrast"]
-    c = batch(16)["tokens"][:, 0].reshape(2, 8)
-    others = (c[:, :, None] != c[:, None]).sum(-1)
-    assert contrast == pytest.approx(np.log(1 + others).mean(), rel=1e-5)
+    assert contrast() > np.log(1 + others).mean()
 
 
 @pytest.mark.slow
@@ -219,7 +227,11 @@ def test_all_are_at_the_same_share_of_their_times(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (dict(model=dict(environment=dict(size=3))), "an environment of 8 features"),
+        (dict(model=dict(environment=dict(size=3))), "expected model.features = 8"),
+        (
+            dict(model=dict(features=3, environment=dict(size=3))),
+            "an environment of 8 features",
+        ),
         (dict(model=dict(environment=dict(size=0))), "size = 0; expected a number"),
         (dict(model=dict(environment=dict(trained=("z",)))), "trained with 'z'"),
         (dict(sampling=dict(environment_scale=-1.0)), "environment_scale"),
