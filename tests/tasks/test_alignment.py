@@ -152,7 +152,9 @@ def test_the_contrast_finds_prompts_by_what_is_shown(monkeypatch):
     contrast = lambda: task.loss(params, {}, given, KEY, 0)[1]["contrast"]
     monkeypatch.setattr(Alignment, "shown", perfect)
     others = (codes["a"][:, None] != codes["a"]).sum(-1)  # of the same code is none
-    assert contrast() == pytest.approx(np.log(1 + others * np.exp(-10)).mean(), abs=1e-6)
+    assert contrast() == pytest.approx(
+        np.log(1 + others * np.exp(-10)).mean(), abs=1e-6
+    )
     monkeypatch.setattr(Alignment, "shown", time_alone)
     assert contrast() > np.log(1 + others).mean()
 
