@@ -2,9 +2,10 @@ r"""Several outputs of aligned diffusers (CoDi): together, by turns, or each by 
 
     python benchmarks/together.py --workdir=runs/codi/digits[,OTHER,...] \
         [--outputs="image,text;image,sound,text"] [--ways=apart,together,turns:text] \
-        [--scales=1,2,4] [--steps=25] [--number=1000] [--seed=0] [--json=FILE]
+        [--scales=1,2,image:6+text:1] [--steps=25] [--number=1000] [--seed=0] [--json=FILE]
 
-`together` draws all in step, at each of `--scales` (`sampling.environment_scale`);
+`together` draws all in step, at each of `--scales` (`sampling.environment_scale`, or
+`environment_scales` of outputs by name; "" for those of the run);
 `turns:<m>` draws m first, and each of the others prompted by it; `apart` draws each by
 itself. None has a prompt beside. Judged by `metrics.any_to_any`: in how many per cent
 of the samples do two outputs, on average over pairs, and all of them, show the same;
@@ -115,6 +116,16 @@ def asked_for(text: str, names: Sequence[str]) -> list[tuple[str, ...]]:
     return [found for size in sizes for found in itertools.combinations(names, size)]
 
 
+def scales_of(text: str) -> dict[str, Any]:
+    """Changes of `sampling`: "2" for all outputs, "image:6+text:1" for those named."""
+    if not text:
+        return {}
+    if ":" not in text:
+        return dict(environment_scale=float(text), environment_scales={})
+    pairs = (part.split(":") for part in text.split("+"))
+    return dict(environment_scales={name: float(scale) for name, scale in pairs})
+
+
 def rows_of(
     runner: Runner, options: argparse.Namespace, outputs: Sequence[str]
 ) -> list[Mapping[str, Any]]:
@@ -123,10 +134,8 @@ def rows_of(
     for way in options.ways:
         if way.partition(":")[2] not in ("", *outputs):
             continue
-        for scale in options.scales if way == "together" else [None]:
-            changes: dict[str, Any] = dict(steps=options.steps)
-            if scale is not None:
-                changes["environment_scale"] = scale
+        for scale in options.scales if way == "together" else [""]:
+            changes = dict(steps=options.steps, **scales_of(scale))
             most = runner.task.parts[outputs[0]].settings["sampling"]["batch_size"]
             compiled = min(options.number, most)  # as many as are drawn at once
             runner.draw(outputs, way, compiled, **changes)
@@ -148,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--workdir", type=words, required=True)
     add("--outputs", default="")
     add("--ways", type=words, default=["apart", "together"])
-    add("--scales", type=lambda text: [float(s) for s in words(text)], default=[2.0])
+    add("--scales", type=words, default=[""])
     add("--steps", type=int, default=25)
     add("--number", type=int, default=1000)
     add("--seed", type=int, default=0)
