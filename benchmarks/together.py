@@ -2,7 +2,8 @@ r"""Several outputs of aligned diffusers (CoDi): together, by turns, or each by 
 
     python benchmarks/together.py --workdir=runs/codi/digits[,OTHER,...] \
         [--outputs="image,text;image,sound,text"] [--ways=apart,together,turns:text] \
-        [--scales=1,2,image:6+text:1] [--steps=25] [--number=1000] [--seed=0] [--json=FILE]
+        [--scales=1,2,image:6+text:1] [--steps=25] [--number=1000] \
+        [--seed=0] [--json=FILE]
 
 `together` draws all in step, at each of `--scales` (`sampling.environment_scale`, or
 `environment_scales` of outputs by name; "" for those of the run);

@@ -68,8 +68,8 @@ class ReferenceBlock(nn.Module):
 class ModernBlock(nn.Module):
     """Self-attention, cross-attention to a sequence if there is one, and MLP.
 
-    Between them a third attention to the environment, where the network takes one. It
-    adds nothing at first, and time does not scale it: `modulation` is as wide without.
+    Between them a third attention to the environment, where there is one. It adds
+    nothing at first, and time does not scale it: `modulation` is as wide without.
     """
 
     heads: int
@@ -79,7 +79,6 @@ class ModernBlock(nn.Module):
     grid: Grid
     dtype: Any
     attention: str
-    environment: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, inputs: BlockInputs) -> tuple[jax.Array, None]:
@@ -114,9 +113,6 @@ class ModernBlock(nn.Module):
             cross = attention("attn2", kernel_init=layers.fan_in_init)
             x = branch(x, lambda y: cross(y, sequence.astype(self.dtype)))
         environment = inputs.environment
-        if self.environment and self.is_initializing() and environment is None:
-            # its parameters are there whether or not anything stands beside
-            environment = Environment(jnp.zeros((len(x), 1, self.environment)))
         if environment is not None:
             beside = attention(
                 "attn3",

@@ -64,8 +64,9 @@ class Denoiser(nn.Module):
         inputs: 'tokens', codes int32 [B, L] (M where masked), or 'values', float
             [B, L, C].
         outputs: name -> size of the heads; None for logits of the codes alone.
-        environment: features of what it may attend to beside its condition (modern
-            form); 0 for none, and no parameters.
+        environment: features of what it may see beside its condition (modern form), by
+            an attention of each block and, on average, as it sees its time; 0 for none,
+            and no parameters.
 
     Raises:
         UsageError: an environment for one of the reference's forms.
@@ -137,6 +138,9 @@ class Denoiser(nn.Module):
     ) -> jax.Array:
         """What all heads are linear functions of, [B, L, D]."""
         modern = self.form == "modern"
+        if self.environment and environment is None and self.is_initializing():
+            # its parameters are there whether or not anything stands beside
+            environment = Environment(jnp.zeros((len(x_t), 1, self.environment)))
         init = nn.initializers.normal(self.embedding_scale)
         if self.inputs == "tokens":
             codes = self.num_codes + 1
@@ -148,7 +152,7 @@ class Denoiser(nn.Module):
             table = self.param(
                 "positions", init, (x_t.shape[1], self.width), jnp.float32
             )
-            x, vector = x + table, self._vector(t, encoded)
+            x, vector = x + table, self._vector(t, encoded, environment)
             if encoded.aligned is not None:
                 x = x + encoded.aligned
         else:
@@ -166,12 +170,24 @@ class Denoiser(nn.Module):
             x = nn.LayerNorm(epsilon=1e-5, name="norm")(x)
         return constrain(x.astype(self.dtype), "batch", "length", "features")
 
-    def _vector(self, t: jax.Array, encoded: Encoded) -> jax.Array:
+    def _vector(
+        self, t: jax.Array, encoded: Encoded, environment: Environment | None
+    ) -> jax.Array:
         time = layers.time_embedding(t / self.timesteps, 2 * (self.width // 2))
         dense = lambda name: nn.Dense(self.width, name=name)
         vector = dense("time_2")(jax.nn.silu(dense("time_1")(time)))
         if encoded.vector is not None:
             vector = vector + encoded.vector
+        if environment is not None:
+            beside = nn.Dense(
+                self.width,
+                use_bias=False,  # no environment adds nothing
+                kernel_init=nn.initializers.zeros,
+                name="environment",
+            )(jnp.mean(environment.sequence, axis=1))
+            if environment.present is not None:
+                beside = jnp.where(environment.present[:, None], beside, 0)
+            vector = vector + beside
         return constrain(vector, "batch", "features")
 
     def _factorised_positions(self, length: int) -> jax.Array:
@@ -194,7 +210,6 @@ class Denoiser(nn.Module):
         )
         if self.form == "modern":
             block = ModernBlock
-            kwargs.update(environment=self.environment)
         else:
             block = ReferenceBlock
             kwargs.update(

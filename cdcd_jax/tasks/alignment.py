@@ -2,8 +2,9 @@
 
 Of an example of two modalities both are noised to the same share u of their times. An
 encoder of each (`networks.environment`) shows what it sees of its own x_t, and the
-diffuser of the *other* one attends to that. Diffusers and prompts stay as they are, but
-for that attention: with the encoders it alone is trained, by the diffusers' own losses
+diffuser of the *other* one sees that, by an attention of each block and by the vector
+that scales all of them. Diffusers and prompts stay as they are, but for these: with the
+encoders they alone are trained, by the diffusers' own losses
 and by a contrast of what each shows with the prompt of the other. (Tang et al., NeurIPS
 2023, section 3.4, who contrast what both show with each other. Two encoders that know
 the time can agree on that alone; prompts do not know it, and they lie in one space
@@ -28,7 +29,8 @@ from cdcd_jax.networks.environment import EnvironmentEncoder
 from cdcd_jax.networks.presence import drawn_drop
 
 _FINE = 2**16  # shares u of a time
-ATTENTION = "attn3"  # the branch of a block by which the environment comes in
+ATTENTION = "attn3"  # of a block, by which the environment comes in
+VECTOR = "environment"  # by which it is added to the vector of all blocks
 
 
 class Alignment:
@@ -100,11 +102,11 @@ class Alignment:
         """By path, what is trained: see `labels_by_prefix`."""
         found = {f"environments/{name}": "train" for name in self.trained}
         for name in self.trained:
-            network = params["diffusers"][name]["network"]
-            for block in network:
+            path = f"diffusers/{name}/network"
+            found[f"{path}/{VECTOR}"] = "train"
+            for block in params["diffusers"][name]["network"]:
                 if block.startswith("blocks"):
-                    path = f"diffusers/{name}/network/{block}/{ATTENTION}"
-                    found[path] = "train"
+                    found[f"{path}/{block}/{ATTENTION}"] = "train"
         return found
 
     def init(self, key: jax.Array) -> dict[str, Any]:

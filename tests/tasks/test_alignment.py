@@ -103,7 +103,9 @@ def test_only_what_lets_them_see_each_other_is_trained():
     flat = jax.tree_util.tree_flatten_with_path(labels)[0]
     paths = {"/".join(k.key for k in path) for path, own in flat if own == "train"}
     assert paths and all(
-        path.startswith(("environments/a/", "environments/b/")) or "/attn3/" in path
+        path.startswith(("environments/a/", "environments/b/"))
+        or "/attn3/" in path
+        or "/network/environment/" in path
         for path in paths
     )
     assert not [path for path in paths if "/c/" in path]
