@@ -142,10 +142,11 @@ def test_an_environment_adds_nothing_at_first(stack: dict[str, Any]) -> None:
     block = "blocks" if stack else "blocks_0"
     branch = more["network"] if "network" in more else more
     assert set(branch[block]) - set(params[block]) == {"attn3"}
-    new = more[block].pop("attn3")
+    new, vector = more[block].pop("attn3"), more.pop("environment")
+    assert not np.any(vector["kernel"])
     jax.tree.map(np.testing.assert_array_equal, more, params)
     assert not np.any(new["proj"]["kernel"]) and np.any(new["value"]["kernel"])
-    more[block]["attn3"] = new
+    more[block]["attn3"], more["environment"] = new, vector
     with_it = network.apply({"params": more}, *args, environment())
     without = network.apply({"params": more}, *args)
     before = plain.apply({"params": params}, *args)
@@ -158,8 +159,10 @@ def test_only_what_lets_an_environment_in_learns_at_first() -> None:
     plain, _, old = made()
     params = dict(noisy(params))
     own = dict(params["blocks_0"]["attn3"])
-    own["proj"] = jax.tree.map(jnp.zeros_like, own["proj"])
+    nothing = lambda part: jax.tree.map(jnp.zeros_like, part)
+    own["proj"] = nothing(own["proj"])
     params["blocks_0"] = {**params["blocks_0"], "attn3": own}
+    params["environment"] = nothing(params["environment"])
     loss = lambda network, *more: (
         lambda p: jnp.sum(network.apply({"params": p}, *args, *more) ** 2)
     )
@@ -168,8 +171,10 @@ def test_only_what_lets_an_environment_in_learns_at_first() -> None:
     for name, part in branch.items():
         moves = any(np.any(leaf) for leaf in jax.tree.leaves(part))
         assert moves == (name == "proj")
+    assert np.any(found.pop("environment")["kernel"])
     # and all else learns as it would without
-    rest = {**params, "blocks_0": {k: params["blocks_0"][k] for k in old["blocks_0"]}}
+    rest = {name: params[name] for name in old}
+    rest["blocks_0"] = {k: params["blocks_0"][k] for k in old["blocks_0"]}
     expected = jax.grad(loss(plain))(rest)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     jax.tree.map(close, found, expected)

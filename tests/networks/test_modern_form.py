@@ -86,6 +86,9 @@ def logits_of(p: Any, given: Encoded, beside: Any = None, present: Any = None) -
     x = p["tokens"]["embedding"][X_T] + p["positions"].astype(np.float64)
     if given.vector is not None:
         vector = vector + given.vector
+    if beside is not None:
+        add = beside.mean(axis=1) @ p["environment"]["kernel"]
+        vector = vector + np.where(present[:, None], add, 0)
     if given.aligned is not None:
         x = x + given.aligned
     block = p["blocks_0"]
