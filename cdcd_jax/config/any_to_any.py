@@ -56,8 +56,9 @@ def any_to_any(
         features: of a prompt's vector.
         prompts: changes of each stage of towers.
         diffusers: changes of each stage of a diffuser.
-        environment: `model.environment` but for `trained`, if diffusers are aligned to
-            draw together, each with that of captions; None for no alignment.
+        environment: `model.environment` but for `size` (that of a prompt) and
+            `trained`, if diffusers are aligned to draw together, each with that of
+            captions; None for no alignment.
         alignments: changes of each stage that aligns.
 
     Raises:
@@ -86,8 +87,9 @@ def any_to_any(
                 "Found an environment without a diffuser of captions, with which each "
                 "modality is aligned; expected text.diffuser; name it."
             )
+        environment = dict(environment, size=features)
         for spec in specs.values():
-            spec["model"] = dict(spec["model"], environment=environment["size"])
+            spec["model"] = dict(spec["model"], environment=features)
     stages: dict[str, Any] = {}
     for name, own in modalities.items():
         stages |= own.get("stages", {})
@@ -112,7 +114,7 @@ def any_to_any(
             for one, kind in itertools.product(new, ("diffusers", "environments")):
                 part = f"{kind}/{one}"
                 sources[part] = dict(path=f"@align_{name}", part=part)
-        model["environment"] = dict(environment)
+        model["environment"] = environment
     return dict(
         task="composable",
         stages=stages,

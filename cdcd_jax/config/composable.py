@@ -37,7 +37,7 @@ def settings() -> dict[str, Any]:
                 trained=(),
                 contrast=0.5,  # weight of the contrast of what a pair shows
                 temperature=0.1,  # of it, of cosines
-                prompt_dropout=0.5,  # share of examples that have no prompt
+                prompt_dropout=0.8,  # share of examples that have no prompt
             ),
             # the modality that the records of data.path have as their tokens; others
             # are their conditions of the same name

@@ -14,7 +14,7 @@ BACKBONE = dict(width=64, depth=3, heads=4, mlp_ratio=2, activation="silu")
 DISCRETE = dict(
     task="conditional", diffusion=dict(schedule="absorbing_linear", timesteps=100)
 )
-ENVIRONMENT = dict(size=32, slots=1, width=64, depth=2, heads=4)
+ENVIRONMENT = dict(width=64, depth=2, heads=4)
 WAVES = dict(  # 24 codes, one in 256 samples
     kind="vqvae1d",
     length=6144,

@@ -7,6 +7,7 @@ r"""Any to any of your own: folders of pictures, sounds, sketches and captions (
     $M --condition.pictures=dog.png --config.sampling.outputs=sounds
     $M --condition.sounds=bark.wav --condition.text=night \
         --config.sampling.outputs=sketches
+    $M --config.sampling.outputs=pictures,sounds,text  # which see each other
 
 A folder is a modality, a line of MODALITIES below. In it lie files of any names and
 lists of them; a file of several captions has several lines:
@@ -19,8 +20,8 @@ the first folder teach what they mean: let it be the largest, and of all the oth
 subjects.
 
 A modality more is a line more in MODALITIES and the same command: its records, its
-tower and its diffuser are trained (and a tokenizer, unless it has another's), and all
-that there is stays as it is. Take it out again and the model does without it. The first
+tower, its diffuser and how that sees captions are trained (and a tokenizer, unless it
+has another's), and all that there is stays as it is. Take it out again and the model does without it. The first
 line and the sizes stay what they are; for others, take another --workdir.
 
 Steps take 3 to 12 GiB, as XLA plans them for a CPU, so that a GPU with 24 GB should do;
@@ -51,12 +52,13 @@ SIZES: dict[str, Any] = dict(
     audio=dict(rate=16_000, length=32_768, num_codes=1024, grid=(1, 256)),
     tower=dict(width=256, depth=4),
     backbone=dict(width=384, depth=8, heads=6, activation="silu"),
+    environment=dict(width=256, depth=4, heads=4),  # how diffusers see each other
     tokenizer=dict(
         image=dict(channels=64, channel_mult=(1, 2, 4)),
         audio=dict(patch=8, downs=(2,), strides=(4,), width=128, depth=4),
     ),
 )
-STEPS = dict(tokenizer=50_000, prompts=20_000, diffusers=100_000)
+STEPS = dict(tokenizer=50_000, prompts=20_000, diffusers=100_000, alignments=50_000)
 TINY: dict[str, Any] = dict(
     words=260,
     length=24,
@@ -65,6 +67,7 @@ TINY: dict[str, Any] = dict(
     audio=dict(rate=8000, length=2048, num_codes=16, grid=(1, 8)),
     tower=dict(width=32, depth=1),
     backbone=dict(width=32, depth=1, heads=2),
+    environment=dict(width=32, depth=1, heads=2),
     tokenizer=dict(audio=dict(patch=64, downs=(1,), strides=(4,), width=16, depth=1)),
 )
 VARIANTS: dict[str, dict[str, Any]] = {"": {}, "tiny": TINY}
@@ -86,6 +89,11 @@ def get_config(name: str = "") -> ConfigDict:
         diffusers=dict(
             data=dict(batch_size=64),
             optim=dict(num_steps=STEPS["diffusers"], learning_rate=4e-4),
+        ),
+        environment=sizes["environment"],
+        alignments=dict(
+            data=dict(batch_size=64),
+            optim=dict(num_steps=STEPS["alignments"], learning_rate=4e-4),
         ),
     )
     if name == "tiny":

@@ -85,14 +85,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.mark.slow
 def test_a_modality_more_trains_its_own_stages_alone(run: Run) -> None:
     less, more = run.digests
-    kinds = ("prompts", "diffusers")
+    kinds = ("prompts", "diffusers", "environments")
     parts = {f"{k}/{name}" for k in kinds for name in ("pictures", "sounds", "text")}
     assert set(less) == parts
     assert set(more) - parts == {f"{kind}/sketches" for kind in kinds}
     assert {part: more[part] for part in parts} == less
     before, after = run.written
     assert {name: after[name] for name in before} == before
-    assert set(after) - set(before) == {"prompts_sketches", "sketches"}
+    new = {f"{stage}sketches" for stage in ("prompts_", "", "align_")}
+    assert set(after) - set(before) == new
     assert "a run that joined other parts; they are replaced" in " ".join(
         run.said.split()
     )
@@ -122,3 +123,6 @@ def test_routes(run: Run) -> None:
         assert samples["sketches"].shape == (1, 8, 8, 3)
     made = drawn("words", "text", f"--condition.sketches={data}/sketches/test1.png")
     assert (made / "text_00000.txt").exists()
+    made = drawn("both", "pictures,sounds")  # which see each other
+    assert (made / "pictures_00000.png").exists()
+    assert (made / "sounds_00000.wav").exists()
