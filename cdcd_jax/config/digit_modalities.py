@@ -32,12 +32,16 @@ WAVES = dict(  # 24 codes, one in 256 samples
 WORDS_IN_TURN = dict(text=dict(method="random"))
 
 
-def captions(size: int, length: int) -> dict[str, Any]:
-    """Captions of so many words at most, from a vocabulary of so many tokens."""
+def captions(size: int, length: int, **model: Any) -> dict[str, Any]:
+    """Captions of so many words at most, from a vocabulary of so many tokens.
+
+    Args:
+        model: changes of their denoiser.
+    """
     return dict(
         **dict(vocabulary="trained", size=size, length=length),
         tower=dict(vocabulary=size, width=64),
-        diffuser=dict(**DISCRETE, model=BACKBONE),
+        diffuser=dict(**DISCRETE, model={**BACKBONE, **model}),
     )
 
 
@@ -72,8 +76,16 @@ def sounds(
     num_codes: int,
     batch_size: int,
     num_steps: int,
+    backbone: Mapping[str, Any] = BACKBONE,
 ) -> dict[str, Any]:
-    """The modality of sounds, whose tokenizer is trained first."""
+    """The modality of sounds, whose tokenizer is trained first.
+
+    Args:
+        data: files, as `data` of records.
+        views: of each sound.
+        model: the tokenizer's, of `num_codes` codes, trained for `num_steps`.
+        backbone: the denoiser's.
+    """
     (stride,) = model["strides"]
     tokenizer = experiment(
         task="tokenizer",
@@ -93,13 +105,18 @@ def sounds(
         num_codes=num_codes,
         grid=(1, model["length"] // (model["patch"] * stride)),
         tower=dict(kind="codes", width=64),
-        diffuser=dict(**DISCRETE, model=BACKBONE),
+        diffuser=dict(**DISCRETE, model=dict(backbone)),
     )
 
 
-def melodies() -> dict[str, Any]:
-    """Sounds that are played anew as often as pictures have captions."""
-    return sounds(media("sound"), 4, WAVES, 256, batch_size=32, num_steps=1000)
+def melodies(**model: Any) -> dict[str, Any]:
+    """Sounds that are played anew as often as pictures have captions.
+
+    Args:
+        model: changes of their denoiser.
+    """
+    training = dict(batch_size=32, num_steps=1000, backbone={**BACKBONE, **model})
+    return sounds(media("sound"), 4, WAVES, 256, **training)
 
 
 def digits_any_to_any(

@@ -61,14 +61,8 @@ GAUSSIAN = dict(
         modalities=dict(picture=dict(kind="image", field="tokens")),
     ),
 )
-TEXT = captions(size=30, length=6)
 SPECTRA = dict(  # 32 codes, one for two spectra of 256 samples
     WAVES, length=5120, patch=80, bands=32, window=256, strides=(2,), width=96
-)
-
-
-MODALITIES: dict[str, dict[str, Any]] = dict(
-    image=pixels("image", (8, 8)), sound=melodies()
 )
 SPOKEN = sounds(
     media("spoken", "data/spoken_digits/recordings"),
@@ -82,7 +76,10 @@ WEIGHTS = (0, 25, 40, 50, 60, 75, 100)  # percent of the text, beside a picture
 def get_config(name: str = "") -> ConfigDict:
     """name: '' or one of `VARIANTS`."""
     variant(name, dict.fromkeys(("", *VARIANTS)))
-    modalities = dict(MODALITIES)
+    small = dict(depth=1) if name == "tiny" else {}  # is compiled sooner
+    text = captions(size=30, length=6, **small)
+    modalities = dict(image=pixels("image", (8, 8), **small), sound=melodies(**small))
+    environment = dict(ENVIRONMENT, **small)
     if name == "gaussian":
         modalities["image"] = dict(modalities["image"], diffuser=GAUSSIAN)
     if name == "spoken":
@@ -90,9 +87,9 @@ def get_config(name: str = "") -> ConfigDict:
     if name == "text_image":
         del modalities["sound"]
     config = digits_any_to_any(
-        TEXT,
+        text,
         modalities,
-        environment=None if name in ("gaussian", "unaligned") else ENVIRONMENT,
+        environment=None if name in ("gaussian", "unaligned") else environment,
         # recordings come less near to what their captions say
         prompt_noise=0.5 if name == "spoken" else 0.1,
     )

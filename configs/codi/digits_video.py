@@ -34,13 +34,6 @@ from cdcd_jax.config.digit_modalities import (
     pixels,
 )
 
-# on, at, to and the sides beside the words of digits.py; eight words and an end
-TEXT = captions(size=37, length=9)
-MODALITIES: dict[str, dict[str, Any]] = dict(
-    image=pixels("placed", (8, 8)),
-    sound=melodies(),
-    video=pixels("moving", (3, 8, 8), mlp_ratio=1),
-)
 # Of three times the tokens of a picture, and kernels over time, a step would take seven
 # times as long: half of the examples, and of the alignment half of the steps.
 BUDGET = dict(
@@ -57,10 +50,15 @@ ROUTES = (
 def get_config(name: str = "") -> ConfigDict:
     """name: '' or one of `VARIANTS`."""
     variant(name, dict.fromkeys(("", *VARIANTS)))
-    modalities = {
-        k: m for k, m in MODALITIES.items() if (k, name) != ("video", "three")
-    }
-    config = digits_any_to_any(TEXT, modalities, ENVIRONMENT)
+    small = dict(depth=1) if name == "tiny" else {}  # is compiled sooner
+    modalities: dict[str, dict[str, Any]] = dict(
+        image=pixels("placed", (8, 8), **small), sound=melodies(**small)
+    )
+    if name != "three":
+        modalities["video"] = pixels("moving", (3, 8, 8), mlp_ratio=1, **small)
+    # on, at, to and the sides beside the words of digits.py; eight words and an end
+    text = captions(size=37, length=9, **small)
+    config = digits_any_to_any(text, modalities, dict(ENVIRONMENT, **small))
     stages = config["stages"]
     stages |= {k: merge(stages[k], own) for k, own in BUDGET.items() if k in stages}
     if name == "tiny":

@@ -21,8 +21,9 @@ subjects.
 
 A modality more is a line more in MODALITIES and the same command: its records, its
 tower, its diffuser and how that sees captions are trained (and a tokenizer, unless it
-has another's), and all that there is stays as it is. Take it out again and the model does without it. The first
-line and the sizes stay what they are; for others, take another --workdir.
+has another's), and all that there is stays as it is. Take it out again and the model
+does without it. The first line and the sizes stay what they are; for others, take
+another --workdir.
 
 Steps take 3 to 12 GiB, as XLA plans them for a CPU, so that a GPU with 24 GB should do;
 nobody has trained it to the end. `tiny` is for tests.

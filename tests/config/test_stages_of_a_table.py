@@ -60,7 +60,7 @@ def test_diffusers_are_aligned_with_that_of_captions() -> None:
     words = dict(WORDS, tower=dict(vocabulary=9, width=8, depth=1, heads=2))
     words["diffuser"] = DIFFUSER
     changes, steps = dict(optim=dict(num_steps=7)), dict(optim=dict(num_steps=8))
-    size = dict(size=4, slots=2, width=8, depth=1, heads=2)
+    size = dict(slots=2, width=8, depth=1, heads=2)
     pair = dict(a=modality(3), b=modality(4))
     found = any_to_any(words, pair, 6, changes, changes, size, steps)
     stages, parts = found["stages"], found["init_parts"]
@@ -74,7 +74,7 @@ def test_diffusers_are_aligned_with_that_of_captions() -> None:
         assert second["init_parts"][part] == parts[part] == source
     assert "environments/text" not in first["init_parts"]
     assert parts["environments/b"]["path"] == parts["diffusers/b"]["path"] == "@align_b"
-    assert stages["a"]["model"]["environment"] == 4
+    assert stages["a"]["model"]["environment"] == 6  # of a prompt
     for stage in (first, second):
         task = make_task({k: v for k, v in stage.items() if k != "mode"})
         assert stage["optim"]["num_steps"] == 8

@@ -76,8 +76,8 @@ def test_together_by_turns_and_apart(workdir: Path, tmp_path: Path) -> None:
     found = {(row["outputs"], row["way"], row["scale"]): row for row in rows}
     assert len(rows) == len(found) == 15  # by turns where text is drawn
     whole = lambda *how: found["image,sound,text", *how]
-    assert whole("together", 2.0)["rows"] == 2 * whole("apart", None)["rows"] == 24
-    assert whole("turns:text", None)["rows"] == 4 * (1 + 2 + 2)
+    assert whole("together", "2")["rows"] == 2 * whole("apart", "")["rows"] == 24
+    assert whole("turns:text", "")["rows"] == 4 * (1 + 2 + 2)
     for row in rows:
         assert 0 <= row["all"] <= row["agree"] <= 1 and row["seconds"] > 0
         assert np.isnan(row["distance"]) == ("image" not in row["outputs"])
