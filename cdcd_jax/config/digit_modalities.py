@@ -124,8 +124,14 @@ def digits_any_to_any(
     modalities: Mapping[str, Mapping[str, Any]],
     environment: Mapping[str, Any] | None,
     prompt_noise: float = 0.1,
+    longer: tuple[int, int] = (1, 1),
 ) -> dict[str, Any]:
-    """`any_to_any` with the budgets of these configs."""
+    """`any_to_any` with the budgets of these configs.
+
+    Args:
+        longer: how many times as many steps diffusers and alignments are trained.
+    """
+    diffusers, alignments = longer
     return any_to_any(
         text,
         modalities,
@@ -137,12 +143,13 @@ def digits_any_to_any(
         ),
         diffusers=dict(
             data=dict(batch_size=64),
-            optim=dict(num_steps=1500, learning_rate=2e-3),
+            optim=dict(num_steps=1500 * diffusers, learning_rate=2e-3),
             model=dict(prompt_noise=prompt_noise),
         ),
         environment=environment,
         alignments=dict(
-            data=dict(batch_size=64), optim=dict(num_steps=3000, learning_rate=2e-3)
+            data=dict(batch_size=64),
+            optim=dict(num_steps=3000 * alignments, learning_rate=2e-3),
         ),
     )
 
