@@ -10,10 +10,12 @@ import pytest
 import tiny
 
 import cdcd_jax
+from cdcd_jax.models.saved import saved_config
 from configs.codi import digits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+import alignment
 import together
 
 pytestmark = pytest.mark.slow
@@ -78,6 +80,21 @@ def test_together_by_turns_and_apart(workdir: Path, tmp_path: Path) -> None:
     whole = lambda *how: found["image,sound,text", *how]
     assert whole("together", "2")["rows"] == 2 * whole("apart", "")["rows"] == 24
     assert whole("turns:text", "")["rows"] == 4 * (1 + 2 + 2)
+
+
+def test_alignments_with_one_thing_changed(workdir: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    flags = f"--workdir={workdir}", f"--out={tmp_path}", f"--json={report}"
+    few = "--steps=2", "--number=6", "--outputs=image,text"
+    changes = "sampling.steps=2", "model.environment.slots=2"
+    alignment.main([*flags, *few, f"--changes={';'.join(changes)}"])
+    rows = json.loads(report.read_text())["rows"]
+    assert [row["change"] for row in rows] == [*changes]
+    assert [row["rows"] for row in rows] == [2 * 2 * 2, 2 * 2 * 4]
+    made = tmp_path / workdir.name / changes[1] / "align_image"
+    assert saved_config(made)["model"]["environment"]["slots"] == 2
+    alignment.main([*flags, *few, f"--changes={changes[0]}"])  # which is there
+    assert json.loads(report.read_text())["rows"] == rows
     for row in rows:
         assert 0 <= row["all"] <= row["agree"] <= 1 and row["seconds"] > 0
         assert np.isnan(row["distance"]) == ("image" not in row["outputs"])
