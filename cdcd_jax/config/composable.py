@@ -35,7 +35,7 @@ def settings() -> dict[str, Any]:
                 # the modalities, all of the records, that this run aligns; others, and
                 # prompts and diffusers themselves, stay as they are
                 trained=(),
-                contrast=0.5,  # weight of the contrast of what a pair shows
+                contrast=0.5,  # weight of the contrast with prompts
                 temperature=0.1,  # of it, of cosines
                 prompt_dropout=0.8,  # share of examples that have no prompt
             ),

@@ -4,15 +4,14 @@ Of an example of two modalities both are noised to the same share u of their tim
 encoder of each (`networks.environment`) shows what it sees of its own x_t, and the
 diffuser of the *other* one sees that, by an attention of each block and by the vector
 that scales all of them. Diffusers and prompts stay as they are, but for these: with the
-encoders they alone are trained, by the diffusers' own losses
-and by a contrast of what each shows with the prompt of the other. (Tang et al., NeurIPS
-2023, section 3.4, who contrast what both show with each other. Two encoders that know
-the time can agree on that alone; prompts do not know it, and they lie in one space
-before the first step, that of modalities which were never paired too. In the paper's
-code each diffuser sees what it shows itself, which tells it nothing.)
+encoders they alone are trained, by the diffusers' own losses and by a contrast of what
+each shows with the mean prompt of the example. (Tang et al., NeurIPS 2023, section 3.4,
+who contrast what both show with each other. Two encoders that know the time can agree
+on that alone; prompts do not know it, and they lie in one space before the first step,
+those of modalities which were never paired too. In the paper's code each diffuser sees
+what it shows itself, which tells it nothing.)
 """
 
-import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -185,19 +184,28 @@ class Alignment:
         shown: Mapping[str, jax.Array],
         vectors: Mapping[str, jax.Array],
     ) -> jax.Array:
-        """InfoNCE of each slot and the prompts of all others of the example."""
+        """InfoNCE of each slot and the mean prompt of its example, and their distance.
+
+        The contrast alone would let what one modality shows lie beside what another
+        does, since it asks for no more than that its own prompt is the nearest.
+        """
+        scale = 1 / self.settings["temperature"]
+        meant = _unit(sum(vectors[name] for name in x_0))
         terms = []
-        for one, other in itertools.permutations(shown, 2):
-            # examples of the same caption, or picture, are not told apart
-            same = _equal(x_0[one]) | _equal(x_0[other])
-            by_slot = jax.vmap(
-                lambda slots, prompts=vectors[other], same=same: symmetric_infonce(
-                    slots, prompts, 1 / self.settings["temperature"], same
-                ),
-                in_axes=1,
-            )
-            terms.append(jnp.mean(by_slot(shown[one])))
-        return sum(terms[1:], start=terms[0]) / len(shown)
+        for name, slots in shown.items():
+            same = _equal(x_0[name])  # of the very same nothing else can be shown
+            for i in range(slots.shape[1]):
+                slot = slots[:, i]
+                found = symmetric_infonce(slot, meant, scale, same)
+                apart = scale * (1 - jnp.sum(slot * meant, axis=-1))
+                terms.append(jnp.mean(found + apart))
+        return sum(terms[1:], start=terms[0]) / len(terms)
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    """[..., F] of length 1."""
+    length = jnp.linalg.norm(x, axis=-1, keepdims=True)
+    return x / jnp.maximum(length, 1e-6)
 
 
 def _equal(x: jax.Array) -> jax.Array:

@@ -160,6 +160,14 @@ def test_the_contrast_finds_prompts_by_what_is_shown(monkeypatch):
     monkeypatch.setattr(Alignment, "shown", time_alone)
     assert contrast() > np.log(1 + others).mean()
 
+    def aside(self, params, name, x_t, t):
+        moved = perfect(self, params, name, x_t, t) + jax.nn.one_hot(K, SIZE)
+        return moved / 2**0.5
+
+    # its own prompt is the nearest, but another modality's lie elsewhere
+    monkeypatch.setattr(Alignment, "shown", aside)
+    assert contrast() > 10 * (1 - 0.5**0.5)
+
 
 @pytest.mark.slow
 def test_slots_have_length_one_and_see_the_time(aligned):
