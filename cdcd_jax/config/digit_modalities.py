@@ -28,6 +28,8 @@ WAVES = dict(  # 24 codes, one in 256 samples
     dilation_growth=3,
     dtype="float32",
 )
+# a caption follows what others show more readily than they follow a caption
+SEEN = dict(environment_scale=4.0, environment_scales=dict(text=1.5))
 # of six words each is drawn after all others are known
 WORDS_IN_TURN = dict(text=dict(method="random"))
 

@@ -42,6 +42,7 @@ from cdcd_jax.config.any_to_any import shortened
 from cdcd_jax.config.digit_modalities import (
     BACKBONE,
     ENVIRONMENT,
+    SEEN,
     WAVES,
     WORDS_IN_TURN,
     captions,
@@ -113,6 +114,7 @@ def get_config(name: str = "") -> ConfigDict:
         guidance_scale=2.0 if name == "spoken" else 1.5,
         prompt_weights=weights,
         diffusers=WORDS_IN_TURN,
+        **SEEN,
     )
     sets = _routes(drawn)
     if "environment" in config["model"]:

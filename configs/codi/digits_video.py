@@ -26,6 +26,7 @@ from cdcd_jax.config import experiment, merge, variant
 from cdcd_jax.config.any_to_any import shortened
 from cdcd_jax.config.digit_modalities import (
     ENVIRONMENT,
+    SEEN,
     WORDS_IN_TURN,
     captions,
     digits_any_to_any,
@@ -72,6 +73,7 @@ def get_config(name: str = "") -> ConfigDict:
         guidance_scale=1.5,
         prompt_weights=dict.fromkeys(drawn, -1.0),
         diffusers=WORDS_IN_TURN,
+        **SEEN,
     )
     evaluation = judged(sets, others)
     if name == "tiny":
