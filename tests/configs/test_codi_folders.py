@@ -31,10 +31,10 @@ def write_config(path: Path, without: str = "") -> str:
 # -- the settings alone ----------------------------------------------------------------
 
 
-def test_a_modality_more_is_three_stages_more(tmp_path: Path) -> None:
+def test_a_modality_more_is_four_stages_more(tmp_path: Path) -> None:
     less = run_config(write_config(tmp_path / "less.py", LINE)).to_dict()
     more = run_config(write_config(tmp_path / "more.py")).to_dict()
-    names = {"records_sketches", "prompts_sketches", "sketches"}
+    names = {f"{stage}sketches" for stage in ("records_", "prompts_", "", "align_")}
     assert set(more["stages"]) - set(less["stages"]) == names
     assert {name: more["stages"][name] for name in less["stages"]} == less["stages"]
 
