@@ -10,12 +10,13 @@ same towers and diffusers; a change of `sampling` needs no training. Changes are
 of a config, several of one row joined by "+", and "" is the base that all others are
 held against. Figures are those of together.py, as mean [least, greatest] over the runs.
 
-The report at --json is written after every row: the same command goes on with those
+The report at --json is written after every change: the same command goes on with those
 that it lacks.
 """
 
 import argparse
 import ast
+import functools
 import json
 import pathlib
 import shutil
@@ -48,40 +49,34 @@ CHANGES = (
 FIGURES = ("agree", "all", "bits", "distance", "copies")
 
 
-def changes_of(text: str) -> dict[str, Any]:
-    """Sections of a config, of "a.b=1+c.d=2"."""
-    found: dict[str, Any] = {}
+def changes_of(text: str) -> list[dict[str, Any]]:
+    """Sections of a config, each with one key, of "a.b=1+c.d=2"."""
+    found = []
     for one in filter(None, text.split("+")):
         path, _, value = one.partition("=")
         own: Any = ast.literal_eval(value)
         for key in reversed(path.split(".")):
             own = {key: own}
-        found = _joined(found, own)
+        found.append(own)
     return found
 
 
-def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, one of which may lack sections of the other."""
-    both = {k: _joined(one[k], other[k]) for k in one.keys() & other.keys()}
-    return {**one, **other, **both}
-
-
 def trained(
-    workdir: pathlib.Path, folder: pathlib.Path, change: Mapping[str, Any]
+    workdir: pathlib.Path, folder: pathlib.Path, changes: Sequence[Mapping[str, Any]]
 ) -> pathlib.Path:
     """A run with the stages of `workdir`, aligned anew in `folder`."""
-    whole = saved_config(workdir)
+    whole = merge(saved_config(workdir), dict(eval=dict(at_end=False)))
     for name, stage in whole["stages"].items():
         if name.startswith("align_"):
-            whole["stages"][name] = merge(stage, change)
+            whole["stages"][name] = functools.reduce(merge, changes, stage)
         elif not (folder / name).exists():  # whole or not at all
             shutil.rmtree(folder / f"{name}.tmp", ignore_errors=True)
             shutil.copytree(workdir / name, folder / f"{name}.tmp")
             (folder / f"{name}.tmp").rename(folder / name)
-    of_all = dict(eval=dict(at_end=False))
-    if "model" in change:
-        of_all["model"] = change["model"]
-    cdcd_jax.train(whole, folder, given=f"{workdir}", **of_all)
+    # joined by the same model, which trains nothing itself
+    of_all = [one for one in changes if "model" in one]
+    whole = functools.reduce(merge, of_all, whole)
+    cdcd_jax.train(whole, folder, given=str(workdir))
     return folder
 
 
@@ -89,13 +84,14 @@ def rows_of(
     workdir: pathlib.Path, change: str, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Figures of all outputs, of one run with one change."""
-    own = changes_of(change)
-    sampling = own.pop("sampling", {})
-    training = _joined(dict(optim=dict(num_steps=options.steps)), own)
+    own, sampling = [dict(optim=dict(num_steps=options.steps))], {}
+    for one in changes_of(change):
+        sampling |= one.get("sampling", {})
+        own += [] if "sampling" in one else [one]
     parts = [one for one in change.split("+") if not one.startswith("sampling.")]
     name = "+".join(filter(None, parts)) or "base"
     folder = options.out / workdir.name / name
-    runner = together.Runner(trained(workdir, folder, training), options.seed)
+    runner = together.Runner(trained(workdir, folder, own), options.seed)
     rows = []
     for outputs in together.asked_for(options.outputs, runner.names):
         tokens, cost = runner.draw(outputs, "together", options.number, **sampling)

@@ -25,8 +25,8 @@ def settings() -> dict[str, Any]:
             # how diffusers that draw together see each other, see networks.environment
             # and tasks.alignment
             environment=dict(
-                # features of a slot; 0 for no environment, else what model.environment
-                # of each diffuser says
+                # features of a slot; 0 for no environment, else model.features, as
+                # model.environment of each diffuser says too
                 size=0,
                 slots=1,  # vectors that each shows; 1 for a pooled one alone
                 width=64,  # of the encoders of states, as are depth and heads

@@ -15,6 +15,7 @@ from cdcd_jax.networks.denoiser import Denoiser
 from cdcd_jax.networks.encoded import Encoded
 from cdcd_jax.networks.layers import Attention, fan_in_init, normal_init
 from cdcd_jax.networks.positions import Grid
+from cdcd_jax.networks.towers import unit
 
 
 class EnvironmentEncoder(nn.Module):
@@ -64,6 +65,4 @@ class EnvironmentEncoder(nn.Module):
             lasting=False,
             name="pool",
         )(asks, seen)
-        slots = nn.Dense(self.features, name="slots")(pooled)
-        length = jnp.linalg.norm(slots, axis=-1, keepdims=True)
-        return slots / jnp.maximum(length, 1e-6)
+        return unit(nn.Dense(self.features, name="slots")(pooled))

@@ -26,6 +26,7 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.networks.encoded import Environment
 from cdcd_jax.networks.environment import EnvironmentEncoder
 from cdcd_jax.networks.presence import drawn_drop
+from cdcd_jax.networks.towers import unit
 
 _FINE = 2**16  # shares u of a time
 ATTENTION = "attn3"  # of a block, by which the environment comes in
@@ -190,7 +191,7 @@ class Alignment:
         does, since it asks for no more than that its own prompt is the nearest.
         """
         scale = 1 / self.settings["temperature"]
-        meant = _unit(sum(vectors[name] for name in x_0))
+        meant = unit(sum(vectors[name] for name in x_0))
         terms = []
         for name, slots in shown.items():
             same = _equal(x_0[name])  # of the very same nothing else can be shown
@@ -199,13 +200,7 @@ class Alignment:
                 found = symmetric_infonce(slot, meant, scale, same)
                 apart = scale * (1 - jnp.sum(slot * meant, axis=-1))
                 terms.append(jnp.mean(found + apart))
-        return sum(terms[1:], start=terms[0]) / len(terms)
-
-
-def _unit(x: jax.Array) -> jax.Array:
-    """[..., F] of length 1."""
-    length = jnp.linalg.norm(x, axis=-1, keepdims=True)
-    return x / jnp.maximum(length, 1e-6)
+        return jnp.mean(jnp.stack(terms))
 
 
 def _equal(x: jax.Array) -> jax.Array:

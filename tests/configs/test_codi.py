@@ -80,24 +80,25 @@ def test_together_by_turns_and_apart(workdir: Path, tmp_path: Path) -> None:
     whole = lambda *how: found["image,sound,text", *how]
     assert whole("together", "2")["rows"] == 2 * whole("apart", "")["rows"] == 24
     assert whole("turns:text", "")["rows"] == 4 * (1 + 2 + 2)
+    for row in rows:
+        assert 0 <= row["all"] <= row["agree"] <= 1 and row["seconds"] > 0
+        assert np.isnan(row["distance"]) == ("image" not in row["outputs"])
 
 
 def test_alignments_with_one_thing_changed(workdir: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     flags = f"--workdir={workdir}", f"--out={tmp_path}", f"--json={report}"
     few = "--steps=2", "--number=6", "--outputs=image,text"
-    changes = "sampling.steps=2", "model.environment.slots=2"
+    changes = "sampling.steps=2", "model.environment.slots=2+optim.num_steps=3"
     alignment.main([*flags, *few, f"--changes={';'.join(changes)}"])
     rows = json.loads(report.read_text())["rows"]
     assert [row["change"] for row in rows] == [*changes]
     assert [row["rows"] for row in rows] == [2 * 2 * 2, 2 * 2 * 4]
     made = tmp_path / workdir.name / changes[1] / "align_image"
     assert saved_config(made)["model"]["environment"]["slots"] == 2
+    assert saved_config(made)["optim"]["num_steps"] == 3  # not --steps
     alignment.main([*flags, *few, f"--changes={changes[0]}"])  # which is there
     assert json.loads(report.read_text())["rows"] == rows
-    for row in rows:
-        assert 0 <= row["all"] <= row["agree"] <= 1 and row["seconds"] > 0
-        assert np.isnan(row["distance"]) == ("image" not in row["outputs"])
 
 
 def test_the_handle(workdir: Path) -> None:
