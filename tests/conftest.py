@@ -8,6 +8,9 @@ from pathlib import Path
 # Before anything imports jax; a test of several devices starts its own process.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Most of a test's time is compiling: half as long without most optimizations, here and
+# in the processes that tests start.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import jax

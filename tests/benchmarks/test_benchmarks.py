@@ -1,7 +1,6 @@
 """The benchmarks run, agree with themselves and report what they promise."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -17,8 +16,6 @@ def run(*argv: str | pathlib.Path) -> subprocess.CompletedProcess:
     """Runs Python on these arguments."""
     return subprocess.run(
         [sys.executable, *argv],
-        # times do not matter here: compile fast
-        env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
         capture_output=True,
         text=True,
         timeout=240,
