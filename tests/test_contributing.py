@@ -32,20 +32,11 @@ from cdcd_jax.networks.conditioners import KINDS
 from cdcd_jax.stages.pretokenize import pretokenize
 from cdcd_jax.tasks import TASKS, make_task
 
-# What runs once needs no fast program.
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 PAGE = pathlib.Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
 TABLES = (TASKS, TASK_SETTINGS, KINDS, SAMPLERS, SOURCES, CURVES)
 BLOCKS = dict(
     re.findall(r"^### (.*?)\n.*?^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)
 )
-
-
-@pytest.fixture(scope="module")
-def quickly_compiled():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import pathlib
 import re
 
-import jax
 import numpy as np
 import pytest
 import tiny
@@ -28,7 +27,6 @@ def place(tmp_path_factory):
     """A folder in which runs/digits was trained, by a digits config that is tiny."""
     place = tmp_path_factory.mktemp("checkout")
     shown = []
-    jax.config.update("jax_disable_most_optimizations", True)  # each runs a few times
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         whole = api.load_config("configs/digits.py")
@@ -39,7 +37,6 @@ def place(tmp_path_factory):
         patch.setattr(Image.Image, "show", lambda picture: shown.append(picture))
         cdcd_jax.train("configs/digits.py")
         yield place, shown
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.slow

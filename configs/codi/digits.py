@@ -117,7 +117,7 @@ def get_config(name: str = "") -> ConfigDict:
         diffusers=WORDS_IN_TURN,
         **SEEN,
     )
-    sets = _routes(drawn)
+    sets = _routes(drawn, (0, 50) if name == "tiny" else WEIGHTS)
     if "environment" in config["model"]:
         sets |= _together(drawn, 20 if name == "tiny" else 1000)
     others = dict(sound="@records_sound") if "sound" in drawn else {}
@@ -131,11 +131,14 @@ def get_config(name: str = "") -> ConfigDict:
     return whole
 
 
-def _routes(drawn: Collection[str]) -> dict[str, Any]:
+def _routes(drawn: Collection[str], shares: Collection[int]) -> dict[str, Any]:
     """All routes from one to one, and prompts that agree and that disagree.
 
     A sound stands in no record with a picture: where it is given, records of its own
     are judged.
+
+    Args:
+        shares: percent of the text where it disagrees with the picture beside it.
     """
     sets: dict[str, Any] = {
         f"{one}_to_{other}": dict(
@@ -149,7 +152,7 @@ def _routes(drawn: Collection[str]) -> dict[str, Any]:
         sets["text_sound_to_image"] = dict(
             given=("text", "sound"), outputs=("image",), records="sound"
         )
-        for share in WEIGHTS:
+        for share in shares:
             weights = dict(text=share / 100, image=1 - share / 100)
             sets[f"mixed_{share}"] = dict(
                 both, swapped=("text",), prompt_weights=weights

@@ -73,13 +73,16 @@ def test_every_route_is_judged(workdir: Path) -> None:
 def test_together_by_turns_and_apart(workdir: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     flags = f"--workdir={workdir}", "--number=12", "--steps=4", f"--json={report}"
-    together.main([*flags, "--ways=apart,together,turns:text", "--scales=0,2"])
+    outputs = "--outputs=sound,text;image,sound,text"
+    ways = "--ways=apart,together,turns:text", "--scales=0,2"
+    together.main([*flags, outputs, *ways])
     rows = json.loads(report.read_text())["rows"]
     found = {(row["outputs"], row["way"], row["scale"]): row for row in rows}
-    assert len(rows) == len(found) == 15  # by turns where text is drawn
+    assert len(rows) == len(found) == 8
     whole = lambda *how: found["image,sound,text", *how]
     assert whole("together", "2")["rows"] == 2 * whole("apart", "")["rows"] == 24
     assert whole("turns:text", "")["rows"] == 4 * (1 + 2 + 2)
+    assert len(together.asked_for("", ("image", "sound", "text"))) == 4
     for row in rows:
         assert 0 <= row["all"] <= row["agree"] <= 1 and row["seconds"] > 0
         assert np.isnan(row["distance"]) == ("image" not in row["outputs"])

@@ -4,7 +4,7 @@ import functools
 import importlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -278,17 +278,9 @@ def test_loss(name: str) -> None:
     assert jax.tree.structure(after) == jax.tree.structure(extra)
 
 
-@pytest.fixture
-def quickly_compiled() -> Iterator[None]:
-    """Two steps need no fast program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STEPPED)
-def test_two_steps(name: str, tmp_path: Path, quickly_compiled: None) -> None:
+def test_two_steps(name: str, tmp_path: Path) -> None:
     config = small(load(name))
     loop.train(config, tmp_path, input_stream(config), lambda *_: {})
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()

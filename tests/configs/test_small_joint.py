@@ -1,11 +1,9 @@
 """Digits and labels in one z from the command line, reduced, from records to draws."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import tiny
@@ -27,14 +25,6 @@ SETTINGS = {
     "eval.bound_samples": 1,
     "report.log_every": 1,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled() -> Iterator[None]:
-    """A few steps need no fast program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def run(*argv: Any) -> str:

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import soundfile
@@ -39,14 +38,6 @@ def get_config(variant=""):
         config = merge(config, changes)
     return ConfigDict(config)
 """
-
-
-@pytest.fixture(autouse=True)
-def quickly_compiled():
-    """A few steps need no fast program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def reduced(directory: Path, name: str, *changes: dict) -> str:

@@ -1,7 +1,6 @@
 """Conditioners: what each gives, the nulls, order and time, frozen towers, joining."""
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -102,14 +101,6 @@ class Made:
 def made(name: str) -> Made:
     """One of SPECS; its parameters are not to be changed."""
     return Made(SPECS[name])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled() -> Iterator[None]:
-    """What runs once or twice needs no fast program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("name", SPECS)

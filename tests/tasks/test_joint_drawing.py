@@ -25,15 +25,6 @@ from joint_hand import (
 from cdcd_jax.diffusion import process
 from cdcd_jax.networks.joint import VALUES, JointDenoiser
 
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled() -> Iterator[None]:
-    """What runs once or twice needs no fast program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 # -- what is given -----------------------------------------------------------------
 
 
@@ -169,9 +160,18 @@ def test_a_label_alone() -> None:
 # -- how it goes -------------------------------------------------------------------
 
 
+@pytest.fixture
+def optimized() -> Iterator[None]:
+    """Programs without what nobody reads; conftest.py has it otherwise."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_step_is_one_network_evaluation(steps: int, monkeypatch: Any) -> None:
-    jax.config.update("jax_disable_most_optimizations", False)
     calls = []
 
     def counted(z: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Pictures that are known in part or started from, and guidance, by hand."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -23,14 +22,6 @@ from joint_hand import (
 
 from cdcd_jax.networks.joint import VALUES
 from cdcd_jax.tasks.drawing import Edit
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled() -> Iterator[None]:
-    """What runs once or twice needs no fast program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("names", [("image",), PAIR, ("image", "label", "holes")])

@@ -1,7 +1,6 @@
 """The loss of several modalities against brute force, its gradients, and the bound."""
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,14 +17,6 @@ from cdcd_jax.tasks.joint_values import drawn_known, values_of
 ROWS = 8
 KEY = jax.random.key(3)
 STYLE = dict(style=dict(kind="label", num_classes=2))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled() -> Iterator[None]:
-    """What runs once or twice needs no fast program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def loss_of(task: Any) -> Any:

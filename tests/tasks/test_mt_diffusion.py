@@ -1,7 +1,6 @@
 """Tasks of one to four modalities by config alone, and what nobody can ask of them."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import jax
@@ -20,14 +19,6 @@ from cdcd_jax.training.step import init_state, make_train_step
 ROWS = 4
 KEY = jax.random.key(5)
 STYLE = dict(style=dict(kind="label", num_classes=2))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled() -> Iterator[None]:
-    """What runs once or twice needs no fast program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def sample(

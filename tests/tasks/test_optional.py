@@ -1,7 +1,6 @@
 """A task with conditions that may be absent, on grids of any axes."""
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -24,14 +23,6 @@ CONDITIONS = dict(
 )
 TEXTS = np.random.default_rng(0).normal(size=(ROWS, 3, 12)).astype(np.float32)
 SOME = np.arange(ROWS) % 3 > 0
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled() -> Iterator[None]:
-    """What runs once or twice needs no fast program."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def made(conditions: Any = CONDITIONS, **changes: Any) -> Any:
