@@ -41,9 +41,9 @@ def silence_of_failed_reads() -> Iterator[None]:
         yield
     except Exception:
         time.sleep(0.1)  # for the other threads to get there
-        raise
-    finally:
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             gc.collect()  # coroutines that were never awaited
+        raise
+    finally:
         sys.excepthook, sys.unraisablehook = hooks
         logger.disabled = was_disabled
