@@ -88,19 +88,20 @@ def test_together_by_turns_and_apart(workdir: Path, tmp_path: Path) -> None:
         assert np.isnan(row["distance"]) == ("image" not in row["outputs"])
 
 
-def test_alignments_with_one_thing_changed(workdir: Path, tmp_path: Path) -> None:
+def test_alignments_with_some_things_changed(workdir: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     flags = f"--workdir={workdir}", f"--out={tmp_path}", f"--json={report}"
     few = "--steps=2", "--number=6", "--outputs=image,text"
-    changes = "sampling.steps=2", "model.environment.slots=2+optim.num_steps=3"
-    alignment.main([*flags, *few, f"--changes={';'.join(changes)}"])
+    change = "sampling.steps=2+model.environment.slots=2+optim.num_steps=3"
+    alignment.main([*flags, *few, f"--changes={change}"])
     rows = json.loads(report.read_text())["rows"]
-    assert [row["change"] for row in rows] == [*changes]
-    assert [row["rows"] for row in rows] == [2 * 2 * 2, 2 * 2 * 4]
-    made = tmp_path / workdir.name / changes[1] / "align_image"
-    assert saved_config(made)["model"]["environment"]["slots"] == 2
-    assert saved_config(made)["optim"]["num_steps"] == 3  # not --steps
-    alignment.main([*flags, *few, f"--changes={changes[0]}"])  # which is there
+    assert [row["change"] for row in rows] == [change]
+    assert [row["rows"] for row in rows] == [2 * 2 * 2]
+    folder = tmp_path / workdir.name / change.partition("+")[2]
+    made = saved_config(folder / "align_image")
+    assert made["model"]["environment"]["slots"] == 2
+    assert made["optim"]["num_steps"] == 3  # not --steps
+    alignment.main([*flags, *few, f"--changes={change}"])  # which is there
     assert json.loads(report.read_text())["rows"] == rows
 
 
