@@ -1,6 +1,7 @@
 """Draws of several modalities against loops by hand: what is given, and the way."""
 
 import functools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,10 +164,10 @@ def test_a_label_alone() -> None:
 @pytest.fixture
 def optimized() -> Iterator[None]:
     """Programs without what nobody reads; conftest.py has it otherwise."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", False)
+    name = "jax_disable_most_optimizations"
+    jax.config.update(name, False)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update(name, os.environ.get(name.upper()) == "1")
 
 
 @pytest.mark.usefixtures("optimized")
