@@ -37,7 +37,10 @@ from cdcd_jax.models.saved import saved_config
 CHANGES = (
     "",
     "model.environment.contrast=0.0",
+    "model.environment.contrast=2.0",
     "model.environment.slots=4",
+    "model.environment.ways=('attention',)",
+    "model.environment.ways=('vector',)",
     "model.environment.depth=1",
     "model.environment.width=128",
     "model.environment.prompt_dropout=0.5",

@@ -29,6 +29,9 @@ def settings() -> dict[str, Any]:
                 # model.environment of each diffuser says too
                 size=0,
                 slots=1,  # vectors that each shows; 1 for a pooled one alone
+                # by what a diffuser learns to see them: an attention of each block, and
+                # their mean, added to the vector of time and prompt
+                ways=("attention", "vector"),
                 width=64,  # of the encoders of states, as are depth and heads
                 depth=2,
                 heads=4,
@@ -49,6 +52,9 @@ def settings() -> dict[str, Any]:
             # itself
             environment_scale=2.0,
             environment_scales={},  # modality -> the same of this output, if it differs
+            # share of these scales that is left beside a prompt, which says most of
+            # what the others would
+            environment_prompted=0.5,
             # modality -> settings of its diffuser's sampler, such as method, beside
             # those of all below
             diffusers={},

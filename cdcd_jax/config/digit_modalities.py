@@ -29,7 +29,9 @@ WAVES = dict(  # 24 codes, one in 256 samples
     dtype="float32",
 )
 # a caption follows what others show more readily than they follow a caption
-SEEN = dict(environment_scale=4.0, environment_scales=dict(text=1.5))
+SEEN = dict(
+    environment_scale=4.0, environment_scales=dict(text=1.5), environment_prompted=0.25
+)
 # of six words each is drawn after all others are known
 WORDS_IN_TURN = dict(text=dict(method="random"))
 

@@ -85,6 +85,7 @@ _RANGES = (
         (
             *("model.condition_dropout", "sampling.remask", "model.known"),
             *("sampling.eta", "model.environment.prompt_dropout"),
+            "sampling.environment_prompted",
         ),
     ),
     (

@@ -53,8 +53,8 @@ def any_to_any(
         `route_label_<given>_<m>` and `route_side_<given>_<m>`. Of a set with swapped
         conditions, of the rows in which they are of other classes: that share,
         `swapped_<given>_<m>`, that of the other classes, and `either_<given>_<m>`. What
-        is given is joined by _, and a set that is not called <given>_to_<outputs> ends
-        its figures with `_<set>`. Of what is reconstructed, `<m>_accuracy` (of each
+        is given is joined by _, and a set that is not called <given>_to_<m> ends its
+        figures with `_<set>`. Of what is reconstructed, `<m>_accuracy` (of each
         class `<m>_accuracy_label` or so) with the set's `suffix`. Of pictures and
         videos `<m>_copy_rate`, `<m>_spread_within_class` and `<m>_frechet_distance`,
         see `labelled_pixels`, with the set's `suffix`. `<m>_accuracy_real` and so on
@@ -191,8 +191,8 @@ def _form(called: str, decoded: Decoded, name: str) -> str:
     if not decoded.get("given"):
         return f"{name}_{{}}{suffix(called)}"
     given = "_".join(decoded["given"])
-    whole = f"{given}_to_{'_'.join(_media(decoded))}"
-    return f"{{}}_{given}_{name}" + ("" if called == whole else suffix(called))
+    alone = called == f"{given}_to_{name}"
+    return f"{{}}_{given}_{name}" + ("" if alone else suffix(called))
 
 
 def _judge(name: str, side: Mapping[str, Decoded]) -> _Judge:

@@ -12,6 +12,7 @@ those of modalities which were never paired too. In the paper's code each diffus
 what it shows itself, which tells it nothing.)
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -29,8 +30,9 @@ from cdcd_jax.networks.presence import drawn_drop
 from cdcd_jax.networks.towers import unit
 
 _FINE = 2**16  # shares u of a time
-ATTENTION = "attn3"  # of a block, by which the environment comes in
-VECTOR = "environment"  # by which it is added to the vector of all blocks
+# By what a diffuser sees an environment, as the network calls it: an attention of each
+# block, and what adds it to the vector of all blocks.
+_WAYS = dict(attention="attn3", vector="environment")
 
 
 class Alignment:
@@ -86,11 +88,18 @@ class Alignment:
                     f"model.diffusers.{name}.model.environment, also where it was "
                     "trained."
                 )
-        unknown = [name for name in self.trained if name not in self.parts]
-        if unknown:
+        for key, known in (("trained", self.parts), ("ways", _WAYS)):
+            unknown = [name for name in self.settings[key] if name not in known]
+            if unknown:
+                raise UsageError(
+                    f"Found model.environment.{key} with {unknown[0]!r}; expected some "
+                    f"of {', '.join(known)}; correct it."
+                )
+        if self.trained and not self.settings["ways"]:
             raise UsageError(
-                f"Found model.environment.trained with {unknown[0]!r}; expected some "
-                f"of {', '.join(self.parts)}; correct it."
+                "Found model.environment.ways = () with model.environment.trained = "
+                f"{self.trained}; expected one or more of {', '.join(_WAYS)}, by which "
+                "diffusers see each other; name some, or train none."
             )
 
     @property
@@ -101,12 +110,13 @@ class Alignment:
     def labels(self, params: Any) -> dict[str, str]:
         """By path, what is trained: see `labels_by_prefix`."""
         found = {f"environments/{name}": "train" for name in self.trained}
-        for name in self.trained:
-            path = f"diffusers/{name}/network"
-            found[f"{path}/{VECTOR}"] = "train"
-            for block in params["diffusers"][name]["network"]:
-                if block.startswith("blocks"):
-                    found[f"{path}/{block}/{ATTENTION}"] = "train"
+        for name, way in itertools.product(self.trained, self.settings["ways"]):
+            for part, own in params["diffusers"][name]["network"].items():
+                path = f"diffusers/{name}/network/{part}"
+                if part == _WAYS[way]:
+                    found[path] = "train"
+                elif part.startswith("blocks") and _WAYS[way] in own:
+                    found[f"{path}/{_WAYS[way]}"] = "train"
         return found
 
     def init(self, key: jax.Array) -> dict[str, Any]:

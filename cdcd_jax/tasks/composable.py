@@ -136,8 +136,10 @@ class ComposableTask:
             first = self.parts[names[0]]
             asked = first.settings["model"], first.conditions, vectors, edit
             vectors, edit, _ = with_prompts(*asked, options)
-            wishes, most = self._wishes(names, options), first.settings["sampling"]
-            asked = vectors, key, wishes, number, edit, most["batch_size"]
+            left = options.environment_prompted if given else 1.0
+            wishes = self._wishes(names, options, left)
+            most = first.settings["sampling"]["batch_size"]
+            asked = vectors, key, wishes, number, edit, most
             return self.together.sample(params, *asked)
         for name in names:
             part, own = self.parts[name], params["diffusers"][name]
@@ -320,12 +322,14 @@ class ComposableTask:
         together["prompt_weights"] = dict(options.prompt_weights)
         return part.options({**part.settings["sampling"], **own, **together})
 
-    def _wishes(self, names: Sequence[str], options: RouteOptions) -> list[Wish]:
-        """What is drawn in step."""
+    def _wishes(
+        self, names: Sequence[str], options: RouteOptions, left: float = 1.0
+    ) -> list[Wish]:
+        """What is drawn in step, by this share of the scales."""
         own, of_all = dict(options.environment_scales), options.environment_scale
         asked = [(name, self._part_options(name, options)) for name in names]
         alone = [(n, dataclasses.replace(o, prompt_weights=())) for n, o in asked]
-        return [Wish(name, own_, own.get(name, of_all)) for name, own_ in alone]
+        return [Wish(name, own_, left * own.get(name, of_all)) for name, own_ in alone]
 
     def note(self, options: RouteOptions) -> str:
         """What somebody who chose these should know, or ''."""

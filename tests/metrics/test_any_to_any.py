@@ -135,6 +135,7 @@ def test_a_video_is_judged_by_digit_and_side(real):
         shuffled={**drawn, "video": shuffled},
         sound_to_video={**drawn, "given": ("sound",), "condition": {"label": digits}},
         backwards={**drawn, "video": video["video"][:, ::-1]},
+        text_to_video_text={**drawn, "video": shuffled, "text": said},
         video_text={**drawn, "given": (), "text": said, "condition": meant},
     )
     assert figures["video_accuracy_side_real"] == 1
@@ -147,6 +148,9 @@ def test_a_video_is_judged_by_digit_and_side(real):
     assert figures["route_text_video"] < min(label, 2 / 3 + 1e-6)
     assert figures["route_label_text_video_shuffled"] < 0.4
     assert figures["route_side_text_video_shuffled"] < 0.5
+    # one of several outputs is told from the same one alone
+    both = figures["route_side_text_video_text_to_video_text"]
+    assert both == figures["route_side_text_video_shuffled"]
     # sounds have no side
     assert figures["route_sound_video"] == label
     assert "route_side_sound_video" not in figures

@@ -119,6 +119,12 @@ def test_only_what_lets_them_see_each_other_is_trained():
     given = task.describe()["given"]
     assert "environments/c" in given and "environments/a" not in given
     assert not task.describe()["batch"]["condition"]["b"].get("optional")
+    for way, called in dict(attention="/attn3/", vector="network/environment/").items():
+        own, params = of(model=dict(environment=dict(ways=(way,))))
+        flat = jax.tree_util.tree_flatten_with_path(own.labels(params))[0]
+        paths = ["/".join(k.key for k in path) for path, to in flat if to == "train"]
+        paths = [one for one in paths if not one.startswith("environments/")]
+        assert paths and all(called in one for one in paths)
     alone, params = of("ab", "")
     assert set(jax.tree.leaves(alone.labels(params))) == {"frozen"}
     assert alone.describe()["batch"]["condition"]["b"]["optional"]
@@ -224,6 +230,20 @@ def test_what_sees_others_costs_a_row_more():
     assert rows_of_an_example(options("a", "b", **guided)) == 3
 
 
+@pytest.mark.parametrize(("given", "scale"), [({}, 2.0), (batch(3), 0.5)])
+def test_beside_a_prompt_a_share_of_the_scale_is_left(given, scale, monkeypatch):
+    task, params = of("abc", "")
+    seen = []
+    watched = lambda _, vectors, key, wishes, *rest: seen.extend(wishes) or {}
+    monkeypatch.setattr(task.together, "sample", watched)
+    condition = {"a": given["condition"]["b"][:, :1]} if given else {}
+    own = dict(environment_scales=dict(c=1.0), environment_prompted=0.25)
+    asked = dict(outputs=("b", "c"), environment_scale=2.0, **own)
+    options = task.options({**task.settings["sampling"], **asked})
+    task.sample(params, {}, condition, KEY, options, 3)
+    assert [wish.scale for wish in seen] == [scale, scale / 2]
+
+
 def test_all_are_at_the_same_share_of_their_times(monkeypatch):
     task, params = of(trained="")
     seen = {}
@@ -249,6 +269,8 @@ def test_all_are_at_the_same_share_of_their_times(monkeypatch):
         ),
         (dict(model=dict(environment=dict(size=0))), "size = 0; expected a number"),
         (dict(model=dict(environment=dict(trained=("z",)))), "trained with 'z'"),
+        (dict(model=dict(environment=dict(ways=("z",)))), "ways with 'z'"),
+        (dict(model=dict(environment=dict(ways=()))), r"ways = \(\) with"),
         (dict(sampling=dict(environment_scale=-1.0)), "environment_scale"),
         (dict(sampling=dict(environment_scales=dict(z=1.0))), r"scales\.z"),
         (

@@ -100,6 +100,7 @@ class RouteOptions(SamplingOptions):
         outputs: what is drawn; () for the first that is not given.
         environment_scale: of what aligned diffusers that draw together show each other.
         environment_scales: the same of some, each for its own output.
+        environment_prompted: share of these scales that is left beside a prompt.
         diffusers: of some, settings of its sampler.
         aligned: whether outputs that are drawn together see each other.
     """
@@ -107,6 +108,7 @@ class RouteOptions(SamplingOptions):
     outputs: tuple[str, ...] = ()
     environment_scale: float = 1.0
     environment_scales: tuple[tuple[str, float], ...] = ()
+    environment_prompted: float = 1.0
     diffusers: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
     aligned: bool = False
 
