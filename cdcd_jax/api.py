@@ -18,6 +18,7 @@ from cdcd_jax.errors import UsageError
 from cdcd_jax.generation.asked import edit_of
 from cdcd_jax.generation.called import drawn
 from cdcd_jax.generation.samples import Samples
+from cdcd_jax.models import hub
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.saved import check_model, load_config, saved_config
 from cdcd_jax.reporting import files
@@ -205,6 +206,27 @@ class Model:
 
         return bound(self._trained, batches)
 
+    def save(self, directory: str | os.PathLike, licence: str = "") -> Any:
+        """Writes the model as it is passed on: weights, config, tokenizers, a card.
+
+            model.save("shared/digits", licence="cc-by-4.0")
+            cdcd_jax.open("shared/digits").sample(label=3)
+
+        Args:
+            directory: local; not there yet, or empty.
+            licence: of the weights, as hubs call it; "" where none was chosen.
+
+        Returns:
+            the directory.
+
+        Raises:
+            UsageError: a directory that holds something, or a URL.
+            InputError: no sound checkpoint, or a tokenizer that is gone.
+        """
+        from cdcd_jax.models.export import export
+
+        return export(self._trained, directory, licence)
+
 
 def open(
     workdir: str | os.PathLike,
@@ -212,14 +234,14 @@ def open(
     given: str = "",
     **changes: Mapping[str, Any],
 ) -> Model:
-    """Opens a model that was trained or converted.
+    """Opens a model that was trained, converted or exported.
 
         model = cdcd_jax.open("runs/digits", sampling=dict(batch_size=50))
 
     Its weights are read when they are first needed.
 
     Args:
-        workdir: local or gs://.
+        workdir: local, gs://, or hf://<who>/<what> of an export on a hub.
         config: a whole experiment, in place of the directory's own config.json.
         given: what the config is called, for advice.
         **changes: sections of the config, laid over it.
@@ -229,7 +251,7 @@ def open(
         InputError: the directory holds no checkpoint.
     """
     hosts.start()
-    place = files.as_path(workdir)
+    place = files.as_path(hub.local(workdir))
     if config is None and not place.exists():
         raise UsageError(
             f"Found no {workdir}; expected the work directory of a trained or "

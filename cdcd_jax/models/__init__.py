@@ -13,6 +13,8 @@ In reading order:
     encoders       tokens -> vectors, by a run whose task gives some
     representations    vectors of examples, as records hold them
     model          task, mesh, weights and decoders of a work directory
+    export         a model as it is passed on
+    hub            a model of a hub, by its name
     texts          texts of raw examples, as records hold them
     feature_judge  networks of others, and what they say of real examples
 """

@@ -19,7 +19,7 @@ from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime.checkpoint import load_parts
 from cdcd_jax.runtime.leaf_table import weights_digest
-from cdcd_jax.tasks.tokenizer import TokenizerTask
+from cdcd_jax.tasks.tokenizer import OWN_PARTS, TokenizerTask
 
 # Settings that came after the first fingerprints: those of tokenizers as before stay.
 _LATER = dict(mid_attention=True, groups=32, normalize=False, bands=0, window=256)
@@ -62,9 +62,8 @@ class CheckpointTokenizer:
                 "Gumbel codes to draw from; leave it away."
             )
         self.num_codes, self.media = self.task.num_codes, self.task.media
-        names = ("autoencoder", "codebooks", "remap")
         wanted = [
-            {k: v for k, v in part.items() if k in names}
+            {k: v for k, v in part.items() if k in OWN_PARTS}
             for part in jax.eval_shape(self.task.init, jax.random.key(0))
         ]
         _, params, extra = load_parts(path, *wanted)

@@ -17,7 +17,7 @@ from cdcd_jax.models.run_records import check_meaning, kept_records, vocabulary_
 from cdcd_jax.models.tokenizers import check_config, check_made_with, open_tokenizer
 from cdcd_jax.models.vocabularies import TEXTS
 from cdcd_jax.reporting import files
-from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.runtime.checkpoint import newest_step
 from cdcd_jax.training.program import abstract_state, build, place
 from cdcd_jax.training.start import load_params
 
@@ -87,8 +87,7 @@ class Trained:
     @property
     def newest_step(self) -> int | None:
         """Of the checkpoints, without reading one; None if there is none."""
-        with Checkpoints(self.workdir / "checkpoints") as checkpoints:
-            return checkpoints.latest_step()
+        return newest_step(self.workdir)
 
     @property
     def step(self) -> int:

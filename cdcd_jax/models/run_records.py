@@ -15,7 +15,7 @@ from cdcd_jax.data.vocabulary import FILE_NAME, Vocabulary
 from cdcd_jax.errors import InputError
 from cdcd_jax.reporting import files
 from cdcd_jax.runtime import hosts
-from cdcd_jax.runtime.checkpoint import Checkpoints
+from cdcd_jax.runtime.checkpoint import newest_step
 
 KEPT = "records.json"
 
@@ -27,7 +27,7 @@ def kept_records(workdir: Any) -> dict[str, Any] | None:
         InputError: the file is damaged.
     """
     path = files.as_path(workdir) / KEPT
-    if not path.exists() or _newest_step(workdir) is None:
+    if not path.exists() or newest_step(workdir) is None:
         return None
     kept = files.read_json(path)
     parts = ("digest", "num_codes", "grid", "tokenizer", "conditions", "splits")
@@ -40,11 +40,6 @@ def kept_records(workdir: Any) -> dict[str, Any] | None:
     )
 
 
-def _newest_step(workdir: Any) -> int | None:
-    with Checkpoints(files.as_path(workdir) / "checkpoints") as checkpoints:
-        return checkpoints.latest_step()
-
-
 def check_records(card: Card, workdir: Any) -> dict[str, Any] | None:
     """Refuses to go on with other records than those a run was begun with.
 
@@ -55,7 +50,7 @@ def check_records(card: Card, workdir: Any) -> dict[str, Any] | None:
     Raises:
         InputError: the records differ.
     """
-    step = _newest_step(workdir)
+    step = newest_step(workdir)
     if step is None:
         return None
     kept = kept_records(workdir)

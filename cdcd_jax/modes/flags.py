@@ -23,6 +23,7 @@ from cdcd_jax.modes.help import FLAGS, did_you_mean, unknown_flag, unknown_word
 from cdcd_jax.modes.table import MODES
 from cdcd_jax.reporting.files import as_path
 
+OF_A_MODEL = ("generate", "evaluate", "export")  # modes, whose config is at hand
 EDITS = ("input", "mask", "strength", "expand", "seconds", "toward.<modality>")
 # what Python says of a value -> what should stand there
 _EXPECTED = {
@@ -47,6 +48,8 @@ class Options:
     edit: dict[str, str]  # name -> text of --edit.<name>
     views: int  # of each example, for records; 0: as the config says
     profile: tuple[int, int] | None  # first and last step of the trace
+    output: str  # of an export; "" for <workdir>/export
+    licence: str  # of exported weights
     plan_topology: str  # such as v5e:4x4
     plan_price: float | None  # of a chip-hour
 
@@ -85,7 +88,7 @@ def _from_workdir(words: Sequence[str]) -> str | None:
         name, equals, text = word.partition("=")
         if name.lstrip("-") in told and name.startswith("-"):
             told[name.lstrip("-")] = text if equals else following
-    if told["mode"] not in ("generate", "evaluate") or not told["workdir"]:
+    if told["mode"] not in OF_A_MODEL or not told["workdir"]:
         return None
     path = as_path(told["workdir"]) / SAVED
     return str(path) if path.exists() else None
@@ -133,6 +136,8 @@ def _define(config: ConfigDict, argv: Sequence[str]) -> flags.FlagValues:
     define(flags.DEFINE_string, "name", "user")
     define(flags.DEFINE_integer, "views", 0)
     define(flags.DEFINE_string, "profile", "")
+    define(flags.DEFINE_string, "output", "")
+    define(flags.DEFINE_string, "licence", "")
     define(flags.DEFINE_string, "plan.topology", "")
     define(flags.DEFINE_float, "plan.price", None)
     return values
@@ -229,9 +234,12 @@ def parse(argv: Sequence[str]) -> Options:
     own = own and not any(word.startswith("--config.") for word in words)
     if given is None and values.mode != "inspect" and not own:
         advice = "give one, e.g. --config=configs/digits.py"
-        if values.mode in ("generate", "evaluate") and values.workdir:
+        if values.mode in OF_A_MODEL and values.workdir:
             advice += f"; {values.workdir} holds no {SAVED}, which could stand for it"
         raise UsageError(f"no --config: {advice}")
+    for name in ("output", "licence"):
+        if values[name].value and values.mode != "export":
+            raise UsageError(f"--{name} is for --mode=export alone: leave it out")
     if values.views and values.mode != "pretokenize":
         raise UsageError(f"--views={values.views} is for --mode=pretokenize alone")
     if values.stage and values.mode not in ("train", "pretokenize"):
@@ -269,6 +277,8 @@ def parse(argv: Sequence[str]) -> Options:
         edit=edit,
         views=values.views,
         profile=parse_range(values.profile),
+        output=values.output,
+        licence=values.licence,
         plan_topology=values["plan.topology"].value,
         plan_price=values["plan.price"].value,
     )

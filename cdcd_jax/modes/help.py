@@ -15,12 +15,14 @@ python -m cdcd_jax.main --config=FILE[:VARIANT] [--mode=MODE] [flags]
   (or: cdcd_jax ...; a flag's value may also follow as the next word)
 
 modes  train (the default: makes what is missing, trains, evaluates), evaluate,
-       generate, pretokenize (records alone), inspect (records), plan
+       generate, export (a model to pass on), pretokenize (records alone),
+       inspect (records), plan
 flags  --workdir=DIR      where all lies; runs/<config> by default
        --config.KEY=VALUE any setting, such as --config.optim.num_steps=3000
        --stage=NAME       that stage and what it needs, then stop
        --condition.<modality>=...  --edit.<name>=...  --name=NAME    generate
        --views=N (pretokenize)   --profile=FROM:TO (train)
+       --output=DIR  --licence=NAME  (export)
        --plan.topology=v5e:4x4  --plan.price=...  (plan)
 more   --help=KEY or --help=FLAG   meaning and default: --help=optim.num_steps
        --list   the configs;   --list=NAME   one of them, as a start of your own
@@ -36,13 +38,15 @@ pages: docs/data.md (own pictures), docs/generate.md, docs/metrics.md"""
 FLAGS = {
     "config": "a config file and its variant, such as configs/digits.py:vanilla; "
     "--config.KEY=VALUE changes a setting",
-    "workdir": "default runs/X[-variant]; to generate and to evaluate, a model's own "
-    "config.json serves where --config is left out",
+    "workdir": "default runs/X[-variant]; to generate, evaluate and export, a model's "
+    "own config.json serves where --config is left out",
     "mode": "what to do: train (the default), evaluate, generate, pretokenize, "
-    "inspect or plan",
+    "export, inspect or plan",
     "stage": "make this stage and what it needs, then stop",
     "name": "of generated samples, which lie in <workdir>/samples/NAME; default user",
     "views": "views of each training example in records; default as the config says",
+    "output": "where an export goes; default <workdir>/export",
+    "licence": "of the exported weights, as hubs call it, e.g. cc-by-4.0",
     "profile": "from:to, steps to write a trace of",
     "plan.topology": "what to plan for, e.g. v5e:4x4",
     "plan.price": "of a chip-hour, for the plan's cost",

@@ -32,6 +32,16 @@ def run_generate(options: Options) -> None:
     generate(options)
 
 
+def run_export(options: Options) -> None:
+    from cdcd_jax import api
+    from cdcd_jax.runtime import hosts
+
+    _check_stages(options)
+    model = api.open(options.workdir, options.config, options.given)
+    place = model.save(options.output or model.workdir / "export", options.licence)
+    hosts.say(f"the model of step {model.step}, to be passed on: {place}")
+
+
 def run_pretokenize(options: Options) -> None:
     from cdcd_jax.data.card import CARD_NAME
     from cdcd_jax.stages.run import repair_records, run_stages
@@ -74,6 +84,7 @@ MODES = {
     "train": run_train,
     "evaluate": run_evaluate,
     "generate": run_generate,
+    "export": run_export,
     "pretokenize": run_pretokenize,
     "inspect": run_inspect,
     "plan": run_plan,

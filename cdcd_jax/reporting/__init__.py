@@ -13,5 +13,6 @@ than numpy is imported where it is used. In reading order:
     events       what TensorBoard shows
     metrics_log  metrics.jsonl, events and that line
     samples      a folder of what a model drew
+    model_card   what goes with a model that is passed on
     curves, page        one HTML page of figures, curves, pictures and sounds
 """

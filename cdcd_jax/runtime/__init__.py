@@ -9,6 +9,7 @@ Trees of arrays go in and out; what they mean is known above. In reading order:
     checkpoint   saving, resuming, and parts of other runs
     checkpoint_reading        one of them, whole or damaged
     lean_saving  saving what a converter read, with little memory
+    exported     the weights of a model that is passed on, without checkpoints
     leaf_table   names, shapes and checksums, by which damage shows
     targets      leaves as orbax takes them
     memory       what there is, what arrays take, and when it runs out

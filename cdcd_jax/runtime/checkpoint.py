@@ -8,6 +8,7 @@ the devices that hold the arrays.
 """
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from etils import epath
 from cdcd_jax.errors import InputError
 from cdcd_jax.runtime import checkpoint_reading as reading
 from cdcd_jax.runtime import hosts, lean_saving
+from cdcd_jax.runtime.exported import exported_leaves, exported_step, read_exported
 from cdcd_jax.runtime.leaf_table import describe, sealed
 from cdcd_jax.runtime.orbax_noise import mute_orbax
 from cdcd_jax.runtime.storage import check_space, failures_of_saving
@@ -65,6 +67,14 @@ class Checkpoints:
             return []
         # Read from the disk: the manager also counts a save that is still under way.
         return sorted(ocp.utils.checkpoint_steps(self._directory))
+
+    def leaves(self, step: int) -> dict[str, Any]:
+        """Leaf name -> shape, dtype and checksum; raises InputError for damage."""
+        try:
+            return reading.table(self._open, self._directory, step)
+        except reading.Damage as damage:
+            steps = self.steps()
+            raise reading.refused(self._directory, step, damage, steps) from damage
 
     def latest_step(self) -> int | None:
         """The newest finished checkpoint, or None."""
@@ -267,13 +277,59 @@ class Checkpoints:
         )
 
 
+def newest_step(workdir: Any) -> int | None:
+    """Of a work directory's checkpoints, or of its exported weights; None of neither.
+
+    Raises:
+      InputError: damaged weights.
+    """
+    with Checkpoints(epath.Path(workdir) / "checkpoints") as checkpoints:
+        step = checkpoints.latest_step()
+    return exported_step(workdir) if step is None else step
+
+
+def load_all(
+    workdir: epath.PathLike, keeps: Callable[[str], bool]
+) -> tuple[int, dict[str, Any]]:
+    """All that a work directory keeps of a model, whatever it is.
+
+    Args:
+      keeps: whether a part is wanted, by its name below 'ema_params' or 'extra'.
+
+    Returns:
+      step, {'ema_params': .., 'extra': ..} of nested dicts of arrays.
+
+    Raises:
+      InputError: no checkpoint, or a damaged one.
+    """
+    with Checkpoints(epath.Path(workdir) / "checkpoints") as checkpoints:
+        step = checkpoints.latest_step()
+        if step is None:
+            leaves = exported_leaves(workdir)
+        else:
+            leaves = checkpoints.leaves(step)
+    wanted: dict[str, Any] = {"ema_params": {}, "extra": {}}
+    for name, leaf in leaves.items():
+        head, *path = name.split("/")
+        if head not in wanted or not keeps(path[0]):
+            continue
+        own = wanted[head]
+        for key in path[:-1]:
+            own = own.setdefault(key, {})
+        own[path[-1]] = jax.ShapeDtypeStruct(tuple(leaf["shape"]), leaf["dtype"])
+    step, params, extra = load_parts(workdir, wanted["ema_params"], wanted["extra"])
+    return step, dict(ema_params=params, extra=extra)
+
+
 def load_parts(
     workdir: str | epath.PathLike, params: Any, extra: Any
 ) -> tuple[int, Any, Any]:
     """Step, averaged parameters and extra of a work directory's newest checkpoint.
 
+    Of a directory without checkpoints, those of its exported weights.
+
     Args:
-      workdir: that a training run or a converter wrote.
+      workdir: that a training run, a converter or an export wrote.
       params, extra: pytrees of `jax.ShapeDtypeStruct`, the wanted parts; of dicts,
         some of the keys may be left out.
 
@@ -285,6 +341,7 @@ def load_parts(
         wanted = {"ema_params": params, "extra": extra}
         wanted = {name: tree for name, tree in wanted.items() if jax.tree.leaves(tree)}
         restored = checkpoints.restore(wanted, part=True)
+    restored = restored or read_exported(workdir, wanted)
     if restored is None:
         raise InputError(
             f"no checkpoint in {workdir}: a directory that a training run or a "

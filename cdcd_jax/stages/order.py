@@ -42,7 +42,7 @@ def todo(
                 f"({', '.join(stages) or 'it has none'}); name one of them"
             )
         return {name: stages[name] for name in _before(stages, stage)}
-    if mode in ("generate", "plan", "inspect"):
+    if mode in ("generate", "export", "plan", "inspect"):
         return {}
     if mode == "pretokenize":
         # records, and what they are made with

@@ -5,12 +5,13 @@ from typing import Any
 
 from cdcd_jax.config import resolve_stages
 from cdcd_jax.data.card import Card, read_card
-from cdcd_jax.errors import InputError
+from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.generation.progress import draw_step_samples
 from cdcd_jax.models.model import Trained
 from cdcd_jax.models.run_records import check_records, keep_records
 from cdcd_jax.models.vocabularies import keep_vocabulary
 from cdcd_jax.runtime import hosts, lock
+from cdcd_jax.runtime.exported import WEIGHTS
 from cdcd_jax.stages import order
 from cdcd_jax.training import memory
 from cdcd_jax.training.inputs import input_stream
@@ -47,8 +48,15 @@ def run_stages(
         profile: the steps (from, to) of which each training writes a trace.
 
     Raises:
-        UsageError: settings of a stage, or of the config itself, that cannot be.
+        UsageError: settings of a stage, or of the config itself, that cannot be; to
+            train an exported model in its place.
     """
+    if mode == "train" and (workdir / WEIGHTS).exists():
+        raise UsageError(
+            f"{workdir} holds an exported model, which has no state of an optimizer: "
+            f"train in another --workdir, with --config.init_from={workdir} to start "
+            "from it"
+        )
     todo = order.todo(config, mode, workdir, given, stage)
     hosts.start()
     checked = () if mode == "pretokenize" else (config,)

@@ -23,6 +23,9 @@ from cdcd_jax.tasks.labels import labels_by_prefix
 from cdcd_jax.tasks.reconstruction import ImageLosses, reconstruction_terms
 from cdcd_jax.tasks.reconstruction_figures import figures_of
 
+# Of its parameters and extra, what codes and reconstructions are made with.
+OWN_PARTS = ("autoencoder", "codebooks", "remap")
+
 
 class TokenizerTask:
     """The six functions of a task for an autoencoder with discrete codes.

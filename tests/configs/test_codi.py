@@ -105,12 +105,17 @@ def test_alignments_with_some_things_changed(workdir: Path, tmp_path: Path) -> N
     assert json.loads(report.read_text())["rows"] == rows
 
 
-def test_the_handle(workdir: Path) -> None:
+def test_the_handle(workdir: Path, tmp_path: Path) -> None:
     model = cdcd_jax.open(workdir)
     found = model.sample(sound=np.zeros(6144, np.float32), number=2, steps=4)
     assert found.outputs["image"].shape == (2, 8, 8, 1)
-    found = model.sample(text="a two", outputs=("sound",), number=2, steps=4)
+    asked = dict(text="a two", outputs=("sound",), number=2, steps=4)
+    found = model.sample(**asked)
     assert found.outputs["sound"].shape == (2, 6144)
+    # passed on, with the tokenizer of sounds and the words of captions
+    shared = cdcd_jax.open(model.save(tmp_path / "shared")).sample(**asked)
+    np.testing.assert_array_equal(shared.outputs["sound"], found.outputs["sound"])
+    assert (tmp_path / "shared" / "tokenizer" / "model.safetensors").exists()
 
 
 def test_a_diffuser_alone_is_an_ordinary_run(workdir: Path) -> None:
