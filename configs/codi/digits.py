@@ -25,10 +25,9 @@ instance; `text_image` leaves sounds out; `gaussian` draws the picture by contin
 diffusion, and nothing together; `unaligned` is the control, in which sounds have
 captions of another space and no diffuser sees another; `tiny` is for tests.
 
-Expect, in 20 minutes on 2 cores and some 35 more for what is drawn together: what is
-drawn shows the digit that was meant in 93 to 100 % of 360 held-out inputs, whichever
-modality it is drawn from; of no prompt two outputs agree in 82 to 93 % and all three in
-76 to 82 %, with two thirds of these alignments' steps or less. All figures are in
+Expect, in 42 minutes on 2 cores: what is drawn shows the digit that was meant in 93 to
+100 % of 360 held-out inputs, whichever modality it is drawn from; of no prompt two
+outputs agree in 85 to 94 % and all three in 81 to 86 %. All figures are in
 docs/codi.md.
 """
 
