@@ -60,15 +60,15 @@ def test_videos_are_drawn_and_given(workdir: Path) -> None:
     file = workdir / "samples" / "drawn" / "video_00000.png"
     with Image.open(file) as drawn:
         assert drawn.n_frames == 3 and drawn.size == (8, 8)
-    rest = "--config.sampling.outputs=image,sound,text"
+    rest = "--config.sampling.outputs=image,text"
     code, told = tiny.generate(workdir, "given", f"--condition.video={file}", rest)
     assert code == 0, told
     names = {path.name for path in (workdir / "samples" / "given").iterdir()}
-    assert {"image_00000.png", "sound_00000.wav", "text_00000.txt"} <= names
+    assert {"image_00000.png", "text_00000.txt"} <= names
     still = workdir / "samples" / "given" / "image_00000.png"
     code, told = tiny.generate(workdir, "still", f"--condition.video={still}")
     assert code and "of 1 frame; expected 3" in told
-    together = "--config.sampling.outputs=image,sound,text,video"
+    together = "--config.sampling.outputs=image,text,video"
     code, told = tiny.generate(workdir, "all", together)
     assert code == 0, told
     with np.load(workdir / "samples" / "all" / "samples.npz") as arrays:
@@ -90,7 +90,5 @@ def test_digit_and_side_are_judged(workdir: Path) -> None:
     for route in ("text_video", "video_text", "image_video", "video_image"):
         for part in ("", "label_", "side_"):
             assert figures[f"route_{part}{route}/n"] == 20
-    assert figures["route_sound_video/n"] == figures["route_video_sound/n"] == 20
-    assert "route_side_sound_video" not in figures
     assert "coherence_side_image_video" in figures
     assert (workdir / "samples" / "text_to_video" / "contact_sheet.png").exists()
