@@ -125,15 +125,13 @@ def _write(source: Any, config: Mapping[str, Any], directory: Path) -> int:
     return total
 
 
-def _with_names(value: Any, names: dict[str, str], name: str = "tokenizer") -> Any:
+def _with_names(value: Any, names: dict[str, str]) -> Any:
     """Settings with "@<folder>" for each tokenizer's path, which `names` collects."""
     if not isinstance(value, Mapping):
         return value
     if value.get("kind") == "checkpoint" and "path" in value:
         path = str(value["path"])
-        if path not in names:
-            taken = set(names.values())
-            number = 1 + len(taken)
-            names[path] = f"tokenizer_{number}" if "tokenizer" in taken else "tokenizer"
+        number = len(names) + 1
+        names.setdefault(path, f"tokenizer_{number}" if names else "tokenizer")
         return {**value, "path": f"@{names[path]}"}
     return {k: _with_names(v, names) for k, v in value.items()}

@@ -26,7 +26,7 @@ A model of `cdcd_jax`, task `{task}`, {size:,} parameters{steps}.
 ## Use
 
     pip install cdcd_jax
-    python -m cdcd_jax.main --workdir={name} --mode=generate{condition}
+    python -m cdcd_jax.main {command}
 
 ```python
 import cdcd_jax
@@ -93,10 +93,10 @@ def model_card(
     # of those that may be left out one is enough
     if all(spec.get("optional") for spec in conditions.values()):
         examples = sorted(examples, key=lambda pair: "." in str(pair[1]))[:1]
-    asked = "".join(f"{name}={value!r}, " for name, value in examples)
+    asked = "".join(f"{k}={value!r}, " for k, value in examples)
     python = f'samples = model.sample({asked}number=4)\nsamples.save("drawn")'
-    shown = "".join(
-        f" \\\n        --condition.{name}={_quoted(value)}" for name, value in examples
+    drawn = f"--workdir={name} --mode=generate" + "".join(
+        f" \\\n        --condition.{k}={_quoted(value)}" for k, value in examples
     )
     chosen = f"`{licence}`, chosen by who passed it on."
     none = (
@@ -109,7 +109,7 @@ def model_card(
         steps=f", after {step:,} steps" if step else ", joined of parts of other runs",
         size=size,
         what="\n".join(what),
-        condition=shown,
+        command=f"--config=YOURS --config.tokenizer.path={name}" if media else drawn,
         python="codes = model.tokenizer.encode(media)" if media else python,
         data=_data(config, kept),
         figures=_table(figures) or _NO_FIGURES,

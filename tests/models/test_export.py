@@ -159,7 +159,8 @@ def test_a_tokenizer_keeps_codes_and_fingerprint(tokenizer_dir, tmp_path):
     # no network of its losses goes along
     names = safetensors.numpy.load_file(tmp_path / "out" / WEIGHTS)
     assert {name.split("/")[1] for name in names} <= {"autoencoder", "codebooks"}
-    assert "tokenizer.encode" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "tokenizer.encode" in card and "--config.tokenizer.path=out" in card
 
 
 def test_a_name_on_a_hub(exported, monkeypatch):
