@@ -17,7 +17,7 @@ from cdcd_jax.config import defaults
 from cdcd_jax.data.vocabulary import FILE_NAME
 from cdcd_jax.errors import InputError, UsageError
 from cdcd_jax.models.model import Trained
-from cdcd_jax.models.run_records import KEPT
+from cdcd_jax.models.run_records import KEPT, kept_records
 from cdcd_jax.models.saved import SAVED
 from cdcd_jax.reporting import files
 from cdcd_jax.reporting.model_card import model_card
@@ -71,7 +71,7 @@ def export(model: Trained, directory: str | os.PathLike, licence: str = "") -> P
         size = _write(model.workdir, _apart(model.config), making)
         told = model.description, model.conditions, model.config, size
         figures = files.read_json(model.workdir / _FIGURES) or {}
-        kept = files.read_json(model.workdir / KEPT) or {}
+        kept = kept_records(model.workdir) or {}
         card = model_card(
             directory.absolute().name, step, *told, kept, figures, licence
         )

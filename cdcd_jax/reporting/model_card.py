@@ -3,11 +3,11 @@
 What nobody measured or chose is said to be so.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-_ERROR = "/standard_error"
+from cdcd_jax.reporting.page import by_name
+
 _CARD = """\
 ---
 library_name: cdcd_jax
@@ -90,7 +90,7 @@ def model_card(
     what += [f"- gives `{k}`: {_spec(spec)}" for k, spec in outputs.items()]
     media = "media" in description  # a tokenizer
     examples = [(k, _example(spec)) for k, spec in conditions.items()]
-    # of those that may be left out one is enough
+    # of those that may be left out one is enough, best one that needs no file
     if all(spec.get("optional") for spec in conditions.values()):
         examples = sorted(examples, key=lambda pair: "." in str(pair[1]))[:1]
     asked = "".join(f"{k}={value!r}, " for k, value in examples)
@@ -165,15 +165,9 @@ def _data(config: Mapping[str, Any], kept: Mapping[str, Any]) -> str:
 def _table(figures: Mapping[str, float | None]) -> str:
     """A line a figure, with its standard error and how many were judged."""
     rows = []
-    for name, value in figures.items():
-        known = isinstance(value, int | float) and math.isfinite(value)
-        if name == "step" or name.endswith(("/n", _ERROR)) or not known:
-            continue
-        error, number = figures.get(name + _ERROR), figures.get(f"{name}/n")
-        told = f"{value:.4g}" + (f" ± {error:.2g}" if error is not None else "")
-        rows.append(f"| `{name}` | {told} | {'' if number is None else number} |")
-    if not rows:
-        return ""
-    return "\n".join(
-        ["| figure | value ± standard error | n |", "|---|---|---|", *rows]
-    )
+    for name, figure in by_name(figures).items():
+        if name != "step" and figure.value is not None:
+            number = "" if figure.number is None else figure.number
+            rows.append(f"| `{name}` | {figure._replace(number=None)} | {number} |")
+    head = ["| figure | value ± standard error | n |", "|---|---|---|"]
+    return "\n".join(head + rows) if rows else ""

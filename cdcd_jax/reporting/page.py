@@ -68,6 +68,15 @@ class Figure(NamedTuple):
         return text + (f" (n = {number_text(self.number)})" if self.number else "")
 
 
+def by_name(figures: Mapping[str, float | None]) -> dict[str, Figure]:
+    """The figures of a flat evaluation, as `write_page` takes it."""
+    return {
+        name: Figure(value, figures.get(f"{name}/n"), figures.get(f"{name}{_ERROR}"))
+        for name, value in figures.items()
+        if not name.endswith(("/n", "/n_real", _ERROR))
+    }
+
+
 def write_page(
     path: str | os.PathLike,
     title: str,
@@ -98,11 +107,7 @@ def write_page(
     Raises:
         InputError: a picture or a sound of another shape or type.
     """
-    known = {
-        name: Figure(value, figures.get(f"{name}/n"), figures.get(f"{name}{_ERROR}"))
-        for name, value in figures.items()
-        if not name.endswith(("/n", "/n_real", _ERROR))
-    }
+    known = by_name(figures)
     alone = {name: figure for name, figure in known.items() if "@" not in name}
     grid: dict[str, dict[str, Figure]] = {point["name"]: {} for point in points}
     for name, figure in known.items():

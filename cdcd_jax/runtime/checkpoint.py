@@ -15,6 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from etils import epath
+from flax.traverse_util import unflatten_dict
 
 from cdcd_jax.errors import InputError
 from cdcd_jax.runtime import checkpoint_reading as reading
@@ -308,16 +309,14 @@ def load_all(
             leaves = exported_leaves(workdir)
         else:
             leaves = checkpoints.leaves(step)
-    wanted: dict[str, Any] = {"ema_params": {}, "extra": {}}
-    for name, leaf in leaves.items():
-        head, *path = name.split("/")
-        if head not in wanted or not keeps(path[0]):
-            continue
-        own = wanted[head]
-        for key in path[:-1]:
-            own = own.setdefault(key, {})
-        own[path[-1]] = jax.ShapeDtypeStruct(tuple(leaf["shape"]), leaf["dtype"])
-    step, params, extra = load_parts(workdir, wanted["ema_params"], wanted["extra"])
+    found = {
+        name: jax.ShapeDtypeStruct(tuple(leaf["shape"]), leaf["dtype"])
+        for name, leaf in leaves.items()
+        if name.startswith(("ema_params/", "extra/")) and keeps(name.split("/")[1])
+    }
+    wanted = unflatten_dict(found, sep="/")
+    own = wanted.get("ema_params", {}), wanted.get("extra", {})
+    step, params, extra = load_parts(workdir, *own)
     return step, dict(ema_params=params, extra=extra)
 
 

@@ -71,10 +71,10 @@ def read_exported(workdir: Any, state: Any) -> tuple[int, Any] | None:
     Raises:
         InputError: a damaged file, or one of other names, shapes or dtypes.
     """
-    path = epath.Path(workdir) / WEIGHTS
-    if not path.exists():
+    path, step = epath.Path(workdir) / WEIGHTS, exported_step(workdir)
+    if step is None:
         return None
-    leaves, step = exported_leaves(workdir), exported_step(workdir)
+    leaves = exported_leaves(workdir)
     target = jax.tree.map(as_target, state)
     check_same_leaves(leaves, target, path, part=True)
     try:

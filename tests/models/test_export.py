@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tiny
+from flax.traverse_util import unflatten_dict
 from made_tokenizers import open_digits
 
 import cdcd_jax
@@ -136,14 +137,8 @@ def test_weights_of_others_are_told(own):
     safetensors.numpy.save_file(arrays, own / WEIGHTS)  # without what ours say
     with pytest.raises(InputError, match="Found a bad"):
         cdcd_jax.open(own)
-    _, *rest = list(arrays.items())
-    state: dict = {}
-    for name, array in rest:  # one is missing
-        *path, last = name.split("/")
-        place = state
-        for key in path:
-            place = place.setdefault(key, {})
-        place[last] = array
+    _, *rest = list(arrays.items())  # one is missing
+    state = unflatten_dict(dict(rest), sep="/")
     (own / WEIGHTS).write_bytes(weights_file(6, state))
     with pytest.raises(InputError, match="Found nothing at 'ema_params/"):
         cdcd_jax.open(own).sample(label=3)
