@@ -11,8 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors
-import safetensors.numpy
 from etils import epath
 
 from cdcd_jax.errors import InputError
@@ -37,6 +35,8 @@ def weights_file(step: int, state: Mapping[str, Any]) -> bytes:
         step: of the checkpoint.
         state: {'ema_params': .., 'extra': ..}, pytrees of arrays.
     """
+    import safetensors.numpy  # which training does not need
+
     arrays = {k: np.asarray(leaf) for k, leaf in named_leaves(state).items()}
     about = dict(format=_FORMAT, step=step, leaves=sealed(describe(state)))
     return safetensors.numpy.save(arrays, {_KEY: json.dumps(about, sort_keys=True)})
@@ -71,6 +71,8 @@ def read_exported(workdir: Any, state: Any) -> tuple[int, Any] | None:
     Raises:
         InputError: a damaged file, or one of other names, shapes or dtypes.
     """
+    import safetensors.numpy
+
     path, step = epath.Path(workdir) / WEIGHTS, exported_step(workdir)
     if step is None:
         return None

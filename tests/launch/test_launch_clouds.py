@@ -125,23 +125,28 @@ def test_a_worker_runs_joins_and_makes_way(repo: Path) -> None:
     env = environment(repo, STUB_WAITS=str(waits))
     worker = [home / "first" / "launch" / "worker.sh", "run", "--config=a b"]
 
-    def start(**more: str) -> subprocess.Popen:
-        return subprocess.Popen(worker, env={**env, **more}, text=True, stdout=-1)
+    def start(said: str, **more: str) -> subprocess.Popen:
+        with (home / said).open("w") as file:
+            return subprocess.Popen(worker, env={**env, **more}, stdout=file)
+
+    def follows(said: str) -> None:
+        wait_until(lambda: "a b" in (home / said).read_text())
 
     waits.touch()
-    process, log = start(), home / "first" / "log"
-    wait_until(lambda: log.exists() and "a b" in log.read_text())
-    again = start()  # the connection broke: no second run
+    process = start("said")
+    follows("said")
+    again = start("again")  # the connection broke: no second run
+    follows("again")
     setup = [home / "second" / "launch" / "worker.sh", "set-up"]
     done = subprocess.run(setup, env=env, cwd=home, timeout=60)
     assert done.returncode == 0
     out = "hosts auto\n-m\ncdcd_jax.main\n--config=a b\nsaved\n"
-    assert (process.communicate(timeout=120)[0], process.returncode) == (out, 143)
-    assert (again.communicate(timeout=120)[0], again.returncode) == (out, 143)
+    for name, one in dict(said=process, again=again).items():
+        assert (one.wait(120), (home / name).read_text()) == (143, out)
     assert not (home / "first").exists()  # stopped, then removed
     waits.unlink()
     worker[0] = setup[0]
-    assert start(STUB_CODE="3").wait(30) == 3
+    assert start("second said", STUB_CODE="3").wait(30) == 3
 
 
 def manifest(repo: Path, *flags: str) -> tuple[list[list[str]], dict, dict]:
